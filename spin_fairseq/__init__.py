@@ -14,4 +14,5 @@ if find_spec("fairseq") is not None:
 
     from .criterions import swapped_prediction  # noqa: E402,F401
     from .models import spin as _spin_model  # noqa: E402,F401
+    from .models import wavlm as _wavlm_model  # noqa: E402,F401
     from .tasks import spin as _spin_task  # noqa: E402,F401

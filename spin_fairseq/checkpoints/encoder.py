@@ -1,10 +1,10 @@
 """Reading a pretrained encoder: the format is found from what is in the file, never from its name."""
 
 from ..errors import CheckpointError
-from . import fairseq_hubert
+from . import fairseq_hubert, microsoft_wavlm
 from .files import read_file
 
-READERS = [fairseq_hubert]
+READERS = [fairseq_hubert, microsoft_wavlm]
 
 
 def read_encoder(path):

@@ -2,8 +2,9 @@
 
 from ..errors import CheckpointError
 from .hubert import HubertEncoder
+from .wavlm import WavLMEncoder
 
-ENCODERS = {"hubert": HubertEncoder}
+ENCODERS = {"hubert": HubertEncoder, "wavlm": WavLMEncoder}
 
 
 def build_encoder(config):

@@ -13,16 +13,17 @@ from ..errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-# What the reader of the checkpoint adds to HubertConfig's keys.
+# What the reader of the checkpoint adds to the keys of fairseq's configuration.
 _OWN_KEYS = {"kind", "normalize", "sample_rate"}
 
 
-def _hubert_config(config):
-    known = {field.name for field in dataclasses.fields(HubertConfig)}
+def _fairseq_config(config_class, config):
+    """A checkpoint's configuration as fairseq's dataclass, with its defaults; keys that are unknown are reported."""
+    known = {field.name for field in dataclasses.fields(config_class)}
     unknown = sorted(set(config) - known - _OWN_KEYS)
     if unknown:
         logger.warning(f"keys of the encoder's configuration that this fairseq does not know: {', '.join(unknown)}")
-    result = HubertConfig(**{key: value for key, value in config.items() if key in known})
+    result = config_class(**{key: value for key, value in config.items() if key in known})
     # The rate of the pre-training labels is of no use here, and its default refers to a task that is not there.
     result.label_rate = 1.0
     result.conv_feature_layers = repr(parse_conv_layers(config["conv_feature_layers"]))
@@ -68,12 +69,15 @@ class HubertEncoder(HubertModel):
     sees the row alone); the wave is normalised here when the base was trained so; layerdrop is off.
     """
 
+    config_class = HubertConfig
+
     def __init__(self, config):
-        cfg = _hubert_config(config)
+        cfg = _fairseq_config(self.config_class, config)
         if cfg.layer_type != "transformer":
             raise ConfigError(f"encoder with layer_type {cfg.layer_type!r}; only transformer layers are known")
         super().__init__(cfg, SimpleNamespace(sample_rate=config["sample_rate"]), [None])
         self.remove_pretraining_modules()
+        self.cfg = cfg
         self.config = dict(config)
         self.normalize = config["normalize"]
         self.sample_rate = config["sample_rate"]
@@ -124,21 +128,24 @@ class HubertEncoder(HubertModel):
         and the padding mask of frames (B, frames) or None.
         """
         x, conv, frame_mask = self._embed(source, padding_mask, mask)
-        for layer in self.encoder.layers[:output_layer]:
-            x, _ = layer(x, self_attn_padding_mask=frame_mask, need_weights=False)
-        return x.transpose(0, 1), conv, frame_mask
+        for x in self._layer_outputs(x, frame_mask, output_layer):  # noqa: B007  the last one is wanted
+            pass
+        return x, conv, frame_mask
 
     def encode_layers(self, source, padding_mask=None):
         """The outputs of all transformer layers, by one pass: -> a list with (B, frames, width), one entry a layer."""
         x, _, frame_mask = self._embed(source, padding_mask)
-        outputs = []
-        for layer in self.encoder.layers:
+        return list(self._layer_outputs(x, frame_mask))
+
+    def _layer_outputs(self, x, frame_mask, last=None):
+        """Run layers 1 to `last` (None: all) on x, (B, frames, width), and yield each one's output of that shape."""
+        x = x.transpose(0, 1)
+        for layer in self.encoder.layers[:last]:
             x, _ = layer(x, self_attn_padding_mask=frame_mask, need_weights=False)
-            outputs.append(x.transpose(0, 1))
-        return outputs
+            yield x.transpose(0, 1)
 
     def _embed(self, source, padding_mask, mask=False):
-        """What enters the first transformer layer, (frames, B, width); the convolutions' output; the frames' mask."""
+        """What enters the first transformer layer, (B, frames, width); the convolutions' output; the frames' mask."""
         if self.normalize:
             source = _valid_layer_norm(source, padding_mask)
         lengths = None if padding_mask is None else (~padding_mask).sum(-1)
@@ -158,7 +165,7 @@ class HubertEncoder(HubertModel):
         if not encoder.layer_norm_first:
             x = encoder.layer_norm(x)
         x = F.dropout(x, encoder.dropout, training=encoder.pos_conv.training)
-        return x.transpose(0, 1), conv, frame_mask
+        return x, conv, frame_mask
 
     def extract_features(self, source, padding_mask=None, mask=False, ret_conv=False, output_layer=None):
         """As HubertModel's: -> features (B, frames, width), padding mask of frames or None."""

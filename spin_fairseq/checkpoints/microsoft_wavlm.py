@@ -1,0 +1,32 @@
+"""Microsoft's WavLM checkpoints, as released: a flat configuration `cfg` and the tensors in `model`."""
+
+from ..errors import CheckpointError
+from .conv_layers import parse_conv_layers
+from .files import Checkpoint, plain
+
+NAME = "Microsoft WavLM"
+
+# Microsoft's defaults where fairseq's HuBERT, or this package, has others: for a key that is absent.
+_DEFAULTS = {
+    "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
+    "encoder_layers": 12,
+    "normalize": False,
+    "relative_position_embedding": False,
+    "gru_rel_pos": False,
+    "max_distance": 1280,
+}
+
+
+def recognises(state):
+    return "gru_rel_pos" in plain(state.get("cfg")) and isinstance(state.get("model"), dict)
+
+
+def read(path, state):
+    """-> Checkpoint with config {"kind": "wavlm", "normalize", "sample_rate", and models.wavlm.WavLMConfig's keys}."""
+    config = {**_DEFAULTS, **plain(state["cfg"])}
+    try:
+        config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"]))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    config.update(kind="wavlm", normalize=bool(config["normalize"]), sample_rate=16000)
+    return Checkpoint(str(path), config, state["model"])
