@@ -9,7 +9,7 @@
 - lets hydra 1.0 print an error under Python 3.10, which has no `etype` in `traceback.print_exception`.
 
 `restricted_pickle` serves `torch.load(..., pickle_module=restricted_pickle)` under every torch version: it builds only
-what is on the same list.
+what is on the same list, and a dead stand-in for what training frameworks leave in their checkpoints.
 """
 
 import importlib
@@ -44,8 +44,6 @@ _CHECKPOINT_CLASSES = [
     ("builtins", "float"),
     ("builtins", "bool"),
     ("builtins", "str"),
-    ("builtins", "bytes"),
-    ("builtins", "bytearray"),
     ("builtins", "complex"),
     ("builtins", "slice"),
     ("fairseq.data.dictionary", "Dictionary"),
@@ -78,6 +76,10 @@ _TORCH_CLASSES = [
 ]
 
 
+# Packages whose objects (loggers, callbacks, dictionaries) lie in checkpoints beside the tensors, and are of no use here.
+_FRAMEWORKS = {"pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "wandb"}
+
+
 def _lookup(module, name):
     """The object, or None where this version has none."""
     try:
@@ -101,12 +103,46 @@ def _latin1(text, encoding):
     return text.encode("latin-1")
 
 
+def _bytes_of(kind):
+    """bytes or bytearray, out of bytes alone: called with a number they would make that many."""
+
+    def make(content=b""):
+        if not isinstance(content, (bytes, bytearray)):
+            raise ForbiddenGlobal(f"builtins.{kind.__name__} of a {type(content).__name__}")
+        return kind(content)
+
+    return make
+
+
+class StandIn(dict):
+    """Takes the place of a framework's object. It keeps the items of a dictionary, and ignores all else that it is given."""
+
+    def __init__(self, *_, **__):
+        super().__init__()
+
+    def __setstate__(self, state):
+        pass
+
+    def append(self, _):
+        pass
+
+    def extend(self, _):
+        pass
+
+    def add(self, _):
+        pass
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) == ("_codecs", "encode"):
             return _latin1
+        if module.partition(".")[0] in _FRAMEWORKS:  # nothing is imported, nor looked up
+            return StandIn
         # Protocol 2 also spells what is built in by its names of Python 2: __builtin__.long.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        if module == "builtins" and name in ("bytes", "bytearray"):
+            return _bytes_of({"bytes": bytes, "bytearray": bytearray}[name])
         listed = (module, name) in _ALLOWED or _is_torch_constant(module, name)
         found = _lookup(module, name) if listed else None
         if found is None:

@@ -5,20 +5,27 @@ the models that such a configuration describes.
 """
 
 
-def load_encoder(path):
-    """A pretrained encoder in eval mode, from any checkpoint that `read_encoder` knows.
+def load_encoder(path, **config):
+    """A pretrained encoder in eval mode, from any checkpoint that `read_encoder` knows; of a Spin checkpoint, its encoder.
+
+    path: a file, or a folder of the transformers library.
+    config: keys of the encoder's configuration under fairseq's names that take the place of the file's; some formats
+    leave a few open, as the number of attention heads, and the log says what was assumed.
 
     Returns a module with `extract_features(source, padding_mask, output_layer)`. Raises CheckpointError.
     """
     from ..models.encoders import build_encoder
     from .encoder import read_encoder
 
-    return read_encoder(path).build(build_encoder).eval()
+    return read_encoder(path, config).build(build_encoder).eval()
 
 
-def load_spin(path):
-    """A SpinModel in eval mode, from a fairseq Spin checkpoint. Raises CheckpointError."""
+def load_spin(path, **config):
+    """A SpinModel in eval mode: of this package's training and exports, or of the reference's (`.ckpt`).
+
+    config: as for `load_encoder`. Raises CheckpointError.
+    """
     from ..models.spin import SpinModel
-    from .spin import read_spin
+    from .encoder import read_spin
 
-    return read_spin(path).build(SpinModel.from_config).eval()
+    return read_spin(path, config).build(SpinModel.from_config).eval()

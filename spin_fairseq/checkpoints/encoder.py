@@ -1,18 +1,69 @@
 """Reading a pretrained encoder: the format is found from what is in the file, never from its name."""
 
+import os
+
 from ..errors import CheckpointError
-from . import fairseq_hubert, microsoft_wavlm
-from .files import read_file
+from . import (
+    fairseq_hubert,
+    huggingface,
+    microsoft_wavlm,
+    reference_spin,
+    s3prl_hubert,
+    spin_checkpoint,
+    torchaudio_model,
+)
+from .files import Checkpoint, read_file
+from .sizes import check_sizes
 
-READERS = [fairseq_hubert, microsoft_wavlm]
+# Each has NAME, recognises(state) and read(path, state, given) -> Checkpoint. A reader of Spin checkpoints gives the
+# configuration of a SpinModel, with the encoder's under "encoder", and tensors named encoder.* and head.*.
+SPIN_READERS = [spin_checkpoint, reference_spin]
+READERS = [fairseq_hubert, s3prl_hubert, microsoft_wavlm, torchaudio_model, huggingface]
 
 
-def read_encoder(path):
-    """-> Checkpoint; its config has a "kind" and what the encoder is built from. Raises CheckpointError."""
-    state = read_file(path)
-    for reader in READERS:
+def _read(path, readers, given):
+    """-> Checkpoint by the first of `readers` that knows the content; None if none does, and the content."""
+    state = huggingface.read_folder(path) if os.path.isdir(path) else read_file(path)
+    for reader in readers:
         if reader.recognises(state):
-            return reader.read(path, state)
-    keys = ", ".join(sorted(map(str, state))[:12])
-    known = ", ".join(reader.NAME for reader in READERS)
-    raise CheckpointError(f"{path}: a checkpoint of another kind (keys: {keys}); what can be read: {known}")
+            return reader.read(path, state, given), state
+    return None, state
+
+
+def read_spin(path, given=None):
+    """-> Checkpoint with SpinModel's configuration, the encoder's own inside. Raises CheckpointError.
+
+    given: keys of the encoder's configuration that take the place of the file's.
+    """
+    path = os.fspath(path)
+    checkpoint, _ = _read(path, SPIN_READERS, given or {})
+    if checkpoint is None:
+        raise CheckpointError(f"{path}: not a Spin checkpoint; train one, or read a base model with load_encoder")
+    checkpoint.config["encoder"].update(given or {})
+    check_sizes(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
+    return checkpoint
+
+
+def read_encoder(path, given=None):
+    """-> Checkpoint; its config has a "kind" and what the encoder is built from. Raises CheckpointError.
+
+    given: keys of the configuration that take the place of the file's, or say what it leaves open.
+    """
+    path, given = os.fspath(path), given or {}
+    checkpoint, state = _read(path, SPIN_READERS + READERS, given)
+    if checkpoint is None:
+        keys = ", ".join(sorted(map(str, state))[:12])
+        known = ", ".join(reader.NAME for reader in READERS + SPIN_READERS)
+        raise CheckpointError(f"{path}: a checkpoint of another kind (keys: {keys}); what can be read: {known}")
+    if "encoder" in checkpoint.config:
+        checkpoint = Checkpoint(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
+    checkpoint.config.update(given)
+    check_sizes(path, checkpoint.config, checkpoint.state_dict)
+    return checkpoint
+
+
+def _encoder_tensors(checkpoint):
+    prefix = "encoder."
+    return {
+        name[len(prefix) :]: tensor for name, tensor in checkpoint.state_dict.items() if str(name).startswith(prefix)
+    }

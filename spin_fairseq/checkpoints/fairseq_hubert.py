@@ -1,42 +1,106 @@
-"""fairseq's HuBERT checkpoints, as pre-trained."""
+"""fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec's, which are of the same model."""
+
+from dataclasses import fields
+
+from fairseq.models.hubert.hubert import HubertConfig
 
 from ..errors import CheckpointError
 from .conv_layers import parse_conv_layers
 from .files import Checkpoint, plain
+from .naming import one_weight_norm
+from .sizes import rebuild_config
 
-NAME = "fairseq HuBERT"
+NAME = "fairseq HuBERT, fine-tuned HuBERT, ContentVec"
 
+# Where a fine-tuned model keeps the encoder.
+_FINE_TUNED = {"hubert_ctc": "w2v_encoder.w2v_model.", "hubert_seq2seq": "encoder.w2v_model."}
 # Tensors of the pre-training objective, which an encoder does not have.
 _PRETRAINING = ("final_proj.", "label_embs_concat", "target_glu.")
+# ContentVec's own: a projection for its contrastive loss, and layers on top that are told the speaker.
+_CONTENTVEC = ("layer_proj.", "encoder.cond_layer_norm.")
+_CONTENTVEC_KEYS = (
+    "encoder_layers_1",
+    "ctr_layers",
+    "logit_temp_ctr",
+    "num_negatives",
+    "cross_sample_negatives",
+)
+
+
+def _model_and_task(container):
+    """The two parts of a configuration, nested or (fairseq 0.10 and older) flat; None where it has none."""
+    config = plain(container)
+    if config.get("model") is not None and config.get("task") is not None:
+        return plain(config["model"]), plain(config["task"])
+    if "arch" not in config:
+        return None
+    keys = {"arch", "w2v_args", "normalize", *_CONTENTVEC_KEYS, *(field.name for field in fields(HubertConfig))}
+    return {key: value for key, value in config.items() if key in keys}, config  # not all options of that run
 
 
 def _configs(state):
-    """-> model and task configuration, or None; old checkpoints hold both flat in `args`."""
-    if state.get("cfg") is not None:
-        cfg = plain(state["cfg"])
-        if cfg.get("model") is not None and cfg.get("task") is not None:
-            return plain(cfg["model"]), plain(cfg["task"])
-    if state.get("args") is not None:
-        args = plain(state["args"])
-        return args, args
+    for key in ("cfg", "args"):
+        if state.get(key) is not None:
+            found = _model_and_task(state[key])
+            if found:
+                return found
     return None
+
+
+def _model_name(model):
+    return model.get("_name") or model.get("arch")
 
 
 def recognises(state):
     configs = _configs(state)
-    if configs is None or not isinstance(state.get("model"), dict):
-        return False
-    name = configs[0].get("_name") or configs[0].get("arch")
-    return name == "hubert"
+    known = configs is not None and isinstance(state.get("model"), dict)
+    return known and _model_name(configs[0]) in ("hubert", "contentvec", *_FINE_TUNED)
 
 
-def read(path, state):
+def read(path, state, given):
     """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and HubertConfig's keys}."""
     model, task = _configs(state)
-    config = {key: value for key, value in model.items() if key != "_name"}
+    tensors = state["model"]
+    prefix = _FINE_TUNED.get(_model_name(model))
+    if prefix is None:
+        return checkpoint(path, model, task, tensors)
+    tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if str(name).startswith(prefix)}
+    if not tensors:
+        raise CheckpointError(f"{path}: a fine-tuned HuBERT by its configuration, but no tensor is named {prefix}*")
+    pretraining = _model_and_task(model.get("w2v_args"))
+    if pretraining is None:  # fine-tuning was stopped before fairseq wrote it into the configuration
+        tensors = _encoder_tensors(tensors)
+        given = {"normalize": bool(model.get("normalize", task.get("normalize", False))), **given}
+        return Checkpoint(str(path), rebuild_config(path, tensors, given), tensors)
+    if _model_name(pretraining[0]) != "hubert":
+        raise CheckpointError(f"{path}: fine-tuned from a {_model_name(pretraining[0])}, not from a HuBERT")
+    return checkpoint(path, *pretraining, tensors)
+
+
+def _encoder_tensors(tensors):
+    return one_weight_norm(
+        {name: tensor for name, tensor in tensors.items() if not str(name).startswith(_PRETRAINING)}
+    )
+
+
+def _without_contentvec(config, tensors):
+    """ContentVec's lower layers are a HuBERT; what is above them needs the speaker, and serves training alone."""
+    layers = config.get("encoder_layers", 12)
+    above = tuple(f"encoder.layers.{layers + i}." for i in range(config.get("encoder_layers_1") or 0))
+    if config.get("extractor_mode") == "group_norm_masked":  # the same norm, of each utterance alone, as ours is
+        config["extractor_mode"] = "default"
+    config = {key: value for key, value in config.items() if key not in _CONTENTVEC_KEYS}
+    return config, {name: tensor for name, tensor in tensors.items() if not name.startswith(above + _CONTENTVEC)}
+
+
+def checkpoint(path, model, task, tensors):
+    """-> Checkpoint, out of the configurations of model and task, as built-in containers."""
+    config = {key: value for key, value in model.items() if key not in ("_name", "arch")}
+    tensors = _encoder_tensors(tensors)
     try:
+        if "encoder_layers_1" in config:
+            config, tensors = _without_contentvec(config, tensors)
         config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"]))
-        tensors = {key: value for key, value in state["model"].items() if not key.startswith(_PRETRAINING)}
     except KeyError as error:
         raise CheckpointError(f"{path}: its configuration lacks {error}") from None
     except CheckpointError as error:

@@ -42,33 +42,62 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: the tensors do not fit the configuration in it: {error}") from None
 
 
-def _refuse_programs(path):
-    """torch.load would hand a TorchScript archive to torch.jit, and so run the program in it."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise CheckpointError(f"{path}: is a TorchScript program, not a checkpoint of tensors")
+def _refuse_programs_and_bombs(path):
+    """torch.load would hand a TorchScript archive to torch.jit, and so run the program in it; and unpack anything."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise CheckpointError(f"{path}: is a TorchScript program, not a checkpoint of tensors")
+    unpacked, size = sum(member.file_size for member in members), os.path.getsize(path)
+    if unpacked > size:  # torch.save compresses nothing
+        raise CheckpointError(f"{path}: refused, since its {size} bytes unpack to {unpacked}, which no checkpoint does")
+
+
+def _is_safetensors(path):
+    """A safetensors file starts with the length of its header, which is JSON."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= os.path.getsize(path)
+
+
+def _read_safetensors(path):
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(f"{path}: a safetensors file; to read it, pip install safetensors") from None
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file, or truncated ({error}); fetch it again") from None
+
+
+def _read_pickled(path):
+    archive = zipfile.is_zipfile(path)
+    if archive:
+        _refuse_programs_and_bombs(path)
+    # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps.
+    return torch.load(path, map_location="cpu", pickle_module=restricted_pickle, mmap=archive)
 
 
 def read_file(path):
-    """The dictionary in a checkpoint, on the CPU.
+    """The dictionary in a file of torch.save, or the tensors in one of safetensors, on the CPU.
 
     Nothing in the file is executed: classes other than those that speech checkpoints consist of are refused.
-    Raises CheckpointError.
+    Tensors may be maps of the file, so they should be copied before it changes. Raises CheckpointError.
     """
     path = str(path)
     if not os.path.isfile(path):
         raise CheckpointError(f"{path}: no such checkpoint; check model.checkpoint")
     try:
-        _refuse_programs(path)
-        state = torch.load(path, map_location="cpu", pickle_module=restricted_pickle)
+        state = _read_safetensors(path) if _is_safetensors(path) else _read_pickled(path)
     except ForbiddenGlobal as error:
         raise CheckpointError(
             f"{path}: refused, since it would build {error} on loading, which is no part of a model; "
             "use a checkpoint from a source that you trust, saved as tensors and plain containers"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError,
-            OSError, ImportError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            OSError, ImportError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint, or truncated ({error}); fetch it again") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}, not the dictionary of a checkpoint")

@@ -21,7 +21,7 @@ def recognises(state):
     return "gru_rel_pos" in plain(state.get("cfg")) and isinstance(state.get("model"), dict)
 
 
-def read(path, state):
+def read(path, state, given):
     """-> Checkpoint with config {"kind": "wavlm", "normalize", "sample_rate", and models.wavlm.WavLMConfig's keys}."""
     config = {**_DEFAULTS, **plain(state["cfg"])}
     try:

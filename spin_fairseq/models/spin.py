@@ -36,6 +36,11 @@ class SpinConfig(FairseqDataclass):
     codebook_sizes: Any = field(
         default="256", metadata={"help": "prototypes of each codebook; the first is the one that gives units"}
     )
+    l2_norm: bool = field(default=True, metadata={"help": "put the embeddings on the unit sphere"})
+    normalize_prototypes: bool = field(
+        default=True,
+        metadata={"help": "use prototypes of unit length; false, as stored, in models read from the reference"},
+    )
     encoder: Any = field(
         default=None,
         metadata={"help": "the encoder's own configuration; filled in from the checkpoint, not to be set by hand"},
@@ -60,6 +65,8 @@ class SpinModel(BaseFairseqModel):
             encoder.width,
             parse_sizes("model.head_dims", cfg.head_dims, 1),
             parse_sizes("model.codebook_sizes", cfg.codebook_sizes, 2),
+            cfg.l2_norm,
+            cfg.normalize_prototypes,
         )
         frozen = freeze(encoder, layer_names("model.freeze", cfg.freeze, layers), self.output_layer)
         self._without_dropout = frozen if cfg.frozen_layers_without_dropout else []

@@ -11,14 +11,19 @@ class PrototypeHead(nn.Module):
     input_dim: width of the encoder's layer.
     dims: widths of the projection's linear layers, a ReLU between them and none after the last.
     codebook_sizes: number of prototypes of each codebook; the first is the primary one, whose indices are the units.
+    l2_norm: put the embeddings on the unit sphere.
+    normalize_prototypes: normalise the prototypes where they are used. The reference normalises the stored rows in
+    training alone, and computes units with them as they are: what is read from its checkpoints does so too.
 
-    The prototypes have unit length whenever they are used: they are normalised in the forward pass, in float32. So it
+    Normalised, the prototypes have unit length whenever they are used: in the forward pass, in float32. So it
     holds under autocast, half-precision weights and an optimiser that keeps float32 copies of the weights, which a
     normalisation in place would not survive.
     """
 
-    def __init__(self, input_dim, dims, codebook_sizes):
+    def __init__(self, input_dim, dims, codebook_sizes, l2_norm=True, normalize_prototypes=True):
         super().__init__()
+        self.l2_norm = l2_norm
+        self.normalize_prototypes = normalize_prototypes
         layers = []
         for width in dims:
             layers += [nn.Linear(input_dim, width), nn.ReLU()]
@@ -29,13 +34,17 @@ class PrototypeHead(nn.Module):
         )
 
     def embed(self, features):
-        """(..., input_dim) -> (..., dims[-1]) float32, unit length."""
-        return F.normalize(self.projection(features).float(), dim=-1)
+        """(..., input_dim) -> (..., dims[-1]) float32, of unit length with l2_norm."""
+        embeddings = self.projection(features).float()
+        return F.normalize(embeddings, dim=-1) if self.l2_norm else embeddings
 
     def scores(self, embeddings, codebook=0):
         """(..., dims[-1]) -> (..., K) float32: cosine with each prototype of a codebook."""
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
-            return embeddings @ F.normalize(self.prototypes[codebook].float(), dim=-1).t()
+            prototypes = self.prototypes[codebook].float()
+            if self.normalize_prototypes:
+                prototypes = F.normalize(prototypes, dim=-1)
+            return embeddings @ prototypes.t()
 
     def forward(self, features):
         """(..., input_dim) -> a list with (..., K) float32 cosines, one entry a codebook."""

@@ -1,0 +1,136 @@
+"""HuBERT and WavLM as the transformers library saves them: a folder, or one of its files of weights."""
+
+import json
+import os
+
+from ..errors import CheckpointError
+from .conv_layers import parse_conv_layers
+from .files import Checkpoint, read_file
+from .naming import strip_prefix, to_fairseq, with_mask_embedding
+from .sizes import rebuild_config
+
+NAME = "transformers HuBERT or WavLM"
+
+_ANCHOR = "encoder.pos_conv_embed.conv.bias"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_INDEX = ".index.json"
+_KINDS = ("hubert", "wavlm")
+
+# fairseq's key -> transformers'.
+_KEYS = {
+    "encoder_layers": "num_hidden_layers",
+    "encoder_embed_dim": "hidden_size",
+    "encoder_ffn_embed_dim": "intermediate_size",
+    "encoder_attention_heads": "num_attention_heads",
+    "conv_pos": "num_conv_pos_embeddings",
+    "conv_pos_groups": "num_conv_pos_embedding_groups",
+    "conv_bias": "conv_bias",
+    "layer_norm_first": "do_stable_layer_norm",
+    "activation_fn": "hidden_act",
+    "dropout": "hidden_dropout",
+    "attention_dropout": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "dropout_input": "feat_proj_dropout",
+}
+_WAVLM_KEYS = {"num_buckets": "num_buckets", "max_distance": "max_bucket_distance"}
+_EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
+
+# What fairseq's model has in one form alone; an absent key means that form.
+_FIXED = {
+    "feat_extract_activation": "gelu",
+    "layer_norm_eps": 1e-5,
+    "feat_proj_layer_norm": True,
+    "conv_pos_batch_norm": False,
+    "add_adapter": False,
+}
+# The activations that both libraries call by one name.
+_ACTIVATIONS = ("gelu", "relu", "tanh")
+
+
+def recognises(state):
+    return strip_prefix(state, _ANCHOR) is not None
+
+
+def _read_json(path):
+    """-> dict, or None where there is no such file."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a JSON object")
+    return content
+
+
+def read_folder(folder):
+    """The tensors of a transformers folder, {name: tensor}, from all its files of weights. Raises CheckpointError."""
+    for name in _WEIGHTS:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            return read_file(path)
+        index = _read_json(path + _INDEX)
+        if index is not None:
+            return _read_shards(folder, path + _INDEX, index.get("weight_map"))
+    raise CheckpointError(f"{folder}: a folder without {' or '.join(_WEIGHTS)}; give a file, or a transformers folder")
+
+
+def _read_shards(folder, index, weight_map):
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index}: has no weight_map that says which file holds a tensor")
+    tensors = {}
+    for name in sorted({str(file) for file in weight_map.values()}):
+        if os.path.basename(name) != name:
+            raise CheckpointError(f"{index}: refused, since it names {name!r}, which is not a file of its own folder")
+        tensors.update(read_file(os.path.join(folder, name)))
+    return tensors
+
+
+def read(path, state, given):
+    """-> Checkpoint with fairseq's keys and names of tensors.
+
+    The configuration is `config.json` of the folder, or beside the file of weights, and `preprocessor_config.json` says
+    whether the wave is normalised; what is absent is told by the tensors, or assumed as in `sizes.rebuild_config`.
+    """
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    config_file = os.path.join(folder, "config.json")
+    tensors = with_mask_embedding(to_fairseq(strip_prefix(state, _ANCHOR)))
+    preprocessor = _read_json(os.path.join(folder, "preprocessor_config.json")) or {}
+    if "do_normalize" in preprocessor:
+        given = {"normalize": bool(preprocessor["do_normalize"]), **given}
+    if "sampling_rate" in preprocessor:
+        given = {"sample_rate": preprocessor["sampling_rate"], **given}
+    config = _read_json(config_file)
+    if config is not None:
+        given = {**_translate(config_file, config), **given}
+    return Checkpoint(str(path), rebuild_config(path, tensors, given), tensors)
+
+
+def _translate(path, config):
+    """config.json -> fairseq's keys. Raises CheckpointError for a model that fairseq's cannot be."""
+    kind = config.get("model_type")
+    if kind not in _KINDS:
+        raise CheckpointError(f"{path}: model_type is {kind!r}; known: {', '.join(_KINDS)}")
+    for key, value in _FIXED.items():
+        if config.get(key, value) != value:
+            raise CheckpointError(f"{path}: {key} is {config[key]!r}; an encoder of fairseq has {value!r}")
+    if config.get("hidden_act", "gelu") not in _ACTIVATIONS:
+        raise CheckpointError(f"{path}: hidden_act is {config['hidden_act']!r}; known: {', '.join(_ACTIVATIONS)}")
+    keys = {**_KEYS, **_WAVLM_KEYS} if kind == "wavlm" else _KEYS
+    translated = {key: config[name] for key, name in keys.items() if name in config}
+    if "feat_extract_norm" in config:
+        mode = _EXTRACTOR_MODES.get(config["feat_extract_norm"])
+        if mode is None:
+            raise CheckpointError(f"{path}: feat_extract_norm is {config['feat_extract_norm']!r}; known: group, layer")
+        translated["extractor_mode"] = mode
+    convolutions = [config.get(name) for name in ("conv_dim", "conv_kernel", "conv_stride")]
+    if all(isinstance(values, list) for values in convolutions):
+        if len({len(values) for values in convolutions}) != 1:
+            raise CheckpointError(f"{path}: conv_dim, conv_kernel and conv_stride are not of one length")
+        try:
+            translated["conv_feature_layers"] = repr(parse_conv_layers(repr(list(zip(*convolutions)))))
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+    return {"kind": kind, **translated}

@@ -1,0 +1,92 @@
+"""From the names that transformers and torchaudio give to tensors, to fairseq's."""
+
+import re
+
+import torch
+
+from ..errors import CheckpointError
+
+# transformers' names -> fairseq's; both have HuBERT's tensors one to one, and Microsoft named WavLM's as fairseq would.
+_RULES = [
+    (re.compile(pattern + "$"), name)
+    for pattern, name in [
+        (r"masked_spec_embed", r"mask_emb"),
+        (r"feature_extractor\.conv_layers\.(\d+)\.conv\.(weight|bias)", r"feature_extractor.conv_layers.\1.0.\2"),
+        (r"feature_projection\.layer_norm\.(weight|bias)", r"layer_norm.\1"),
+        (r"feature_projection\.projection\.(weight|bias)", r"post_extract_proj.\1"),
+        (r"encoder\.pos_conv_embed\.conv\.(.+)", r"encoder.pos_conv.0.\1"),
+        (r"encoder\.layers\.(\d+)\.layer_norm\.(weight|bias)", r"encoder.layers.\1.self_attn_layer_norm.\2"),
+        (r"encoder\.layers\.(\d+)\.feed_forward\.intermediate_dense\.(weight|bias)", r"encoder.layers.\1.fc1.\2"),
+        (r"encoder\.layers\.(\d+)\.feed_forward\.output_dense\.(weight|bias)", r"encoder.layers.\1.fc2.\2"),
+        (r"encoder\.layers\.(\d+)\.attention\.gru_rel_pos_const", r"encoder.layers.\1.self_attn.grep_a"),
+        (r"encoder\.layers\.(\d+)\.attention\.gru_rel_pos_linear\.(.+)", r"encoder.layers.\1.self_attn.grep_linear.\2"),
+        (r"encoder\.layers\.(\d+)\.attention\.rel_attn_embed\.(.+)", r"encoder.layers.\1.self_attn.relative_attention_bias.\2"),
+        (r"encoder\.layers\.(\d+)\.attention\.(.+)", r"encoder.layers.\1.self_attn.\2"),
+    ]
+]
+_CONV_NORM = re.compile(r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(weight|bias)$")
+
+
+def strip_prefix(tensors, anchor):
+    """The tensors under the prefix that stands before the name `anchor`, without it; None if no name ends so.
+
+    Models with a task's head on top keep the encoder below a prefix of their own, and the head beside it.
+    """
+    prefixes = [name[: -len(anchor)] for name in tensors if isinstance(name, str) and name.endswith(anchor)]
+    prefixes = [prefix for prefix in prefixes if not prefix or prefix.endswith(".")]
+    if not prefixes:
+        return None
+    prefix = min(prefixes, key=len)
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if str(name).startswith(prefix)}
+
+
+def one_weight_norm(tensors):
+    """The two factors of a weight-normed weight under their older names, weight_g and weight_v, which fairseq uses."""
+    old = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+    renamed = {}
+    for name, tensor in tensors.items():
+        for new_ending, ending in old.items():
+            if name.endswith(new_ending):
+                name = name[: -len(new_ending)] + ending
+        renamed[name] = tensor
+    return renamed
+
+
+def split_attention(path, tensors):
+    """torch's fused projection of query, key and value, as three; the parts are views, and take no memory."""
+    split = {}
+    for name, tensor in tensors.items():
+        start, fused, kind = name.partition(".in_proj_")
+        if not fused:
+            split[name] = tensor
+            continue
+        if not isinstance(tensor, torch.Tensor) or tensor.dim() == 0 or len(tensor) % 3:
+            raise CheckpointError(f"{path}: {name} does not hold query, key and value, which are three of a size")
+        for part, values in zip("qkv", tensor.chunk(3)):
+            split[f"{start}.{part}_proj.{kind}"] = values
+    return split
+
+
+def to_fairseq(tensors):
+    """transformers' names of an encoder's tensors, without prefix -> fairseq's; unknown names stay as they are."""
+    # A norm behind each convolution is a layer norm, inside a block of its own; a single one is a group norm.
+    layer_norms = "feature_extractor.conv_layers.1.layer_norm.weight" in tensors
+    renamed = {}
+    for name, tensor in tensors.items():
+        for pattern, replacement in _RULES:
+            if pattern.match(name):
+                name = pattern.sub(replacement, name)
+                break
+        else:
+            inside = r"feature_extractor.conv_layers.\1.2.1.\2" if layer_norms else r"feature_extractor.conv_layers.\1.2.\2"
+            name = _CONV_NORM.sub(inside, name)
+        renamed[name] = tensor
+    return one_weight_norm(renamed)
+
+
+def with_mask_embedding(tensors):
+    """What masked frames are replaced with in training is not in every file; nothing here masks: zeros stand for it."""
+    width = tensors.get("encoder.layer_norm.weight")
+    if "mask_emb" in tensors or not isinstance(width, torch.Tensor):
+        return tensors
+    return {**tensors, "mask_emb": torch.zeros(width.shape)}

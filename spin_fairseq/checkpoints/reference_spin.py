@@ -1,0 +1,85 @@
+"""Checkpoints of the reference implementation of Spin (vectominist/spin), which PyTorch Lightning wrote.
+
+Their encoder has fairseq's or Microsoft's names of tensors, below `encoder.model.`, but no configuration: that is told by
+the shapes. `hyper_parameters` is the YAML file that the model was trained with.
+"""
+
+import torch
+
+from ..errors import CheckpointError
+from .files import Checkpoint, plain
+from .naming import one_weight_norm
+from .sizes import rebuild_config
+
+NAME = "Spin by the reference (.ckpt)"
+
+_CODEBOOK = "loss_module.codebook.weight"
+_ENCODER = "encoder.model."
+_HEAD = "pred_head.layers."
+
+# Options of the reference that change what comes out, and the only value that a SpinModel can be: (section, key, value).
+_FIXED = [
+    ("encoder", "normalize", False),
+    ("encoder", "pre_normalize", False),
+    ("encoder", "feat_select", "x"),
+    ("encoder", "disable_pos", False),
+    ("pred_head", "activation", "ReLU"),
+    ("pred_head", "activate_last", False),
+]
+
+
+def recognises(state):
+    tensors = state.get("state_dict")
+    return isinstance(tensors, dict) and _CODEBOOK in tensors and "hyper_parameters" in state
+
+
+def read(path, state, given):
+    """-> Checkpoint with SpinModel's configuration. Prototypes are used as they are stored, slightly off unit length."""
+    model = plain(plain(state["hyper_parameters"]).get("model"))
+    encoder, head, loss = (plain(model.get(section)) for section in ("encoder", "pred_head", "loss"))
+    for section, key, value in _FIXED:
+        found = plain(model.get(section)).get(key, value)
+        if found != value:
+            raise CheckpointError(f"{path}: model.{section}.{key} is {found!r}; what can be read has {value!r}")
+
+    encoder_tensors, head_tensors = {}, {}
+    for name, tensor in one_weight_norm(state["state_dict"]).items():
+        if name.startswith(_ENCODER) and not name.endswith("label_embs_concat"):
+            encoder_tensors[name[len(_ENCODER) :]] = tensor
+        elif name.startswith(_HEAD):
+            head_tensors[name[len(_HEAD) :]] = tensor
+    encoder_config = rebuild_config(path, encoder_tensors, given)
+    config = {
+        "encoder": encoder_config,
+        "output_layer": encoder.get("use_layer", 12),
+        "freeze": _frozen(encoder, encoder_config["encoder_layers"]),
+        "head_dims": _widths(path, head_tensors),
+        "codebook_sizes": [len(_matrix(path, _CODEBOOK, state["state_dict"][_CODEBOOK]))],
+        "l2_norm": bool(loss.get("l2_norm", True)),
+        "normalize_prototypes": False,
+    }
+    tensors = {f"encoder.{name}": tensor for name, tensor in encoder_tensors.items()}
+    for name, tensor in head_tensors.items():
+        index, _, kind = name.partition(".")
+        tensors[f"head.projection.{2 * int(index)}.{kind}"] = tensor  # an activation stands between two
+    tensors["head.prototypes.0"] = state["state_dict"][_CODEBOOK]
+    return Checkpoint(str(path), config, tensors)
+
+
+def _matrix(path, name, tensor):
+    if not isinstance(tensor, torch.Tensor) or tensor.dim() != 2 or not tensor.numel():
+        raise CheckpointError(f"{path}: {name} is missing, or not a matrix")
+    return tensor
+
+
+def _widths(path, tensors):
+    """Output widths of the projection's linear layers. tensors: "0.weight", "0.bias", "1.weight", ..."""
+    names = [f"{index}.weight" for index in range(max(1, len(tensors) // 2))]
+    return [len(_matrix(path, _HEAD + name, tensors.get(name))) for name in names]
+
+
+def _frozen(encoder, layers):
+    """freeze_layers ["pos", 0, 1, ...], where 0 is the convolutions -> the names of model.freeze."""
+    if encoder.get("freeze_all"):
+        return ["cnn", "pos", f"1..{layers}"]
+    return ["cnn" if layer == 0 else str(layer) for layer in encoder.get("freeze_layers") or []]

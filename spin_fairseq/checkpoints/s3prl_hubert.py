@@ -1,0 +1,15 @@
+"""HuBERT as s3prl converts it: fairseq's configuration and tensors in plain containers."""
+
+from . import fairseq_hubert
+from .files import plain
+
+NAME = "s3prl's converted HuBERT"
+
+
+def recognises(state):
+    return {"task_cfg", "model_cfg", "model_weight"} <= set(state) and isinstance(state["model_weight"], dict)
+
+
+def read(path, state, given):
+    """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and HubertConfig's keys}."""
+    return fairseq_hubert.checkpoint(path, plain(state["model_cfg"]), plain(state["task_cfg"]), state["model_weight"])

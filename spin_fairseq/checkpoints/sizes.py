@@ -1,0 +1,149 @@
+"""What the tensors of a HuBERT or WavLM encoder tell of its configuration, under fairseq's names, and what they do not."""
+
+import logging
+import re
+
+import torch
+
+from ..errors import CheckpointError
+from .conv_layers import parse_conv_layers
+
+logger = logging.getLogger(__name__)
+
+# Layers and width -> attention heads, of all models released: Base, Large, X-Large; WavLM's are the first two.
+_RELEASED = {(12, 768): 12, (24, 1024): 16, (48, 1280): 16}
+_RELEASED_KERNELS = [10, 3, 3, 3, 3, 2, 2]
+
+# The tensor that a key's value is read from.
+_SOURCES = {
+    "encoder_layers": "encoder.layers.0.fc1.weight",
+    "encoder_embed_dim": "encoder.layers.0.fc1.weight",
+    "encoder_ffn_embed_dim": "encoder.layers.0.fc1.weight",
+    "conv_pos": "encoder.pos_conv.0.weight_v",
+    "conv_pos_groups": "encoder.pos_conv.0.weight_v",
+}
+_CONV = "feature_extractor.conv_layers.{}.0.weight"
+_LAYER = re.compile(r"encoder\.layers\.(\d{1,6})\.")
+
+
+def _shape(tensors, name, dimensions):
+    tensor = tensors.get(name)
+    fits = isinstance(tensor, torch.Tensor) and tensor.dim() == dimensions and tensor.numel()
+    return tuple(tensor.shape) if fits else None
+
+
+def sizes_of(tensors):
+    """{name: tensor} -> {key of the configuration: size}; without what the tensors do not tell.
+
+    "convolutions" is a list of (width, kernel); the stride of a convolution is not in its tensor.
+    """
+    sizes = {}
+    layers = [int(match[1]) for match in map(_LAYER.match, tensors) if match]
+    if layers:
+        sizes["encoder_layers"] = max(layers) + 1
+    linear = _shape(tensors, "encoder.layers.0.fc1.weight", 2)
+    if linear:
+        sizes["encoder_ffn_embed_dim"], sizes["encoder_embed_dim"] = linear
+    positions = _shape(tensors, "encoder.pos_conv.0.weight_v", 3)
+    if positions:
+        sizes.update(conv_pos=positions[2], conv_pos_groups=max(1, positions[0] // positions[1]))
+    bias = _shape(tensors, "encoder.layers.0.self_attn.relative_attention_bias.weight", 2)
+    if bias:
+        sizes["num_buckets"], sizes["encoder_attention_heads"] = bias
+    convolutions = []
+    while True:
+        shape = _shape(tensors, _CONV.format(len(convolutions)), 3)
+        if shape is None:
+            break
+        convolutions.append((shape[0], shape[2]))
+    if convolutions:
+        sizes["convolutions"] = convolutions
+    return sizes
+
+
+def check_sizes(path, config, tensors):
+    """Refuse a configuration of a larger model than there are tensors for, before any memory is taken for it."""
+    sizes = sizes_of(tensors)
+    asked = {key: config.get(key) for key in (*_SOURCES, "num_buckets")}
+    del asked["conv_pos_groups"]
+    convolutions = parse_conv_layers(config["conv_feature_layers"])
+    if "convolutions" in sizes:
+        asked["convolutions"] = len(convolutions)
+        asked["width of a convolution"] = max(width for width, _, _ in convolutions)
+        asked["kernel of a convolution"] = max(kernel for _, kernel, _ in convolutions)
+        sizes["width of a convolution"] = max(width for width, _ in sizes["convolutions"])
+        sizes["kernel of a convolution"] = max(kernel for _, kernel in sizes["convolutions"])
+        sizes["convolutions"] = len(sizes["convolutions"])
+    for key, value in asked.items():
+        if key in sizes and isinstance(value, (int, float)) and value > sizes[key]:
+            raise CheckpointError(
+                f"{path}: the tensors do not fit the configuration: {key} is {value} there, and {sizes[key]} by the tensors"
+            )
+
+
+def _heads(path, width):
+    if width % 64:
+        raise CheckpointError(
+            f"{path}: the number of attention heads is not in the file, and cannot be guessed for a width of {width}; "
+            "give it: encoder_attention_heads=..."
+        )
+    return width // 64
+
+
+def _strides(kernels):
+    """As in all known models: the first convolution makes frames of 5 samples, each further one halves their number."""
+    return [5 if index == 0 else 2 for index in range(len(kernels))]
+
+
+def rebuild_config(path, tensors, given):
+    """The configuration of an encoder, from its tensors alone.
+
+    given: keys that the caller knows. What neither tells is assumed to be as in the released model of that size, and
+    logged; as a warning where no such model was released. Raises CheckpointError where there is nothing to go by.
+    """
+    sizes = sizes_of(tensors)
+    for key, name in _SOURCES.items():
+        if key not in sizes:
+            raise CheckpointError(f"{path}: no configuration in the file, and {key} cannot be told: {name} is missing")
+    if "convolutions" not in sizes:
+        raise CheckpointError(f"{path}: no configuration in the file, and {_CONV.format(0)} is missing")
+    kernels = [kernel for _, kernel in sizes["convolutions"]]
+    large_form = "feature_extractor.conv_layers.0.2.1.weight" in tensors
+    wavlm = "encoder.layers.0.self_attn.grep_a" in tensors
+    size = (sizes["encoder_layers"], sizes["encoder_embed_dim"])
+
+    told = {key: value for key, value in sizes.items() if key != "convolutions"}
+    told.update(
+        kind="wavlm" if wavlm else "hubert",
+        extractor_mode="layer_norm" if large_form else "default",
+        conv_bias="feature_extractor.conv_layers.0.0.bias" in tensors,
+    )
+    dropout = 0.0 if large_form else 0.1
+    assumed = {
+        "layer_norm_first": large_form,
+        "normalize": large_form,
+        "sample_rate": 16000,
+        "activation_fn": "gelu",
+        "dropout": dropout,
+        "attention_dropout": dropout,
+        "dropout_input": dropout,
+        "activation_dropout": 0.0,
+    }
+    if wavlm:
+        told.update(relative_position_embedding=True, gru_rel_pos="encoder.layers.0.self_attn.grep_linear.weight" in tensors)
+        assumed["max_distance"] = 800
+    if "conv_feature_layers" not in given:
+        strides = _strides(kernels)
+        assumed["conv_feature_layers"] = repr([(*conv, stride) for conv, stride in zip(sizes["convolutions"], strides)])
+    if "encoder_attention_heads" not in {*told, *given}:
+        assumed["encoder_attention_heads"] = _RELEASED.get(size) or _heads(path, size[1])
+
+    assumed = {key: value for key, value in assumed.items() if key not in given}
+    if assumed:
+        released = size in _RELEASED and kernels == _RELEASED_KERNELS
+        logger.log(
+            logging.INFO if released else logging.WARNING,
+            f"{path}: a {told['kind']} encoder of {size[0]} layers of width {size[1]}, whose configuration is not in the "
+            "file, or not all of it; assumed: " + ", ".join(f"{key}={value}" for key, value in assumed.items()),
+        )
+    return {**told, **assumed, **given}

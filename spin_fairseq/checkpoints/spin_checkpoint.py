@@ -1,0 +1,39 @@
+"""This project's own checkpoints: what training writes, and the self-contained file that is exported from it."""
+
+from ..errors import CheckpointError
+from .files import Checkpoint, plain
+
+NAME = "Spin by this package, trained or exported"
+
+_FORMAT = "spin_fairseq"
+_VERSION = 1
+
+
+def _exported(state):
+    return state.get("format") == _FORMAT
+
+
+def _model(state):
+    return plain(plain(state.get("cfg")).get("model"))
+
+
+def recognises(state):
+    if _exported(state):
+        return True
+    return _model(state).get("_name") == "spin" and isinstance(state.get("model"), dict)
+
+
+def read(path, state, given):
+    """-> Checkpoint with SpinModel's configuration, the encoder's own inside."""
+    if not _exported(state):
+        config, tensors = _model(state), state["model"]
+    elif state.get("version") != _VERSION:
+        raise CheckpointError(f"{path}: version {state.get('version')!r} of the format; known: {_VERSION}")
+    else:
+        config, tensors = plain(state.get("model")), state.get("state_dict")
+        if not isinstance(tensors, dict):
+            raise CheckpointError(f"{path}: there is no state_dict in it")
+    encoder = plain(config.get("encoder"))
+    if not encoder:
+        raise CheckpointError(f"{path}: the configuration of the encoder, model.encoder, is not in it")
+    return Checkpoint(str(path), {**config, "encoder": encoder}, tensors)
