@@ -73,8 +73,6 @@ class GatedAttention(nn.Module):
 
     def __init__(self, width, heads, dropout):
         super().__init__()
-        if width % heads:
-            raise ConfigError(f"encoder_embed_dim is {width}: not a multiple of encoder_attention_heads, {heads}")
         self.heads = heads
         self.dropout = dropout
         self.k_proj, self.v_proj, self.q_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
@@ -99,7 +97,7 @@ class GatedAttention(nn.Module):
         query, key, value = (self._by_head(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         bias = (self.gate(x) * bias).to(query.dtype)
         if frame_mask is not None:
-            bias = bias.masked_fill(frame_mask[:, None, None], -math.inf)
+            bias.masked_fill_(frame_mask[:, None, None], -math.inf)  # in place: nothing else here is as large
         dropout = self.dropout if self.training else 0.0
         result = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
         return self.out_proj(result.transpose(1, 2).flatten(2))
