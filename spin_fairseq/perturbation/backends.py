@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ConfigError
 from .equalizer import equalize
 
-BACKENDS = {"praat": ".praat", "sox": ".sox", "none": None}
+BACKENDS = {"native": ".native", "praat": ".praat", "sox": ".sox", "none": None}
 
 
 def build_backend(name):

@@ -1,12 +1,18 @@
 """A 10-band parametric equaliser: low shelf, eight peaks, high shelf (Audio EQ Cookbook, Bristow-Johnson)."""
 
+import math
+
 import numpy as np
 import torch
-from scipy.signal import sosfilt
+from scipy.fft import next_fast_len
+
+from . import kernels
+from .waves import as_waves
 
 BANDS = 10
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
 CENTRES_HZ = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS)
+RINGING = 1.0  # s after which the lowest band has died away, for gains and Q of the recipe
 
 
 def biquads(sample_rate, gains_db, q):
@@ -43,19 +49,34 @@ def biquads(sample_rate, gains_db, q):
     return sections
 
 
-def equalize(wave, sample_rate, *, gains_db, q):
-    """The wave through the equaliser, not clipped.
+def filter_by_spectrum(wave, sections, sample_rate):
+    """The sections' filter by one FFT: (B, T) float32, (B, S, 6) -> (B, T), on any device."""
+    size = next_fast_len(wave.size(1) + int(RINGING * sample_rate), real=True)
+    # In double precision: the poles of the lowest band lie close to 1.
+    turn = torch.arange(size // 2 + 1, device=wave.device, dtype=torch.float64) * (-2 * math.pi / size)
+    turn = torch.polar(torch.ones_like(turn), turn)
+    response = torch.ones((), dtype=turn.dtype, device=wave.device)
+    for section in sections.unbind(1):
+        b0, b1, b2, a0, a1, a2 = section[:, :, None].unbind(1)
+        response = response * (b0 + turn * (b1 + turn * b2)) / (a0 + turn * (a1 + turn * a2))
+    spectrum = torch.fft.rfft(wave, size) * response.to(torch.complex64)
+    return torch.fft.irfft(spectrum, size)[:, : wave.size(1)]
 
-    wave: (T,) or (B, T) float array or tensor on the CPU; gains_db (dB), q: (10,), or (B, 10) for a batch.
-    Returns float32 of the same shape and kind.
+
+def equalize(wave, sample_rate, *, gains_db, q, lengths=None):
+    """The wave through the equaliser, not clipped; float32, of the same shape and kind.
+
+    wave: (T,) or (B, T) float array or tensor; lengths: (B,) samples of each row. gains_db (dB), q: (10,), or (B, 10)
+    for a batch, on the host. Raises PerturbationError.
     """
-    array = wave.detach().cpu().numpy() if torch.is_tensor(wave) else np.asarray(wave)
-    gains_db, q = np.asarray(gains_db, dtype=np.float64), np.asarray(q, dtype=np.float64)
-    if array.ndim == 1:
-        result = sosfilt(biquads(sample_rate, gains_db, q), array)
-    else:
-        shape = (len(array), BANDS)
-        rows = zip(array, np.broadcast_to(gains_db, shape), np.broadcast_to(q, shape))
-        result = np.stack([sosfilt(biquads(sample_rate, gains, quality), row) for row, gains, quality in rows])
-    result = result.astype(np.float32)
-    return torch.from_numpy(result) if torch.is_tensor(wave) else result
+    waves = as_waves(wave, lengths)
+    shape = (len(waves.samples), BANDS)
+    gains_db, q = (np.broadcast_to(np.asarray(values, dtype=np.float64), shape) for values in (gains_db, q))
+    sections = np.stack([biquads(sample_rate, *row) for row in zip(gains_db, q)])
+    if not waves.on_host:
+        sections = torch.from_numpy(sections).to(wave.device, non_blocking=True)
+        return waves.like_input(filter_by_spectrum(waves.samples, sections, sample_rate))
+    result = torch.empty_like(waves.samples)
+    for row, own, out in zip(waves.samples.numpy(), sections, result.numpy()):
+        kernels.cascade(row, own, out)
+    return waves.like_input(result)

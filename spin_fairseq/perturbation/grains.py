@@ -1,0 +1,106 @@
+"""Pitch-synchronous overlap-add (Moulines and Charpentier 1990): which piece of the wave goes where.
+
+A grain is a piece of the source around one place, laid down around another. In voiced stretches grains lie one new period
+apart and each takes its piece around the nearest pitch mark; elsewhere they lie 8 to 12 ms apart and take it from where
+they are.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from .crossings import whole_numbers
+
+VOICELESS_STEP = 0.01  # s between grains, more or less
+JITTER = 0.2  # of that step, at most: equal steps would be heard as a 100-Hz buzz
+LOWEST_F0, HIGHEST_F0 = 20.0, 1000.0  # Hz of the new contour
+SMALLEST_SHARE_OF_MEDIAN = 0.25  # of the new contour: large range ratios would take f0 through zero
+ON_THE_MARK = 1e-6  # cycles: a grain this near to a mark lies on it
+
+
+class Grains(NamedTuple):
+    """All (B, G) and in order of time; behind a row's last grain, which lies on its end, copies of that one."""
+
+    target: torch.Tensor  # int64, samples: where the middle of the grain is laid
+    source: torch.Tensor  # float64, samples: around which place of the source it is cut out
+    left: torch.Tensor  # float32, samples: length of the rising half of its window
+    right: torch.Tensor  # float32: of the falling half
+
+
+def median_f0(gap_f0, gap, voiced):
+    """The median of f0 over voiced time; 1 where there is none. All (B, M), -> (B, 1)."""
+    order = torch.where(voiced, gap_f0, torch.inf).sort(1)
+    weight = torch.where(voiced, gap, 0.0).gather(1, order.indices).cumsum(1)
+    middle = torch.searchsorted(weight, weight[:, -1:] / 2).clamp(max=weight.size(1) - 1)
+    median = order.values.gather(1, middle)
+    return torch.where(torch.isfinite(median), median, 1.0)
+
+
+def new_f0(f0, median, pitch_ratio, range_ratio):
+    """The contour asked for: median times `pitch_ratio`, distances from it times `range_ratio` as well. (B, M), (B, 1)s."""
+    wanted = median * pitch_ratio
+    f0 = wanted * (1 + (f0 / median - 1) * range_ratio)
+    return f0.maximum(SMALLEST_SHARE_OF_MEDIAN * wanted).clamp(LOWEST_F0, HIGHEST_F0)
+
+
+def _noise(number, seed):
+    """Uniform in -1..1, the same on every device: an integer hash of (seed, number). int64 (B, G), (B, 1)."""
+    x = (number + 1) * 0x9E3779B1 + seed * 0x85EBCA6B
+    for shift, factor in ((16, 0x45D9F3B), (15, 0x2C1B3C6D)):
+        x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
+    return (x ^ (x >> 16)).double() / 2**31 - 1
+
+
+def plan(marks, lengths, sample_rate, pitch_ratio, range_ratio, seed, capacity):
+    """Grains for a new pitch contour of the same duration.
+
+    marks: PitchMarks (B, M); lengths: (B,) samples; pitch_ratio, range_ratio: (B,); seed: (B,) int64;
+    capacity: of `whole_numbers`, for the grains of a row.
+    """
+    end = lengths[:, None].double()
+    # Piece k lies between mark k - 1 and mark k; the first starts at the wave's start, the last one ends at its end.
+    edges = torch.cat([torch.zeros_like(end), marks.times.minimum(end), end], 1)
+    start, stop = edges[:, :-1], edges[:, 1:]
+    gap = stop - start
+    voiced = F.pad(marks.joined, (1, 0)) & (gap > 0)
+    f0 = torch.where(voiced, sample_rate / gap, 0.0)
+    target_f0 = new_f0(f0, median_f0(f0, gap, voiced), pitch_ratio[:, None], range_ratio[:, None])
+
+    cycles = torch.where(voiced, gap * target_f0 / sample_rate, 0.0).cumsum(1)
+    # Each stretch starts with a grain on its first mark, so its cycles count from there.
+    base = torch.where(voiced, 0.0, cycles).cummax(1).values
+    cycles = cycles - base
+    before = torch.where(voiced, F.pad(cycles[:, :-1], (1, 0)), 0.0)
+    whole = (before + ON_THE_MARK).floor()
+    counts_voiced = (cycles + ON_THE_MARK).floor() - whole
+    counts_voiceless = (gap / (VOICELESS_STEP * sample_rate)).round().clamp(min=1) * (gap > 0)
+    counts = torch.where(voiced, counts_voiced, counts_voiceless).long()
+    found = whole_numbers(counts, capacity)
+
+    def of(values):
+        return values.gather(1, found.piece)
+
+    rank, count = found.rank.double() + 1, of(counts).double()
+    jitter = torch.where(rank < count, JITTER * _noise(torch.arange(rank.size(1), device=end.device), seed[:, None]), 0.0)
+    in_voiced = of(voiced)
+    share = torch.where(in_voiced, (of(whole) + rank - of(before)) / of(cycles - before), (rank + jitter) / count)
+    place = of(start) + share * of(gap)
+    place = torch.where(found.valid, place.minimum(end), end)
+    place = F.pad(place, (1, 0))  # one grain on the very start
+
+    # The nearest mark's number, as an index into `edges`.
+    mark = F.pad(torch.where(in_voiced & (share < 0.5), found.piece, found.piece + 1), (1, 0))
+    on_mark = F.pad(in_voiced, (1, 0))
+    source = torch.where(on_mark, edges.gather(1, mark), place)
+    # A grain on a mark takes no more than one period of the source on either side: more would sound as the old pitch.
+    period = torch.where(voiced, gap.ceil(), torch.inf)
+    has_mark = F.pad(in_voiced | (rank == count), (1, 0))
+    period_before = torch.where(has_mark, F.pad(period, (1, 0), value=torch.inf).gather(1, mark), torch.inf)
+    period_after = torch.where(has_mark, F.pad(period, (0, 1), value=torch.inf).gather(1, mark), torch.inf)
+
+    target = place.round()
+    spacing = target.diff(dim=1)
+    left = F.pad(spacing, (1, 0)).minimum(period_before)
+    right = F.pad(spacing, (0, 1)).minimum(period_after)
+    return Grains(target.long(), source, left.float(), right.float())

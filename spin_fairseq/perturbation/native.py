@@ -1,0 +1,24 @@
+"""The native engine as a backend: `speaker.change_speaker` on one wave in a data worker."""
+
+import numpy as np
+
+from .speaker import change_speaker as change_by_ratios
+
+
+def check_installed():
+    """Compile the inner loops, once and before workers are started: each of them would do it again."""
+    tone = np.sin(np.arange(1600, dtype=np.float32) * 0.1)
+    change_by_ratios(tone, 16000, formant_ratio=1.1)
+
+
+def change_speaker(wave, sample_rate, pitch_range, draw, marks=None):
+    """(T,) float32 -> (T,) float32 with formants, median pitch and pitch range multiplied by the draw's ratios.
+
+    pitch_range: floor and ceiling of the speaker's f0, Hz; None: estimated for the utterance. marks: PitchMarks of this
+    wave, found before. Raises PerturbationError.
+    """
+    floor, ceiling = pitch_range or (None, None)
+    return change_by_ratios(
+        wave, sample_rate, pitch_floor=floor, pitch_ceiling=ceiling, marks=marks, seed=draw.seed,
+        formant_ratio=draw.formant_ratio, pitch_ratio=draw.pitch_ratio, range_ratio=draw.range_ratio,
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""Pitch marks: one place in each period of the voiced stretches, where the energy of the period is centred."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import kernels, pitch
+from .crossings import whole_numbers
+from .waves import as_waves, per_row
+
+RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
+SMOOTHING = (1.0, 0.75, 0.5, 0.25)  # weights of a frame and its neighbours in a stretch, when their phases are averaged
+
+
+class PitchMarks(NamedTuple):
+    """Marks of one utterance, (M,), or of a batch, (B, M) with +inf behind a row's own."""
+
+    times: torch.Tensor  # float64, samples, ascending
+    joined: torch.Tensor  # bool: the next mark belongs to the same voiced stretch
+
+    def crop(self, start, samples):
+        """The marks of `samples` samples from `start`; of one utterance."""
+        inside = (self.times >= start) & (self.times < start + samples)
+        joined = self.joined[inside]
+        joined[-1:] = False
+        return PitchMarks(self.times[inside] - start, joined)
+
+
+NO_MARKS = PitchMarks(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.bool))
+
+
+def pad_marks(rows, device=None):
+    """Marks of single utterances -> those of a batch."""
+    size = max((len(marks.times) for marks in rows), default=0)
+    times = torch.full((len(rows), size), torch.inf, dtype=torch.float64)
+    joined = torch.zeros(len(rows), size, dtype=torch.bool)
+    for row, marks in enumerate(rows):
+        times[row, : len(marks.times)] = marks.times
+        joined[row, : len(marks.times)] = marks.joined
+    return PitchMarks(times.to(device), joined.to(device))
+
+
+def energy_phasor(frames, f0):
+    """Where in the period the energy of each frame is centred: (B, F) complex64, length 0..1 (how clearly)."""
+    if f0.device.type == "cpu":
+        rows = [kernels.energy_phasor(*row, frames.rate) for row in zip(frames.samples.numpy(), f0.numpy())]
+        return torch.from_numpy(np.stack(rows))
+    return _energy_phasor(frames, f0)
+
+
+def _energy_phasor(frames, f0):
+    energy = frames.samples.square()
+    offset = torch.arange(energy.size(-1), device=f0.device) - energy.size(-1) // 2
+    angle = (2 * math.pi / frames.rate) * f0[..., None] * offset
+    total = energy.sum(-1).clamp(min=1e-20)
+    return torch.complex((energy * angle.cos()).sum(-1) / total, (energy * angle.sin()).sum(-1) / total)
+
+
+def _phase(frames, f0, stretch, sample_rate):
+    """The phase in cycles at the frames' centres, (B, F) float64: whole numbers where periods have their energy."""
+    advance = (f0[:, 1:] + f0[:, :-1]).double() / 2 * (frames.step / sample_rate)
+    phase = F.pad(advance.cumsum(1), (1, 0))
+    turned = energy_phasor(frames, f0).conj() * torch.polar(torch.ones_like(phase), -2 * math.pi * phase)
+    smooth = turned * SMOOTHING[0]
+    for distance, weight in enumerate(SMOOTHING[1:], 1):
+        if distance < f0.size(1):
+            same = weight * (stretch[:, distance:] == stretch[:, :-distance])
+            smooth = smooth + F.pad(turned[:, distance:] * same, (0, distance))
+            smooth = smooth + F.pad(turned[:, :-distance] * same, (distance, 0))
+    rest = smooth.angle() / (2 * math.pi)
+    step = rest.diff(dim=1)
+    rest = torch.cat([rest[:, :1], step - step.round()], 1).cumsum(1)
+    return phase + rest
+
+
+def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
+    """Pitch marks along a contour. frames: Frames; f0: (B, F) -> PitchMarks (B, capacity)."""
+    voiced = (f0 > 0) & frames.valid
+    after_voiced = F.pad(voiced[:, :-1], (1, 0))
+    stretch = (voiced & ~after_voiced).cumsum(1)
+    stretch = torch.where(voiced, stretch, -1)
+    phase = _phase(frames, f0, stretch, sample_rate)
+    half = f0.double() * (frames.step / sample_rate / 2)
+    between = (phase[:, 1:] + phase[:, :-1]) / 2
+    before_voiced = F.pad(voiced[:, 1:], (0, 1))
+    left = torch.where(after_voiced, F.pad(between, (1, 0)), phase - half)
+    right = torch.where(before_voiced, F.pad(between, (0, 1)), phase + half)
+    # Two pieces a frame: up to its centre, and on from there.
+    start = torch.stack([left, phase], 2).flatten(1)
+    end = torch.stack([phase, right], 2).flatten(1)
+    counts = (end.floor() - start.floor()).clamp(min=0).long() * voiced.repeat_interleave(2, 1)
+    found = whole_numbers(counts, capacity)
+    start, end = start.gather(1, found.piece), end.gather(1, found.piece)
+    share = (start.floor() + 1 + found.rank - start) / (end - start)
+    times = (found.piece + share) * (frames.step / 2)
+    times = (times * RESOLUTION).round() / RESOLUTION
+    valid = found.valid & (times < lengths[:, None])
+    of_mark = stretch.gather(1, found.piece // 2)
+    joined = F.pad((of_mark[:, 1:] == of_mark[:, :-1]) & valid[:, 1:], (0, 1)) & valid
+    return PitchMarks(torch.where(valid, times, torch.inf), joined)
+
+
+def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None, lengths=None):
+    """Where the periods of the voiced stretches are -> PitchMarks, of one utterance or of a batch.
+
+    wave: (T,) or (B, T) float array or tensor; sample_rate: Hz; lengths: (B,) samples of each row.
+    pitch_floor, pitch_ceiling: Hz, the speaker's range, one or one for each row, on the host; None: estimated for each
+    utterance. Raises PerturbationError.
+    """
+    waves = as_waves(wave, lengths)
+    rows = len(waves.samples)
+    limits = ()
+    if pitch_floor is not None or pitch_ceiling is not None:
+        floor = per_row("pitch_floor", pitch_floor, rows)
+        limits = (floor, per_row("pitch_ceiling", pitch_ceiling, rows, above=floor))
+    if not waves.samples.numel():
+        marks = pad_marks([NO_MARKS] * rows)
+    elif waves.on_host:  # row by row, so that nothing is computed for padding
+        marks = []
+        for row, length in enumerate(waves.lengths.tolist()):
+            own = slice(row, row + 1)
+            found = NO_MARKS
+            if length:
+                found = _find(waves.samples[own, :length], waves.lengths[own], sample_rate, *(x[own] for x in limits))
+            marks.append(found)
+        marks = pad_marks(marks)
+    else:
+        highest = float(limits[1].max()) if limits else pitch.WIDE_RANGE[1]
+        # A period is at most a little shorter than the ceiling's: its place moves with the energy in it.
+        capacity = int(1.5 * highest * waves.samples.size(1) / sample_rate) + 2
+        marks = _find(waves.samples, waves.lengths, sample_rate, *limits, capacity=capacity)
+    return PitchMarks(marks.times[0], marks.joined[0]) if waves.single else marks
+
+
+def _find(wave, lengths, sample_rate, *limits, capacity=None):
+    f0, frames = pitch.f0_contour(wave, lengths, sample_rate, *limits)
+    marks = marks_of_contour(frames, f0, lengths, sample_rate, capacity)
+    return PitchMarks(marks.times[0], marks.joined[0]) if capacity is None else marks

@@ -1,0 +1,65 @@
+"""Reading a wave at other places than its samples: band-limited interpolation by a windowed sinc."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import kernels
+
+ZERO_CROSSINGS = 10  # of the sinc on either side
+PHASES = 64  # rows of the table; coefficients between them are interpolated (error below 1e-5)
+TAPS_MULTIPLE = 8  # what vector units like
+
+
+def interpolation_table(ratio, taps):
+    """Coefficients for reading at a fraction p / PHASES behind a sample: (B, PHASES + 1, taps) float32.
+
+    ratio: (B,) float64, places a step; above 1 the pass band shrinks accordingly, so that nothing is aliased.
+    Tap i is the sample i - taps / 2 + 1 behind the one before the place.
+    """
+    fraction = torch.arange(PHASES + 1, device=ratio.device, dtype=torch.float64) / PHASES
+    distance = torch.arange(taps, device=ratio.device) - (taps // 2 - 1) - fraction[:, None]
+    cutoff = (1 / ratio).clamp(max=1.0)[:, None, None]
+    crossing = cutoff * distance
+    window = torch.cos(math.pi / 2 * (crossing / ZERO_CROSSINGS).clamp(-1.0, 1.0)).square()
+    table = torch.sinc(crossing) * window
+    return (table / table.sum(-1, keepdim=True)).float()
+
+
+def taps_for(largest_ratio):
+    return -(-2 * math.ceil(ZERO_CROSSINGS * max(1.0, largest_ratio)) // TAPS_MULTIPLE) * TAPS_MULTIPLE
+
+
+def resample_row(wave, ratio, length):
+    """(n,) float32 on the CPU -> (length,): the wave at places m * ratio, m = 0 .. length - 1, 0 outside it."""
+    if ratio == 1.0 and length == len(wave):
+        return wave
+    taps = taps_for(ratio)
+    table = interpolation_table(torch.tensor([ratio], dtype=torch.float64), taps)[0]
+    behind = max(0, math.ceil(length * ratio) - len(wave)) + taps
+    out = np.empty(length, np.float32)
+    padded = F.pad(wave, (taps, behind)).numpy()
+    kernels.resample(padded, float(ratio), table.numpy(), table.diff(dim=0).numpy(), out)
+    return torch.from_numpy(out)
+
+
+def resample(wave, ratio, length, taps):
+    """As `resample_row` for a batch on any device. wave: (B, T); ratio: (B,) float64 -> (B, length)."""
+    table = interpolation_table(ratio, taps).flatten(0, 1)
+    place = torch.arange(length, device=wave.device) * ratio[:, None]
+    whole = place.floor()
+    phase = (place - whole) * PHASES
+    row = phase.floor().clamp(max=PHASES - 1)
+    share = (phase - row).float()
+    row = row.long() + (PHASES + 1) * torch.arange(len(wave), device=wave.device)[:, None]
+    wave = F.pad(wave, (taps, taps))
+    start = whole.long() + (taps // 2 + 1)
+    last = wave.size(1) - 1
+    out = torch.zeros_like(share)
+    for tap in range(taps):
+        column = table[:, tap]
+        low = column[row]
+        out += wave.gather(1, (start + tap).clamp(max=last)) * (low + share * (column[row + 1] - low))
+    return out

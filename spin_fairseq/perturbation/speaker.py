@@ -1,0 +1,70 @@
+"""Another voice: pitch marks, a new pitch contour, resampled grains. One door for the CPU and for any device."""
+
+import torch
+
+from .equalizer import equalize
+from .grains import HIGHEST_F0, plan
+from .overlap_add import overlap_add, overlap_add_row
+from .pitch_marks import PitchMarks, find_pitch_marks
+from .resampling import resample, resample_row, taps_for
+from .waves import as_waves, per_row
+
+
+def change_speaker(
+    wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None, formant_ratio=1.0, pitch_ratio=1.0, range_ratio=1.0,
+    marks=None, lengths=None, seed=0,
+):  # fmt: skip
+    """The same words by another voice, of the same length.
+
+    wave: (T,) or (B, T) float array or tensor; sample_rate: Hz; lengths: (B,) samples of each row.
+    pitch_floor, pitch_ceiling: Hz, the speaker's range; None: estimated for each utterance. Not used with `marks`.
+    formant_ratio multiplies all resonances, pitch_ratio the median f0, range_ratio the distance of f0 from its median.
+    marks: of `find_pitch_marks`, of this wave; None: found here. seed: of the jitter in voiceless stretches.
+    All numbers may be one for each row, on the host. Raises PerturbationError.
+    """
+    waves = as_waves(wave, lengths)
+    rows = len(waves.samples)
+    ratios = [
+        per_row(name, value, rows)
+        for name, value in
+        (("formant_ratio", formant_ratio), ("pitch_ratio", pitch_ratio), ("range_ratio", range_ratio))
+    ]
+    seed = torch.as_tensor(seed, dtype=torch.int64).reshape(-1).expand(rows)
+    if marks is None:
+        marks = find_pitch_marks(
+            waves.samples, sample_rate, pitch_floor=pitch_floor, pitch_ceiling=pitch_ceiling, lengths=waves.lengths
+        )
+    elif waves.single:
+        marks = PitchMarks(marks.times[None], marks.joined[None])
+    if not waves.on_host:
+        return waves.like_input(_change_batch(waves.samples, waves.lengths, sample_rate, marks, *ratios, seed))
+    changed = torch.zeros_like(waves.samples)
+    for row, length in enumerate(waves.lengths.tolist()):
+        own = PitchMarks(marks.times[row], marks.joined[row])
+        numbers = (float(ratio[row]) for ratio in ratios)
+        changed[row, :length] = _change_row(waves.samples[row, :length], sample_rate, own, *numbers, int(seed[row]))
+    return waves.like_input(changed)
+
+
+def _change_row(wave, sample_rate, marks, formant_ratio, pitch_ratio, range_ratio, seed):
+    """One utterance on the CPU: (T,) float32, marks (M,), numbers."""
+    if not len(wave):
+        return wave
+    one = (torch.tensor([value], dtype=torch.float64) for value in (pitch_ratio, range_ratio))
+    marks = PitchMarks(marks.times[None], marks.joined[None])
+    length = torch.tensor([len(wave)])
+    grains = plan(marks, length, sample_rate, *one, torch.tensor([seed]), None)
+    source = resample_row(wave, formant_ratio, -int(-len(wave) // formant_ratio))
+    return overlap_add_row(source, grains, formant_ratio, len(wave))
+
+
+def _change_batch(wave, lengths, sample_rate, marks, formant_ratio, pitch_ratio, range_ratio, seed):
+    """A batch on any device: (B, T), marks (B, M); ratios and seed (B,) on the host."""
+    samples = wave.size(1)
+    capacity = int(samples / sample_rate * HIGHEST_F0) + marks.times.size(1) + 2
+    taps, source_samples = taps_for(float(formant_ratio.max())), int(samples / float(formant_ratio.min())) + 1
+    ratios = torch.stack([formant_ratio, pitch_ratio, range_ratio]).to(wave.device, non_blocking=True)
+    seed = seed.to(wave.device, non_blocking=True)
+    grains = plan(marks, lengths, sample_rate, ratios[1], ratios[2], seed, capacity)
+    source = resample(wave, ratios[0], source_samples, taps)
+    return overlap_add(source, grains, ratios[0], samples)

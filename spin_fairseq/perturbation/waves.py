@@ -1,0 +1,66 @@
+"""One wave or a batch of them, arrays or tensors: what the public functions take, and give back in the same form."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..errors import PerturbationError
+
+
+class Waves(NamedTuple):
+    """A batch, and the form in which it came."""
+
+    samples: torch.Tensor  # (B, T) float32, zero behind each row's end
+    lengths: torch.Tensor  # (B,) int64, on the same device
+    single: bool
+    array: bool
+
+    def like_input(self, samples):
+        """(B, T) -> (T,) for a single wave; an array for an array."""
+        samples = samples[0] if self.single else samples
+        return samples.numpy() if self.array else samples
+
+    @property
+    def on_host(self):
+        return self.samples.device.type == "cpu"
+
+
+def as_waves(wave, lengths=None):
+    """wave: (T,) or (B, T), a float array or tensor; lengths: (B,) samples, None for full rows.
+
+    PerturbationError for another shape or type, and on the CPU for NaN and infinity (another device is not waited for).
+    """
+    array = not torch.is_tensor(wave)
+    samples = torch.as_tensor(np.asarray(wave)) if array else wave.detach()
+    if samples.dim() not in (1, 2) or not samples.is_floating_point():
+        raise PerturbationError(
+            f"a wave is a float array of shape (T,) or (B, T); this is {samples.dtype} of shape {tuple(samples.shape)}"
+        )
+    single = samples.dim() == 1
+    samples = (samples[None] if single else samples).float()
+    # The sum tells in one pass; that it overflows without infinity in it is no reason to refuse.
+    if samples.device.type == "cpu" and not samples.sum().isfinite() and not samples.isfinite().all():
+        row, place = (~torch.isfinite(samples)).nonzero()[0].tolist()
+        raise PerturbationError(f"row {row} of the wave is not a number at sample {place}; remove or mend it")
+    if lengths is None:
+        lengths = torch.full((len(samples),), samples.size(1), device=samples.device)
+    else:
+        lengths = torch.as_tensor(lengths).to(samples.device, torch.int64, non_blocking=True).reshape(-1)
+        if len(lengths) != len(samples):
+            raise PerturbationError(f"{len(lengths)} lengths for {len(samples)} waves")
+        lengths = lengths.clamp(0, samples.size(1))
+        samples = samples * (torch.arange(samples.size(1), device=samples.device) < lengths[:, None])
+    return Waves(samples, lengths, single, array)
+
+
+def per_row(name, value, rows, above=0.0):
+    """A number, or one for each row, on the host -> (rows,) float64. PerturbationError unless all are above `above`."""
+    try:
+        values = np.broadcast_to(np.asarray(value, dtype=np.float64), rows)
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    if not ((values > np.asarray(above)) & np.isfinite(values)).all():
+        least = float(np.max(above))
+        raise PerturbationError(f"{name} is {value}: it must be a number above {least:g}, or one for each of {rows} waves")
+    return torch.tensor(values)
