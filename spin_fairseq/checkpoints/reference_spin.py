@@ -4,6 +4,8 @@ Their encoder has fairseq's or Microsoft's names of tensors, below `encoder.mode
 the shapes. `hyper_parameters` is the YAML file that the model was trained with.
 """
 
+import re
+
 import torch
 
 from ..errors import CheckpointError
@@ -15,7 +17,8 @@ NAME = "Spin by the reference (.ckpt)"
 
 _CODEBOOK = "loss_module.codebook.weight"
 _ENCODER = "encoder.model."
-_HEAD = "pred_head.layers."
+_HEAD = "pred_head.layers.{}.weight"
+_HEAD_NAME = re.compile(r"pred_head\.layers\.(\d{1,3})\.(weight|bias)$")
 
 # Options of the reference that change what comes out, and the only value that a SpinModel can be: (section, key, value).
 _FIXED = [
@@ -36,46 +39,40 @@ def recognises(state):
 def read(path, state, given):
     """-> Checkpoint with SpinModel's configuration. Prototypes are used as they are stored, slightly off unit length."""
     model = plain(plain(state["hyper_parameters"]).get("model"))
-    encoder, head, loss = (plain(model.get(section)) for section in ("encoder", "pred_head", "loss"))
+    encoder, loss = plain(model.get("encoder")), plain(model.get("loss"))
     for section, key, value in _FIXED:
         found = plain(model.get(section)).get(key, value)
         if found != value:
             raise CheckpointError(f"{path}: model.{section}.{key} is {found!r}; what can be read has {value!r}")
 
-    encoder_tensors, head_tensors = {}, {}
+    encoder_tensors, tensors, head = {}, {}, {}
     for name, tensor in one_weight_norm(state["state_dict"]).items():
+        in_head = _HEAD_NAME.match(name)
         if name.startswith(_ENCODER) and not name.endswith("label_embs_concat"):
-            encoder_tensors[name[len(_ENCODER) :]] = tensor
-        elif name.startswith(_HEAD):
-            head_tensors[name[len(_HEAD) :]] = tensor
+            encoder_tensors[name[len(_ENCODER) :]] = tensors["encoder." + name[len(_ENCODER) :]] = tensor
+        elif in_head:
+            index, kind = int(in_head[1]), in_head[2]
+            tensors[f"head.projection.{2 * index}.{kind}"] = tensor  # an activation stands between two layers
+            head.setdefault(index, {})[kind] = tensor
+    tensors["head.prototypes.0"] = state["state_dict"][_CODEBOOK]
     encoder_config = rebuild_config(path, encoder_tensors, given)
+    layers = range(max(head, default=0) + 1)
     config = {
         "encoder": encoder_config,
         "output_layer": encoder.get("use_layer", 12),
         "freeze": _frozen(encoder, encoder_config["encoder_layers"]),
-        "head_dims": _widths(path, head_tensors),
-        "codebook_sizes": [len(_matrix(path, _CODEBOOK, state["state_dict"][_CODEBOOK]))],
+        "head_dims": [_rows(path, _HEAD.format(index), head.get(index, {}).get("weight")) for index in layers],
+        "codebook_sizes": [_rows(path, _CODEBOOK, state["state_dict"][_CODEBOOK])],
         "l2_norm": bool(loss.get("l2_norm", True)),
         "normalize_prototypes": False,
     }
-    tensors = {f"encoder.{name}": tensor for name, tensor in encoder_tensors.items()}
-    for name, tensor in head_tensors.items():
-        index, _, kind = name.partition(".")
-        tensors[f"head.projection.{2 * int(index)}.{kind}"] = tensor  # an activation stands between two
-    tensors["head.prototypes.0"] = state["state_dict"][_CODEBOOK]
     return Checkpoint(str(path), config, tensors)
 
 
-def _matrix(path, name, tensor):
+def _rows(path, name, tensor):
     if not isinstance(tensor, torch.Tensor) or tensor.dim() != 2 or not tensor.numel():
         raise CheckpointError(f"{path}: {name} is missing, or not a matrix")
-    return tensor
-
-
-def _widths(path, tensors):
-    """Output widths of the projection's linear layers. tensors: "0.weight", "0.bias", "1.weight", ..."""
-    names = [f"{index}.weight" for index in range(max(1, len(tensors) // 2))]
-    return [len(_matrix(path, _HEAD + name, tensors.get(name))) for name in names]
+    return len(tensor)
 
 
 def _frozen(encoder, layers):
