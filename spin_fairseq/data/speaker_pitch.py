@@ -19,12 +19,11 @@ import numpy as np
 
 from spin_fairseq.errors import SpeakerPitchError
 
-WIDE_RANGE = (75.0, 400.0)  # Hz
 RANGE_OF_SEX = {"F": (100.0, 400.0), "M": (75.0, 250.0)}  # Hz
 
 
 class SpeakerPitch:
-    """Floor and ceiling per speaker, in Hz; `source` None stands for one wide range for all."""
+    """Floor and ceiling per speaker, in Hz; with `source` None nothing is known of any speaker."""
 
     def __init__(self, ranges: dict[str, tuple[float, float]], source: Path | None):
         self.source = source
@@ -36,14 +35,14 @@ class SpeakerPitch:
     def __contains__(self, speaker: object) -> bool:
         return self.source is None or speaker in self._ranges
 
-    def range(self, speaker: str) -> tuple[float, float]:
-        """-> (floor, ceiling) in Hz.
+    def range(self, speaker: str) -> tuple[float, float] | None:
+        """-> (floor, ceiling) in Hz; None where there is no table: a perturbation then finds out or takes a wide range.
 
         Raises:
             SpeakerPitchError: the table lacks the speaker.
         """
         if self.source is None:
-            return WIDE_RANGE
+            return None
         found = self._ranges.get(speaker)
         if found is None:
             raise SpeakerPitchError(
@@ -54,7 +53,7 @@ class SpeakerPitch:
 
 
 def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
-    """Read a table of speaker pitch ranges; None: one wide range for every speaker.
+    """Read a table of speaker pitch ranges; None: there is none.
 
     Raises:
         SpeakerPitchError: the file is missing, of no known kind, malformed, or a pickle that wants to run code.

@@ -9,7 +9,9 @@ from fairseq.data import FairseqDataset
 from ..errors import AudioError, ManifestError, PerturbationError
 from ..perturbation.backends import perturb
 from ..perturbation.draws import draw_speaker
+from ..perturbation.pitch_marks import find_pitch_marks
 from .audio import read_audio
+from .device_views import pending_views
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +32,14 @@ class TwoViewDataset(FairseqDataset):
     min_samples: shorter utterances are dropped. max_samples: longer ones are cropped.
     phones: of `load_phone_labels`, or None.
     both_views: change the first view too.
+    marks: a PitchMarkCache for the native engine, or None: marks are then found as they are needed.
+    on_device: leave the change, by the native engine, to `device_views.complete_views`.
     """
 
     def __init__(
-        self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False
-    ):
+        self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
+        marks=None, on_device=False,
+    ):  # fmt: skip
         long_enough = manifest.sizes >= min_samples
         if not long_enough.any():
             raise ManifestError(
@@ -48,6 +53,7 @@ class TwoViewDataset(FairseqDataset):
         self.sizes = np.minimum(self.manifest.sizes, max_samples)
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views
+        self.marks, self.on_device = marks, on_device
         self.epoch = 1
 
     def __len__(self):
@@ -57,46 +63,57 @@ class TwoViewDataset(FairseqDataset):
         return np.random.default_rng([self.seed, self.epoch if self.train else 0, index, stream])
 
     def __getitem__(self, index):
-        """-> {"index", "views": two float32 (T,) arrays, "phones"?} or, for a bad utterance, {"index", "error"}."""
+        """-> {"index", "views": float32 (T,) arrays, "phones"?} or, for a bad utterance, {"index", "error"}.
+
+        Two views; or, where they are made on the device, the wave alone with its "draws" and "marks".
+        """
         index = int(index)
-        manifest = self.manifest
+        path = self.manifest.path(index)
+        samples = int(self.sizes[index])
+        spare = int(self.manifest.sizes[index]) - samples
+        start = int(self._rng(index, 0).integers(0, spare + 1)) if self.train else 0
         try:
-            samples = int(self.sizes[index])
-            spare = int(manifest.sizes[index]) - samples
-            start = int(self._rng(index, 0).integers(0, spare + 1)) if self.train else 0
-            wave = read_audio(manifest.path(index), sample_rate=SAMPLE_RATE, start=start, frames=samples)
-            pitch_range = self.pitch.range(manifest.speaker(index))
-
-            def view(stream):
-                draw = draw_speaker(self._rng(index, stream))
-                try:
-                    return perturb(self.backend, wave, SAMPLE_RATE, pitch_range, draw)
-                except PerturbationError as error:
-                    raise PerturbationError(f"{manifest.path(index)}: {error}") from None
-
-            item = {"index": index, "views": (view(1) if self.both_views else wave, view(2))}
-        except (AudioError, PerturbationError) as error:
+            item = {"index": index, **self._views(index, path, start, samples)}
+        except AudioError as error:
             return {"index": index, "error": str(error)}
+        except PerturbationError as error:
+            return {"index": index, "error": f"{path}: {error}"}
         if self.phones is not None:
-            item["phones"] = self.phones[manifest.utterance_id(index)]
+            item["phones"] = self.phones[self.manifest.utterance_id(index)]
         return item
+
+    def _views(self, index, path, start, samples):
+        wave = read_audio(path, sample_rate=SAMPLE_RATE, start=start, frames=samples)
+        draws = tuple(draw_speaker(self._rng(index, stream)) for stream in ((1, 2) if self.both_views else (2,)))
+        pitch_range = self.pitch.range(self.manifest.speaker(index))
+        marks = self.marks.lookup(self.manifest, index, pitch_range) if self.marks else None
+        if marks is not None:
+            marks = marks.crop(start, samples)
+        if self.on_device:
+            if marks is None:
+                floor, ceiling = pitch_range or (None, None)
+                marks = find_pitch_marks(wave, SAMPLE_RATE, pitch_floor=floor, pitch_ceiling=ceiling)
+            return {"views": (wave,), "draws": draws, "marks": marks}
+        changed = [perturb(self.backend, wave, SAMPLE_RATE, pitch_range, draw, marks) for draw in draws]
+        return {"views": tuple(changed) if self.both_views else (wave, *changed)}
 
     def collater(self, items):
         """-> a batch of B utterances:
 
         "net_input": {"source": (2B, T) float32, first all first views, then all second ones,
                       "padding_mask": (2B, T) bool, True behind the end};
+        "pending": what `device_views.complete_views` needs; "source" is then (B, T), the waves as they are;
         "id": (B,) int64; "lengths": list of B ints, samples; "phones": list of B arrays, with "split";
         "skipped": [(index, what is wrong)].
         """
         good = [item for item in items if "error" not in item]
         skipped = [(item["index"], item["error"]) for item in items if "error" in item]
         views = [item["views"] for item in good] or [(np.zeros(FILLER_SAMPLES, np.float32),) * 2]
-        lengths = [len(first) for first, _ in views]
-        source = torch.zeros(2 * len(views), max(lengths))
-        for row, pair in enumerate(views):
-            for half, wave in enumerate(pair):
-                source[row + half * len(views), : len(wave)] = torch.from_numpy(wave)
+        lengths = [len(first) for first, *_ in views]
+        source = torch.zeros(len(views[0]) * len(views), max(lengths))
+        for row, waves in enumerate(views):
+            for place, wave in enumerate(waves):
+                source[place * len(views) + row, : len(wave)] = torch.from_numpy(wave)
         ends = torch.tensor(lengths * 2).unsqueeze(1)
         batch = {
             "id": torch.tensor([item["index"] for item in good] or [-1]),
@@ -105,6 +122,8 @@ class TwoViewDataset(FairseqDataset):
             "skipped": skipped,
             "ignored": not good,
         }
+        if good and self.on_device:
+            batch["pending"] = pending_views([item["draws"] for item in good], [item["marks"] for item in good])
         if self.phones is not None:
             batch["phones"] = [item["phones"] for item in good]
             batch["split"] = self.manifest.source.stem

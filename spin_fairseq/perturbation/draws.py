@@ -22,6 +22,11 @@ class SpeakerDraw(NamedTuple):
     seed: int  # for a backend that draws random numbers itself
 
 
+def stack_draws(draws):
+    """SpeakerDraws of B utterances -> one whose fields are arrays, (B,) or (B, 10)."""
+    return SpeakerDraw(*map(np.array, zip(*draws)))
+
+
 def draw_speaker(rng):
     """rng: numpy Generator -> SpeakerDraw. Ratios are uniform above 1, and inverted with probability 1/2."""
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import ConfigError, PerturbationError
 
+WIDE_RANGE = (75.0, 400.0)  # Hz, for a speaker of whom nothing is known
+
 # How far below its median the lowest f0 may be taken: to a twentieth, well above the zero that Praat cannot bear.
 _LOWEST_SHARE_OF_MEDIAN = 0.05
 
@@ -34,12 +36,12 @@ def safe_range_ratio(range_ratio, f0):
 def change_speaker(wave, sample_rate, pitch_range, draw):
     """(T,) float32 -> (T,) float32 with formants, median pitch and pitch range multiplied by the draw's ratios.
 
-    pitch_range: floor and ceiling of the speaker's f0, Hz. Where Praat finds no voiced frame, formants alone change.
+    pitch_range: floor and ceiling of the speaker's f0, Hz; None: WIDE_RANGE. Where Praat finds no voiced frame, formants alone change.
     Raises PerturbationError where Praat gives up.
     """
     import parselmouth
 
-    floor, ceiling = pitch_range
+    floor, ceiling = pitch_range or WIDE_RANGE
     sound = parselmouth.Sound(wave.astype(np.float64), sampling_frequency=sample_rate)
     try:
         pitch = sound.to_pitch_ac(time_step=0.8 / floor, pitch_floor=floor, pitch_ceiling=ceiling)

@@ -1,6 +1,6 @@
 """One wave or a batch of them, arrays or tensors: what the public functions take, and give back in the same form."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ class Waves(NamedTuple):
 
     samples: torch.Tensor  # (B, T) float32, zero behind each row's end
     lengths: torch.Tensor  # (B,) int64, on the same device
+    inside: Optional[torch.Tensor]  # (B, T) bool, False behind the ends; None where all rows are full
     single: bool
     array: bool
 
     def like_input(self, samples):
-        """(B, T) -> (T,) for a single wave; an array for an array."""
+        """(B, T) -> (T,) for a single wave; an array for an array; zero behind the ends."""
+        samples = samples if self.inside is None else samples * self.inside
         samples = samples[0] if self.single else samples
         return samples.numpy() if self.array else samples
 
@@ -43,6 +45,7 @@ def as_waves(wave, lengths=None):
     if samples.device.type == "cpu" and not samples.sum().isfinite() and not samples.isfinite().all():
         row, place = (~torch.isfinite(samples)).nonzero()[0].tolist()
         raise PerturbationError(f"row {row} of the wave is not a number at sample {place}; remove or mend it")
+    inside = None
     if lengths is None:
         lengths = torch.full((len(samples),), samples.size(1), device=samples.device)
     else:
@@ -50,8 +53,9 @@ def as_waves(wave, lengths=None):
         if len(lengths) != len(samples):
             raise PerturbationError(f"{len(lengths)} lengths for {len(samples)} waves")
         lengths = lengths.clamp(0, samples.size(1))
-        samples = samples * (torch.arange(samples.size(1), device=samples.device) < lengths[:, None])
-    return Waves(samples, lengths, single, array)
+        inside = torch.arange(samples.size(1), device=samples.device) < lengths[:, None]
+        samples = samples * inside
+    return Waves(samples, lengths, inside, single, array)
 
 
 def per_row(name, value, rows, above=0.0):

@@ -11,10 +11,11 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
+from ..data.device_views import complete_views
 from ..data.manifest import load_manifest
 from ..data.phone_labels import load_phone_labels
 from ..data.speaker_pitch import load_speaker_pitch
-from ..data.two_view_dataset import TwoViewDataset
+from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
 from ..perturbation.backends import build_backend
@@ -36,13 +37,15 @@ class SpinTaskConfig(FairseqDataclass):
     )
     speaker_pitch: Optional[str] = field(
         default=None,
-        metadata={"help": "spk2info.dict, SPEAKERS.TXT or a .tsv of pitch ranges; none: one wide range for all"},
+        metadata={"help": "spk2info.dict, SPEAKERS.TXT or a .tsv of pitch ranges; none: estimated for each utterance"},
     )
     pitch_marks: Optional[str] = field(
-        default=None, metadata={"help": "folder of cached pitch marks; the backends of today measure their own"}
+        default=None, metadata={"help": "folder of cached pitch marks for the native engine; none: found on the fly"}
     )
-    perturbation: str = field(default="praat", metadata={"help": "praat, sox or none"})
-    perturb_on: str = field(default="worker", metadata={"help": "worker, or device for a backend that runs on one"})
+    perturbation: str = field(default="native", metadata={"help": "native, praat, sox or none"})
+    perturb_on: str = field(
+        default="worker", metadata={"help": "worker, or device: the native engine on the whole batch beside the model"}
+    )
     perturb_both_views: bool = field(default=False, metadata={"help": "change the first view too"})
     min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
     max_sample_size: int = field(default=272000, metadata={"help": "crop training utterances above (samples)"})
@@ -68,10 +71,12 @@ class SpinTask(FairseqTask):
 
     def __init__(self, cfg):
         super().__init__(cfg)
-        if cfg.perturb_on != "worker":
-            raise ConfigError(f"task.perturb_on is {cfg.perturb_on!r}: {cfg.perturbation} runs on the CPU, in a worker")
-        if cfg.pitch_marks is not None:
-            raise ConfigError(f"task.pitch_marks is set, but {cfg.perturbation} measures its own: leave it out")
+        if cfg.perturb_on not in ("worker", "device"):
+            raise ConfigError(f"task.perturb_on is {cfg.perturb_on!r}: it must be worker or device")
+        if cfg.perturb_on == "device" and cfg.perturbation != "native":
+            raise ConfigError(f"task.perturb_on is 'device': {cfg.perturbation} runs in a worker; choose native")
+        if cfg.pitch_marks is not None and cfg.perturbation != "native":
+            raise ConfigError(f"task.pitch_marks is set, but {cfg.perturbation} does not use them: leave it out")
         if not FEWEST_SAMPLES <= cfg.min_sample_size <= cfg.max_sample_size:
             raise ConfigError(
                 f"task.min_sample_size={cfg.min_sample_size} and max_sample_size={cfg.max_sample_size}: "
@@ -112,8 +117,16 @@ class SpinTask(FairseqTask):
             max_samples=cfg.max_sample_size if train else VALID_MAX_SAMPLES,
             phones=None if train else self._load_phones(manifest, split),
             both_views=cfg.perturb_both_views,
+            marks=self._open_marks(split),
+            on_device=cfg.perturb_on == "device",
         )
         self._skipped[split] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
+
+    def _open_marks(self, split):
+        if self.cfg.pitch_marks is None:
+            return None
+        from ..data.pitch_mark_cache import PitchMarkCache
+        return PitchMarkCache.open(self.path(self.cfg.pitch_marks), split)
 
     def _load_phones(self, manifest, split):
         if self.cfg.phones is None:
@@ -149,12 +162,12 @@ class SpinTask(FairseqTask):
         self._note_skipped(sample, train=True)
         self._warn_of_small_batch(sample, model)
         ignored = ignore_grad or sample["ignored"]
-        sample = {**sample, "ignored": ignored}
+        sample = {**complete_views(sample, SAMPLE_RATE), "ignored": ignored}
         return super().train_step(sample, model, criterion, optimizer, update_num, ignored)
 
     def valid_step(self, sample, model, criterion):
         self._note_skipped(sample, train=False)
-        return super().valid_step(sample, model, criterion)
+        return super().valid_step(complete_views(sample, SAMPLE_RATE), model, criterion)
 
     def _warn_of_small_batch(self, sample, model):
         if self._warned_of_small_batch:

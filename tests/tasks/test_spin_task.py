@@ -121,7 +121,8 @@ def test_a_validation_batch_of_bad_utterances_alone(speech_folder, model):
 @pytest.mark.parametrize(
     "options, error, message",
     [
-        ({"perturb_on": "device"}, ConfigError, "task.perturb_on is 'device'"),
+        ({"perturb_on": "gpu"}, ConfigError, "task.perturb_on is 'gpu'"),
+        ({"perturb_on": "device"}, ConfigError, "task.perturb_on is 'device': none runs in a worker"),
         ({"pitch_marks": "marks"}, ConfigError, "task.pitch_marks is set"),
         ({"min_sample_size": 0}, ConfigError, "task.min_sample_size=0.*at least 800"),
         ({"min_sample_size": 40000}, ConfigError, "task.min_sample_size=40000 and max_sample_size=32000"),

@@ -1,0 +1,34 @@
+"""Second views that are made where the model is, of a whole batch at once: what workers prepare, and how it is used."""
+
+import torch
+
+from ..perturbation.backends import perturb_batch
+from ..perturbation.draws import SpeakerDraw, stack_draws
+from ..perturbation.pitch_marks import PitchMarks, pad_marks
+
+
+def pending_views(draws, marks):
+    """What a batch needs for its changed views, in containers that fairseq moves to the device as they are.
+
+    draws: for each utterance a tuple of SpeakerDraws, one for each changed view; marks: PitchMarks of each utterance.
+    """
+    return {"marks": tuple(pad_marks(marks)), "draws": [tuple(stack_draws(view)) for view in zip(*draws)]}
+
+
+def complete_views(sample, sample_rate):
+    """A batch whose "pending" views are made -> the batch as the other way of perturbing makes it.
+
+    sample["net_input"]["source"]: (B, T), the waves as they are. Nothing here waits for the device.
+    """
+    if "pending" not in sample:
+        return sample
+    net_input, pending = sample["net_input"], sample["pending"]
+    source, padding_mask = net_input["source"], net_input["padding_mask"]
+    lengths = (~padding_mask[: len(source)]).sum(1)
+    marks = PitchMarks(*pending["marks"])
+    changed = [
+        perturb_batch(source, lengths, sample_rate, marks, SpeakerDraw(*draws)).to(source.dtype)
+        for draws in pending["draws"]
+    ]
+    views = changed if len(changed) == 2 else [source, *changed]
+    return {**sample, "net_input": {**net_input, "source": torch.cat(views)}}
