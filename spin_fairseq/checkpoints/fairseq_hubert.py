@@ -70,7 +70,7 @@ def read(path, state, given):
     pretraining = _model_and_task(model.get("w2v_args"))
     if pretraining is None:  # fine-tuning was stopped before fairseq wrote it into the configuration
         tensors = _encoder_tensors(tensors)
-        given = {"normalize": bool(model.get("normalize", task.get("normalize", False))), **given}
+        given = {"normalize": _wave_of(path, task)["normalize"], **given}
         return Checkpoint(str(path), rebuild_config(path, tensors, given), tensors)
     if _model_name(pretraining[0]) != "hubert":
         raise CheckpointError(f"{path}: fine-tuned from a {_model_name(pretraining[0])}, not from a HuBERT")
@@ -105,7 +105,12 @@ def checkpoint(path, model, task, tensors):
         raise CheckpointError(f"{path}: its configuration lacks {error}") from None
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    config.update(
-        kind="hubert", normalize=bool(task.get("normalize", False)), sample_rate=int(task.get("sample_rate", 16000))
-    )
-    return Checkpoint(str(path), config, tensors)
+    return Checkpoint(str(path), {**config, "kind": "hubert", **_wave_of(path, task)}, tensors)
+
+
+def _wave_of(path, task):
+    """What the task says of the wave: {"normalize": bool, "sample_rate": int}."""
+    normalize, sample_rate = task.get("normalize", False), task.get("sample_rate", 16000)
+    if not isinstance(normalize, bool) or not isinstance(sample_rate, int):
+        raise CheckpointError(f"{path}: task.normalize is {normalize!r} and task.sample_rate {sample_rate!r}")
+    return {"normalize": normalize, "sample_rate": sample_rate}
