@@ -31,3 +31,7 @@ class ConfigError(SpinError):
 
 class PerturbationError(SpinError):
     """A perturbation backend is missing or failed on an utterance."""
+
+
+class PitchMarkError(SpinError):
+    """A file of cached pitch marks is missing, cut off, damaged, or something else."""

@@ -11,6 +11,7 @@ from . import kernels, pitch
 from .crossings import whole_numbers
 from .waves import as_waves, per_row
 
+ANALYSIS_VERSION = 1  # to be raised with every change that moves a mark: cached marks of another version are not used
 RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
 SMOOTHING = (1.0, 0.75, 0.5, 0.25)  # weights of a frame and its neighbours in a stretch, when their phases are averaged
 

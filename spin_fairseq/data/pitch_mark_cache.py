@@ -1,0 +1,231 @@
+"""Pitch marks of a split in one file, `{split}.marks`, that data workers map into memory and share.
+
+`scripts/cache_pitch_marks.py` writes it. All numbers are little-endian:
+
+    header    magic, form of the file, version of the analysis, number of entries and of words, checksum of the index
+    index     the keys, uint64 (N,), ascending: a hash of the audio file's path below the manifest's root;
+              the entries (N,), see ENTRY: where the marks are, and what they were measured on
+    words     uint16, see `encode`: two bytes a mark
+
+An entry belongs to a path, a number of samples, a size of the audio file in bytes, and the pitch range that was given.
+The order of the manifest does not matter, nor does its root; a subset finds its own. What an entry cannot tell: a WAV
+file that was replaced by another of the same length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Iterable
+
+import numpy as np
+import torch
+
+from ..errors import PitchMarkError
+from ..perturbation.pitch_marks import ANALYSIS_VERSION, RESOLUTION, PitchMarks
+from .manifest import Manifest
+
+MAGIC = b"SPINMARK"
+FORM = 1
+HEADER = struct.Struct("<8sIIQQI28x")  # magic, FORM, version of the analysis, entries, words, checksum
+KEY = np.dtype("<u8")
+ENTRY = np.dtype(
+    [
+        ("start", "<u8"),  # the first of its words
+        ("words", "<u4"),  # how many
+        ("checksum", "<u4"),  # CRC-32 of the words
+        ("samples", "<u8"),
+        ("file_bytes", "<u8"),
+        ("floor", "<f8"),  # Hz; floor and ceiling are 0 where the range was estimated for the utterance
+        ("ceiling", "<f8"),
+    ]
+)
+WORD = np.dtype("<u2")
+JOINED, GAP = 0x8000, 0x7FFF  # the bits of a word
+ESTIMATED = (0.0, 0.0)
+
+FOUND = "found"
+OTHER_ANALYSIS, UNKNOWN = "of another version of the analysis", "of unknown files"
+OTHER_LENGTH, OTHER_FILE, OTHER_RANGE = "of another length", "of a changed file", "for another pitch range"
+
+
+def encode(marks: PitchMarks) -> np.ndarray:
+    """Marks of one utterance -> uint16 words.
+
+    The low 15 bits are the distance to the mark before (or to the start) in 1/16 samples, the high bit is `joined`.
+    32767 is no mark: it bridges that distance in a longer gap.
+    """
+    ticks = marks.times.numpy() * RESOLUTION
+    gaps = np.diff(ticks, prepend=0.0)
+    if (gaps < 0).any() or (ticks != np.floor(ticks)).any():
+        raise ValueError(f"pitch marks must ascend from 0 or later, in steps of 1/{RESOLUTION} sample")
+    bridges, rest = np.divmod(gaps.astype(np.int64), GAP)
+    own = np.cumsum(bridges + 1) - 1
+    words = np.full(own[-1] + 1 if len(own) else 0, GAP, WORD)
+    words[own] = rest + JOINED * marks.joined.numpy()
+    return words
+
+
+def decode(words: np.ndarray) -> PitchMarks:
+    """The inverse of `encode`, exactly."""
+    gaps = words & GAP
+    ticks, own = np.cumsum(gaps, dtype=np.int64), gaps != GAP
+    return PitchMarks(torch.from_numpy(ticks[own] / RESOLUTION), torch.from_numpy(words[own] >= JOINED))
+
+
+def key_of(manifest: Manifest, index: int) -> int:
+    """A 64-bit hash of the path below the manifest's root."""
+    path, root = manifest.path(index), os.path.join(manifest.root, "")
+    name = path[len(root) :] if path.startswith(root) else path
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def checksum_of(words: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(words))
+
+
+def write_marks(path: str | Path, keys: np.ndarray, entries: np.ndarray, words: Iterable[np.ndarray]) -> None:
+    """Write a file of marks: all of it, or nothing.
+
+    keys: (N,) KEY and entries: (N,) ENTRY, in any order; words: arrays which, joined, are what `entries` point into.
+    """
+    path = Path(path)
+    order = np.argsort(keys, kind="stable")
+    keys, entries = np.ascontiguousarray(keys[order], KEY), np.ascontiguousarray(entries[order], ENTRY)
+    facts = MAGIC, FORM, ANALYSIS_VERSION, len(keys), int(entries["words"].sum())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(HEADER.pack(*facts, _checksum(facts, keys, entries)))
+            file.write(keys.data)
+            file.write(entries.data)
+            for piece in words:
+                file.write(np.ascontiguousarray(piece, WORD).data)
+        os.replace(temporary, path)
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def _checksum(facts: tuple, keys: np.ndarray, entries: np.ndarray) -> int:
+    start = zlib.crc32(HEADER.pack(*facts, 0))
+    return zlib.crc32(entries, zlib.crc32(keys, start))
+
+
+class PitchMarkCache:
+    """The marks of a split, read where they are asked for.
+
+    Attributes:
+        counts: what became of the lookups of this process: FOUND, or why there were no marks.
+        keys, entries, words: what the file holds, mapped into memory.
+    """
+
+    def __init__(self, path: str | Path):
+        """Raises PitchMarkError: the file is missing, cut off, damaged, or something else."""
+        self.path = Path(path)
+        self.counts: Counter[str] = Counter()
+        remedy = "make it anew with scripts/cache_pitch_marks.py, or leave task.pitch_marks out"
+        try:
+            content = np.memmap(self.path, np.uint8, "r").view(np.ndarray)
+        except FileNotFoundError:
+            raise PitchMarkError(f"{self.path}: no such file; {remedy.replace('anew ', '')}") from None
+        except (OSError, ValueError) as error:  # ValueError: of no bytes
+            raise PitchMarkError(f"{self.path}: cannot be read ({error}); {remedy}") from error
+        self._damaged = f"{self.path}: is cut off or damaged; delete it and {remedy}"
+        if len(content) < HEADER.size or bytes(content[: len(MAGIC)]) != MAGIC:
+            raise PitchMarkError(f"{self.path}: is not a file of pitch marks; {remedy}")
+        *facts, checksum = HEADER.unpack(content[: HEADER.size])
+        _, form, self.analysis_version, count, words = facts
+        if form != FORM:
+            raise PitchMarkError(f"{self.path}: has form {form} instead of {FORM}, of another release; {remedy}")
+        entries_at = HEADER.size + count * KEY.itemsize
+        words_at = entries_at + count * ENTRY.itemsize
+        if words_at + words * WORD.itemsize != len(content):
+            raise PitchMarkError(self._damaged)
+        self.keys = content[HEADER.size : entries_at].view(KEY)
+        self.entries = content[entries_at:words_at].view(ENTRY)
+        self.words = content[words_at:].view(WORD)
+        if _checksum(tuple(facts), self.keys, self.entries) != checksum:
+            raise PitchMarkError(self._damaged)
+
+    @classmethod
+    def open(cls, folder: str | Path, split: str) -> PitchMarkCache:
+        """`{split}.marks` of a folder. Raises PitchMarkError."""
+        return cls(Path(folder) / f"{split}.marks")
+
+    def __reduce__(self):
+        return type(self), (self.path,)  # a pickled memory map would be a copy of the file
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"PitchMarkCache({str(self.path)!r}, {len(self)} utterances)"
+
+    def lookup(self, manifest: Manifest, index: int, pitch_range: tuple[float, float] | None) -> PitchMarks | None:
+        """The marks of an utterance, as `find_pitch_marks` finds them; None where there are none of it as it is now.
+
+        pitch_range: floor and ceiling in Hz that the analysis would be given; None: estimated for the utterance.
+        Raises PitchMarkError: the words are damaged.
+        """
+        words = self.lookup_words(manifest, index, pitch_range)
+        return None if words is None else decode(words)
+
+    def lookup_words(self, manifest: Manifest, index: int, pitch_range: tuple[float, float] | None):
+        """`lookup` without decoding: (W,) uint16, or None."""
+        status, entry = self._find(manifest, index, pitch_range)
+        if status == FOUND and entry["file_bytes"] != _file_bytes(manifest.path(index)):
+            status = OTHER_FILE
+        self.counts[status] += 1
+        if status != FOUND:
+            return None
+        start = int(entry["start"])
+        words = self.words[start : start + int(entry["words"])]
+        if checksum_of(words) != entry["checksum"]:
+            raise PitchMarkError(self._damaged)
+        return words
+
+    def _find(self, manifest, index, pitch_range):
+        """-> what `counts` counts, the entry or None; the audio file is not looked at."""
+        if self.analysis_version != ANALYSIS_VERSION:
+            return OTHER_ANALYSIS, None
+        key = np.uint64(key_of(manifest, index))
+        row = np.searchsorted(self.keys, key)
+        if row == len(self.keys) or self.keys[row] != key:
+            return UNKNOWN, None
+        entry = self.entries[row]
+        if entry["samples"] != manifest.sizes[index]:
+            return OTHER_LENGTH, None
+        if (entry["floor"], entry["ceiling"]) != (pitch_range or ESTIMATED):
+            return OTHER_RANGE, None
+        return FOUND, entry
+
+    def survey(self, manifest: Manifest, pitch_range_of: Callable[[str], tuple[float, float] | None]) -> Counter[str]:
+        """What `lookup` of every utterance would count; no audio file is looked at, so changed ones are not told.
+
+        pitch_range_of: speaker -> pitch range.
+        """
+        rows = range(len(manifest))
+        return Counter(self._find(manifest, i, pitch_range_of(manifest.speaker(i)))[0] for i in rows)
+
+    def summary(self, counts: Counter[str] | None = None) -> str:
+        """One line of `counts`, or of what `survey` returned."""
+        counts = self.counts if counts is None else counts
+        missing = {status: n for status, n in counts.items() if status != FOUND}
+        line = f"{self.path}: pitch marks of {counts[FOUND]:,} of {sum(counts.values()):,} utterances"
+        if not missing:
+            return line
+        reasons = ", ".join(f"{n:,} {status}" for status, n in sorted(missing.items()))
+        return f"{line}; {sum(missing.values()):,} are measured on the fly ({reasons})"
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
