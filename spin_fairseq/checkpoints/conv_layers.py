@@ -4,6 +4,8 @@ import ast
 
 from ..errors import CheckpointError
 
+_MOST_LAYERS = 64
+
 
 def parse_conv_layers(expression):
     """"[(512,10,5)] + [(512,3,2)] * 4" -> [(512, 10, 5), (512, 3, 2), ...]: width, kernel, stride of each layer.
@@ -22,8 +24,9 @@ def parse_conv_layers(expression):
             left, right = value(node.left), value(node.right)
             if isinstance(node.op, ast.Add) and type(left) is type(right) is list:
                 return left + right
-            if isinstance(node.op, ast.Mult) and type(left) is list and type(right) is int and 0 <= right <= 64:
-                return left * right
+            if isinstance(node.op, ast.Mult) and type(left) is list and type(right) is int and right >= 0:
+                if len(left) * right <= _MOST_LAYERS:
+                    return left * right
         raise ValueError
 
     try:

@@ -2,6 +2,8 @@
 
 import os
 
+import torch
+
 from ..errors import CheckpointError
 from . import (
     fairseq_hubert,
@@ -26,8 +28,19 @@ def _read(path, readers, given):
     state = huggingface.read_folder(path) if os.path.isdir(path) else read_file(path)
     for reader in readers:
         if reader.recognises(state):
-            return reader.read(path, state, given), state
+            checkpoint = reader.read(path, state, given)
+            _refuse_repeated_tensors(path, checkpoint.state_dict)
+            return checkpoint, state
     return None, state
+
+
+def _refuse_repeated_tensors(path, tensors):
+    """Tensors may share memory, or repeat a few numbers: a small file could ask for a model of any size."""
+    files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
+    size = sum(map(os.path.getsize, files))
+    asked = sum(t.numel() * t.element_size() for t in tensors.values() if isinstance(t, torch.Tensor))
+    if asked > 2 * size:
+        raise CheckpointError(f"{path}: refused, since its {size} bytes would make tensors of {asked}, which no checkpoint does")
 
 
 def read_spin(path, given=None):
@@ -40,8 +53,15 @@ def read_spin(path, given=None):
     if checkpoint is None:
         raise CheckpointError(f"{path}: not a Spin checkpoint; train one, or read a base model with load_encoder")
     checkpoint.config["encoder"].update(given or {})
-    check_sizes(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
+    _check(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
     return checkpoint
+
+
+def _check(path, config, tensors):
+    try:
+        check_sizes(path, config, tensors)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: its configuration lacks {error}") from None
 
 
 def read_encoder(path, given=None):
@@ -52,13 +72,13 @@ def read_encoder(path, given=None):
     path, given = os.fspath(path), given or {}
     checkpoint, state = _read(path, SPIN_READERS + READERS, given)
     if checkpoint is None:
-        keys = ", ".join(sorted(map(str, state))[:12])
+        keys = ", ".join(sorted(key[:80] for key in state if isinstance(key, str))[:12])
         known = ", ".join(reader.NAME for reader in READERS + SPIN_READERS)
         raise CheckpointError(f"{path}: a checkpoint of another kind (keys: {keys}); what can be read: {known}")
     if "encoder" in checkpoint.config:
         checkpoint = Checkpoint(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
     checkpoint.config.update(given)
-    check_sizes(path, checkpoint.config, checkpoint.state_dict)
+    _check(path, checkpoint.config, checkpoint.state_dict)
     return checkpoint
 
 

@@ -14,15 +14,16 @@ logger = logging.getLogger(__name__)
 _RELEASED = {(12, 768): 12, (24, 1024): 16, (48, 1280): 16}
 _RELEASED_KERNELS = [10, 3, 3, 3, 3, 2, 2]
 
-# The tensor that a key's value is read from.
+_CONV = "feature_extractor.conv_layers.{}.0.weight"
+# The tensor that tells a size.
 _SOURCES = {
     "encoder_layers": "encoder.layers.0.fc1.weight",
     "encoder_embed_dim": "encoder.layers.0.fc1.weight",
     "encoder_ffn_embed_dim": "encoder.layers.0.fc1.weight",
     "conv_pos": "encoder.pos_conv.0.weight_v",
     "conv_pos_groups": "encoder.pos_conv.0.weight_v",
+    "convolutions": _CONV.format(0),
 }
-_CONV = "feature_extractor.conv_layers.{}.0.weight"
 _LAYER = re.compile(r"encoder\.layers\.(\d{1,6})\.")
 
 
@@ -38,9 +39,9 @@ def sizes_of(tensors):
     "convolutions" is a list of (width, kernel); the stride of a convolution is not in its tensor.
     """
     sizes = {}
-    layers = [int(match[1]) for match in map(_LAYER.match, tensors) if match]
+    layers = {match[1] for match in map(_LAYER.match, tensors) if match}
     if layers:
-        sizes["encoder_layers"] = max(layers) + 1
+        sizes["encoder_layers"] = len(layers)
     linear = _shape(tensors, "encoder.layers.0.fc1.weight", 2)
     if linear:
         sizes["encoder_ffn_embed_dim"], sizes["encoder_embed_dim"] = linear
@@ -64,21 +65,26 @@ def sizes_of(tensors):
 def check_sizes(path, config, tensors):
     """Refuse a configuration of a larger model than there are tensors for, before any memory is taken for it."""
     sizes = sizes_of(tensors)
-    asked = {key: config.get(key) for key in (*_SOURCES, "num_buckets")}
-    del asked["conv_pos_groups"]
-    convolutions = parse_conv_layers(config["conv_feature_layers"])
-    if "convolutions" in sizes:
-        asked["convolutions"] = len(convolutions)
-        asked["width of a convolution"] = max(width for width, _, _ in convolutions)
-        asked["kernel of a convolution"] = max(kernel for _, kernel, _ in convolutions)
-        sizes["width of a convolution"] = max(width for width, _ in sizes["convolutions"])
-        sizes["kernel of a convolution"] = max(kernel for _, kernel in sizes["convolutions"])
-        sizes["convolutions"] = len(sizes["convolutions"])
-    for key, value in asked.items():
-        if key in sizes and isinstance(value, (int, float)) and value > sizes[key]:
+    for key, name in _SOURCES.items():
+        if key not in sizes:
+            raise CheckpointError(f"{path}: the tensors do not fit the configuration: {name} is missing, or of no use")
+    told, asked = sizes.pop("convolutions"), parse_conv_layers(config["conv_feature_layers"])
+    pairs = {key: (config.get(key), size) for key, size in sizes.items() if not key.endswith(("heads", "groups"))}
+    pairs["number of convolutions"] = len(asked), len(told)
+    pairs["width of a convolution"] = max(layer[0] for layer in asked), max(layer[0] for layer in told)
+    pairs["kernel of a convolution"] = max(layer[1] for layer in asked), max(layer[1] for layer in told)
+    for key, (value, size) in pairs.items():
+        if isinstance(value, (int, float)) and value > size:
             raise CheckpointError(
-                f"{path}: the tensors do not fit the configuration: {key} is {value} there, and {sizes[key]} by the tensors"
+                f"{path}: the tensors do not fit the configuration: {key} is {value} there, and {size} by the tensors"
             )
+    layer = 4 * sizes["encoder_embed_dim"] ** 2 + 2 * sizes["encoder_embed_dim"] * sizes["encoder_ffn_embed_dim"]
+    numbers = sum(tensor.numel() for tensor in tensors.values() if isinstance(tensor, torch.Tensor))
+    if sizes["encoder_layers"] * layer > 2 * numbers:
+        raise CheckpointError(
+            f"{path}: the tensors do not fit the configuration: {sizes['encoder_layers']} layers as the first would be "
+            f"{sizes['encoder_layers'] * layer} numbers, and there are {numbers} in all"
+        )
 
 
 def _heads(path, width):
@@ -104,9 +110,9 @@ def rebuild_config(path, tensors, given):
     sizes = sizes_of(tensors)
     for key, name in _SOURCES.items():
         if key not in sizes:
-            raise CheckpointError(f"{path}: no configuration in the file, and {key} cannot be told: {name} is missing")
-    if "convolutions" not in sizes:
-        raise CheckpointError(f"{path}: no configuration in the file, and {_CONV.format(0)} is missing")
+            raise CheckpointError(
+                f"{path}: its configuration is not in the file, and {key} cannot be told: {name} is missing, or of no use"
+            )
     kernels = [kernel for _, kernel in sizes["convolutions"]]
     large_form = "feature_extractor.conv_layers.0.2.1.weight" in tensors
     wavlm = "encoder.layers.0.self_attn.grep_a" in tensors

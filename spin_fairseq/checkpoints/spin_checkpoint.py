@@ -1,5 +1,9 @@
 """This project's own checkpoints: what training writes, and the self-contained file that is exported from it."""
 
+import re
+
+import torch
+
 from ..errors import CheckpointError
 from .files import Checkpoint, plain
 
@@ -36,4 +40,17 @@ def read(path, state, given):
     encoder = plain(config.get("encoder"))
     if not encoder:
         raise CheckpointError(f"{path}: the configuration of the encoder, model.encoder, is not in it")
+    _check_head(path, config, tensors)
     return Checkpoint(str(path), {**config, "encoder": encoder}, tensors)
+
+
+def _check_head(path, config, tensors):
+    """Refuse sizes that no tensor of the head has, before any memory is taken for them."""
+    head = [tensor for name, tensor in tensors.items() if str(name).startswith("head.")]
+    largest = max((max(tensor.shape, default=1) for tensor in head if isinstance(tensor, torch.Tensor)), default=1)
+    for key in ("head_dims", "codebook_sizes"):
+        for size in re.findall(r"\d+", str(config.get(key))[:1000]):
+            if int(size) > largest:
+                raise CheckpointError(
+                    f"{path}: the tensors do not fit the configuration: {key} has {size}, and the head's are up to {largest}"
+                )
