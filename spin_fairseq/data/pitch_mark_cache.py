@@ -20,7 +20,7 @@ import struct
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Iterable
+from typing import Callable, Iterable, NamedTuple
 
 import numpy as np
 import torch
@@ -77,16 +77,27 @@ def decode(words: np.ndarray) -> PitchMarks:
     return PitchMarks(torch.from_numpy(ticks[own] / RESOLUTION), torch.from_numpy(words[own] >= JOINED))
 
 
-def key_of(manifest: Manifest, index: int) -> int:
-    """A 64-bit hash of the path below the manifest's root."""
+class Subject(NamedTuple):
+    """What an entry belongs to."""
+
+    path: str  # of the audio, absolute
+    key: int  # a 64-bit hash of the path below the manifest's root
+    samples: int
+    pitch_range: tuple[float, float] | None  # floor and ceiling in Hz; None: estimated for the utterance
+
+
+def subject_of(manifest: Manifest, index: int, pitch_range: tuple[float, float] | None) -> Subject:
+    """An utterance of a manifest."""
     path, root = manifest.path(index), os.path.join(manifest.root, "")
     name = path[len(root) :] if path.startswith(root) else path
     digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return Subject(path, int.from_bytes(digest, "little"), int(manifest.sizes[index]), pitch_range)
 
 
-def checksum_of(words: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(words))
+def entry_of(subject: Subject, words: np.ndarray, start: int) -> tuple:
+    """What ENTRY takes. OSError: the audio file is gone."""
+    file_bytes = os.stat(subject.path).st_size
+    return (start, len(words), _crc(words), subject.samples, file_bytes, *(subject.pitch_range or ESTIMATED))
 
 
 def write_marks(path: str | Path, keys: np.ndarray, entries: np.ndarray, words: Iterable[np.ndarray]) -> None:
@@ -173,45 +184,46 @@ class PitchMarkCache:
         pitch_range: floor and ceiling in Hz that the analysis would be given; None: estimated for the utterance.
         Raises PitchMarkError: the words are damaged.
         """
-        words = self.lookup_words(manifest, index, pitch_range)
+        status, words = self.words_of(subject_of(manifest, index, pitch_range))
+        self.counts[status] += 1
         return None if words is None else decode(words)
 
-    def lookup_words(self, manifest: Manifest, index: int, pitch_range: tuple[float, float] | None):
-        """`lookup` without decoding: (W,) uint16, or None."""
-        status, entry = self._find(manifest, index, pitch_range)
-        if status == FOUND and entry["file_bytes"] != _file_bytes(manifest.path(index)):
-            status = OTHER_FILE
-        self.counts[status] += 1
+    def words_of(self, subject: Subject) -> tuple[str, np.ndarray | None]:
+        """-> what `counts` counts; (W,) uint16, or None. Raises PitchMarkError: they are damaged."""
+        status, row = self.find(subject)
         if status != FOUND:
-            return None
+            return status, None
+        entry = self.entries[row]
+        if entry["file_bytes"] != _file_bytes(subject.path):
+            return OTHER_FILE, None
         start = int(entry["start"])
         words = self.words[start : start + int(entry["words"])]
-        if checksum_of(words) != entry["checksum"]:
+        if _crc(words) != entry["checksum"]:
             raise PitchMarkError(self._damaged)
-        return words
+        return status, words
 
-    def _find(self, manifest, index, pitch_range):
-        """-> what `counts` counts, the entry or None; the audio file is not looked at."""
+    def find(self, subject: Subject) -> tuple[str, int]:
+        """-> what `counts` counts, the row of the entry or -1; the audio file is not looked at."""
         if self.analysis_version != ANALYSIS_VERSION:
-            return OTHER_ANALYSIS, None
-        key = np.uint64(key_of(manifest, index))
-        row = np.searchsorted(self.keys, key)
+            return OTHER_ANALYSIS, -1
+        key = np.uint64(subject.key)
+        row = int(np.searchsorted(self.keys, key))
         if row == len(self.keys) or self.keys[row] != key:
-            return UNKNOWN, None
+            return UNKNOWN, -1
         entry = self.entries[row]
-        if entry["samples"] != manifest.sizes[index]:
-            return OTHER_LENGTH, None
-        if (entry["floor"], entry["ceiling"]) != (pitch_range or ESTIMATED):
-            return OTHER_RANGE, None
-        return FOUND, entry
+        if entry["samples"] != subject.samples:
+            return OTHER_LENGTH, row
+        if (entry["floor"], entry["ceiling"]) != (subject.pitch_range or ESTIMATED):
+            return OTHER_RANGE, row
+        return FOUND, row
 
     def survey(self, manifest: Manifest, pitch_range_of: Callable[[str], tuple[float, float] | None]) -> Counter[str]:
         """What `lookup` of every utterance would count; no audio file is looked at, so changed ones are not told.
 
         pitch_range_of: speaker -> pitch range.
         """
-        rows = range(len(manifest))
-        return Counter(self._find(manifest, i, pitch_range_of(manifest.speaker(i)))[0] for i in rows)
+        subjects = (subject_of(manifest, i, pitch_range_of(manifest.speaker(i))) for i in range(len(manifest)))
+        return Counter(self.find(subject)[0] for subject in subjects)
 
     def summary(self, counts: Counter[str] | None = None) -> str:
         """One line of `counts`, or of what `survey` returned."""
@@ -222,6 +234,10 @@ class PitchMarkCache:
             return line
         reasons = ", ".join(f"{n:,} {status}" for status, n in sorted(missing.items()))
         return f"{line}; {sum(missing.values()):,} are measured on the fly ({reasons})"
+
+
+def _crc(words: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(words))
 
 
 def _file_bytes(path: str) -> int:

@@ -1,0 +1,57 @@
+"""Estimate the pitch range of every speaker of one or more manifests.
+
+    python scripts/estimate_speaker_pitch.py data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv
+
+listens to 20 files of each speaker, chosen at random, and writes a table
+
+    speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files
+
+in Hz, for task.speaker_pitch=data/mine/pitch.tsv and scripts/cache_pitch_marks.py. The floor is 0.72 times the 35th
+percentile of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009), within 60 to 600 Hz. A speaker of whom
+nothing is voiced is named, and has all of that range.
+
+Exit status: 0 when all files could be read, 3 when some were left out (they are named), 1 for any other error.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.data.speaker_pitch_estimation import estimate_speaker_pitch, write_speaker_pitch
+from spin_fairseq.errors import SpinError
+
+USAGE = "python scripts/estimate_speaker_pitch.py data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json; training needs the "
+                        "speakers of all its splits in one table")
+    parser.add_argument("--out", required=True, metavar="TABLE", help="the later task.speaker_pitch, a .tsv")
+    parser.add_argument("--files-per-speaker", type=int, default=20, metavar="N", help="at most (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of files (default: 0)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one per CPU)")
+    args = parser.parse_args(argv)
+    if args.files_per_speaker < 1:
+        parser.error(f"--files-per-speaker {args.files_per_speaker}: at least one is needed")
+    try:
+        manifests = [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
+        ranges, broken = estimate_speaker_pitch(
+            manifests, files_per_speaker=args.files_per_speaker, seed=args.seed, workers=args.workers
+        )
+        write_speaker_pitch(args.out, ranges)
+    except (SpinError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    left_out = f"; {broken:,} files left out, named above" if broken else ""
+    print(f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}")
+    return 3 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
