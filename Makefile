@@ -2,16 +2,20 @@
 #
 #   make demo                                           the newest suitable Python of this machine, in .venv/
 #   PYTHON=python3.10 VENV=.venv-3.10 make demo         a chosen Python, in an environment of its own
+#   make demo BASE=wavlm                                on a WavLM, into outputs/demo_wavlm/
 
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?=
+# The demo's base: hubert or wavlm.
+BASE ?= hubert
 
 .PHONY: help setup demo test test-fast clean
 
 help:
 	@echo 'make setup       make $(VENV)/ and install everything into it (about 5 minutes, 3 to 6 GB)'
 	@echo 'make demo        the main job on the bundled speech: base units, Spin training, Spin units, report'
+	@echo '                 BASE=wavlm: on a WavLM made from the same base, into outputs/demo_wavlm/'
 	@echo 'make test        the whole test suite'
 	@echo 'make test-fast   the test suite without its slow tests'
 	@echo 'make clean       remove $(VENV)/ and caches; outputs/ stays'
@@ -24,7 +28,14 @@ setup:
 	@scripts/setup_environment.sh '$(VENV)' '$(PYTHON)'
 
 demo: setup
+ifeq ($(BASE),hubert)
 	'$(VENV)/bin/python' examples/demo/run_demo.py
+else ifeq ($(BASE),wavlm)
+	'$(VENV)/bin/python' examples/demo/make_wavlm_base.py outputs/demo_wavlm/wavlm_demo.pt
+	'$(VENV)/bin/python' examples/demo/run_demo.py --base outputs/demo_wavlm/wavlm_demo.pt --out outputs/demo_wavlm
+else
+	@echo "BASE is '$(BASE)': it must be hubert or wavlm"; exit 1
+endif
 
 test: setup
 	'$(VENV)/bin/python' -m pytest
