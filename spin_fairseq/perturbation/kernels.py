@@ -17,7 +17,7 @@ def _compiled(function):
 
 
 @_compiled
-def track(r, intensity, rate, floor, ceiling, count, voicing, silence, octave_cost, jump_cost, change_cost):
+def track(r, intensity, lag_rate, floor, ceiling, count, voicing, silence, octave_cost, jump_cost, change_cost):
     """Peaks of r and the best path through them. Twin: pitch.candidates and pitch.best_path.
 
     r: (F, lags) float32; intensity: (F,); count: voiced candidates of a frame -> f0 (F,) float32 Hz, 0 where voiceless.
@@ -28,7 +28,7 @@ def track(r, intensity, rate, floor, ceiling, count, voicing, silence, octave_co
     local = np.empty((frames, count + 1), np.float32)
     states = np.ones(frames, np.int64)  # of a frame; the first is "voiceless"
     rank = np.empty(count + 1, np.float32)
-    first, last = max(2, int(rate / ceiling)), min(lags - 2, int(rate / floor) + 1)
+    first, last = max(2, int(lag_rate / ceiling)), min(lags - 2, int(lag_rate / floor) + 1)
     for i in range(frames):
         local[i, 0] = voicing + max(0.0, 2.0 - intensity[i] * (1.0 + voicing) / silence)
         row = r[i]
@@ -38,7 +38,7 @@ def track(r, intensity, rate, floor, ceiling, count, voicing, silence, octave_co
                 continue
             curvature = max(2 * middle - row[k - 1] - row[k + 1], 1e-12)
             slope = (row[k + 1] - row[k - 1]) / 2
-            f = rate / (k + min(max(slope / curvature, -1.0), 1.0))
+            f = lag_rate / (k + min(max(slope / curvature, -1.0), 1.0))
             if f < floor or f >= ceiling:
                 continue
             strength = middle + slope * slope / (2 * curvature)

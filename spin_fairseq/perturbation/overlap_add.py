@@ -29,7 +29,7 @@ def overlap_add_row(wave, grains, ratio, length):
 def overlap_add(wave, grains, ratio, length):
     """As `overlap_add_row` for a batch on any device. wave: (B, n); ratio: (B,) float64 -> (B, length)."""
     source = _place_in(wave.size(1), grains, ratio[:, None])
-    time = torch.arange(length, device=wave.device).expand(len(wave), length).contiguous()
+    time = torch.arange(length, device=wave.device).repeat(len(wave), 1)
     grain = torch.searchsorted(grains.target, time, right=True) - 1
     padded = F.pad(wave, (1, 1))  # a zero on either side stands for all that lies outside
 

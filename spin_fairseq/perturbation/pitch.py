@@ -18,6 +18,7 @@ from . import kernels
 TIME_STEP = 0.01  # s between frames
 ANALYSIS_RATE = 8000  # Hz; audio is brought down to about this rate
 PERIODS_PER_WINDOW = 3.0
+LAGS_PER_SAMPLE = 2
 CANDIDATES = 8  # voiced candidates of a frame
 WIDE_RANGE = (60.0, 600.0)  # Hz, where nothing is known of the speaker
 
@@ -63,7 +64,7 @@ def _decimate(wave, factor):
 def cut_frames(wave, lengths, sample_rate, pitch_floor):
     """Hann-windowed frames of three periods of the floor, every 10 ms, of the wave at about 8 kHz.
 
-    wave: (B, T) float32, zero behind `lengths` (B,); pitch_floor: (B,) Hz, on the host.
+    wave: (B, T) float32, zero behind `lengths` (B,); pitch_floor: array (B,), Hz.
     """
     factor = max(1, int(sample_rate // ANALYSIS_RATE))
     rate = sample_rate / factor
@@ -79,7 +80,7 @@ def cut_frames(wave, lengths, sample_rate, pitch_floor):
     before = width // 2 - step // 2
     wave = F.pad(wave, (max(0, before), (count - 1) * step + width))[:, max(0, -before) :]
     frames = wave.unfold(1, width, step)[:, :count]
-    own_width = (PERIODS_PER_WINDOW * rate / pitch_floor).to(wave.device, torch.float32)
+    own_width = torch.from_numpy(PERIODS_PER_WINDOW * rate / pitch_floor).to(wave, non_blocking=True)
     offset = torch.arange(width, device=wave.device) - width // 2
     window = torch.cos(np.pi * offset / own_width[:, None]).square() * (offset.abs() < own_width[:, None] / 2)
     frames = (frames - frames.mean(-1, keepdim=True)) * window[:, None]
@@ -94,15 +95,20 @@ def cut_frames(wave, lengths, sample_rate, pitch_floor):
 def normalised_autocorrelation(frames):
     """r(lag) of each frame over that of the window, r(0) = 1 (equation 9 of Boersma 1993): -> (B, F, lags) float32.
 
-    Lags in samples of the frames, from 0 to a little more than the longest period.
+    Lags in steps of 1 / LAGS_PER_SAMPLE sample of the frames, from 0 to a little more than the longest period. The finer
+    steps are band-limited interpolation: short periods would otherwise lose to twice their length, which lies nearer to
+    a whole number of samples.
     """
-    lags = max(int(frames.rate * frames.longest_period) + 3, CANDIDATES + 3)
-    size = next_fast_len(frames.samples.size(-1) + lags, real=True)
+    longest = int(frames.rate * frames.longest_period) + 2
+    lags = max(LAGS_PER_SAMPLE * longest, CANDIDATES + 3)
+    size = next_fast_len(frames.samples.size(-1) + longest, real=True)
 
     def autocorrelation(x):
         spectrum = torch.fft.rfft(x, size)
         power = spectrum.real.square() + spectrum.imag.square()
-        return torch.fft.irfft(torch.complex(power, torch.zeros_like(power)), size)[..., :lags]
+        if size % 2 == 0:
+            power[..., -1:].mul_(0.5)  # the bin at the Nyquist frequency is two bins of the finer grid
+        return torch.fft.irfft(torch.complex(power, torch.zeros_like(power)), LAGS_PER_SAMPLE * size)[..., :lags]
 
     of_window = autocorrelation(frames.window)
     of_window = of_window / of_window[:, :1]
@@ -110,10 +116,10 @@ def normalised_autocorrelation(frames):
     return r / (r[..., :1] * of_window[:, None]).clamp(min=1e-20)
 
 
-def candidates(r, rate, pitch_floor, pitch_ceiling):
+def candidates(r, lag_rate, pitch_floor, pitch_ceiling):
     """The strongest peaks of r between floor and ceiling -> frequency (B, F, C) Hz, strength (B, F, C).
 
-    r: (B, F, lags). Places are refined by a parabola. Where a frame has fewer peaks, strength is -inf and frequency 1.
+    r: (B, F, lags); lag_rate: lags a second. Places are refined by a parabola. Where a frame has fewer peaks, strength is -inf and frequency 1.
     """
     before, middle, after = r[..., 1:-2], r[..., 2:-1], r[..., 3:]
     curvature = (2 * middle - before - after).clamp(min=1e-12)
@@ -121,7 +127,7 @@ def candidates(r, rate, pitch_floor, pitch_ceiling):
     lag = torch.arange(2, r.size(-1) - 1, device=r.device) + (slope / curvature).clamp(-1.0, 1.0)
     strength = middle + slope.square() / (2 * curvature)
     strength = torch.where(strength > 1, 1 / strength, strength)
-    frequency = rate / lag
+    frequency = lag_rate / lag
     good = (middle > before) & (middle >= after) & (middle > 0.5 * VOICING_THRESHOLD)
     good &= (frequency < pitch_ceiling[:, None, None]) & (frequency >= pitch_floor[:, None, None])
     rank = torch.where(good, strength + OCTAVE_COST * frequency.log2(), -torch.inf)
@@ -142,12 +148,12 @@ def best_path(frequency, strength, intensity, pitch_ceiling):
     octaves = frequency.log2()
     local = strength - OCTAVE_COST * (pitch_ceiling.log2()[:, None, None] - octaves)
     local = torch.cat([voiceless[..., None], local], -1)
+    voiced = torch.arange(local.size(-1), device=local.device) > 0
+    change = VOICING_CHANGE_COST * (voiced[:, None] != voiced)
     score, sources = local[:, 0], []
     for frame in range(1, local.size(1)):
         jump = OCTAVE_JUMP_COST * (octaves[:, frame - 1, :, None] - octaves[:, frame, None, :]).abs()
-        cost = F.pad(jump, (1, 0, 1, 0), value=VOICING_CHANGE_COST)
-        cost[:, 0, 0] = 0.0
-        best, source = (score[:, :, None] - cost).max(1)
+        best, source = (score[:, :, None] - F.pad(jump, (1, 0, 1, 0)) - change).max(1)
         score = best + local[:, frame]
         sources.append(source)
     state = score.argmax(-1, keepdim=True)
@@ -160,13 +166,13 @@ def best_path(frequency, strength, intensity, pitch_ceiling):
 
 
 def contour_in_range(r, frames, pitch_floor, pitch_ceiling):
-    """f0 between floor and ceiling, (B,) Hz each: (B, F) float32 Hz, 0 where voiceless."""
+    """f0 between floor and ceiling, (B,) float32 Hz each: (B, F) float32 Hz, 0 where voiceless."""
     if r.device.type != "cpu":
-        floor, ceiling = pitch_floor.to(r), pitch_ceiling.to(r)
-        return best_path(*candidates(r, frames.rate, floor, ceiling), frames.intensity, ceiling)
+        found = candidates(r, LAGS_PER_SAMPLE * frames.rate, pitch_floor, pitch_ceiling)
+        return best_path(*found, frames.intensity, pitch_ceiling)
     rows = [
         kernels.track(
-            *row, frames.rate, float(floor), float(ceiling), CANDIDATES,
+            *row, LAGS_PER_SAMPLE * frames.rate, float(floor), float(ceiling), CANDIDATES,
             VOICING_THRESHOLD, SILENCE_THRESHOLD, OCTAVE_COST, OCTAVE_JUMP_COST, VOICING_CHANGE_COST,
         )
         for *row, floor, ceiling in zip(r.numpy(), frames.intensity.numpy(), pitch_floor, pitch_ceiling)
@@ -192,17 +198,14 @@ def range_of(f0):
 def f0_contour(wave, lengths, sample_rate, pitch_floor=None, pitch_ceiling=None):
     """-> f0 (B, F) float32 Hz, 0 where voiceless, and the Frames that it belongs to.
 
-    wave: (B, T) float32, zero behind `lengths` (B,); floor, ceiling: (B,) Hz, on the host. None: a first look over
+    wave: (B, T) float32, zero behind `lengths` (B,); floor, ceiling: arrays (B,), Hz. None: a first look over
     WIDE_RANGE tells each row's own range.
     """
-    highest = sample_rate / 4
     known = pitch_floor is not None
     if not known:
-        pitch_floor, pitch_ceiling = (torch.full((len(wave),), limit) for limit in WIDE_RANGE)
+        pitch_floor, pitch_ceiling = (np.full(len(wave), limit) for limit in WIDE_RANGE)
     frames = cut_frames(wave, lengths, sample_rate, pitch_floor)
     r = normalised_autocorrelation(frames)
-    f0 = contour_in_range(r, frames, pitch_floor, pitch_ceiling.clamp(max=highest))
-    if not known:
-        pitch_floor, pitch_ceiling = range_of(f0)
-        f0 = contour_in_range(r, frames, pitch_floor, pitch_ceiling.clamp(max=highest))
-    return f0, frames
+    limits = [torch.from_numpy(limit).to(r, non_blocking=True) for limit in (pitch_floor, pitch_ceiling)]
+    f0 = contour_in_range(r, frames, *limits)
+    return f0 if known else contour_in_range(r, frames, *range_of(f0)), frames

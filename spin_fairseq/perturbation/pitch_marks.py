@@ -116,7 +116,8 @@ def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None,
     limits = ()
     if pitch_floor is not None or pitch_ceiling is not None:
         floor = per_row("pitch_floor", pitch_floor, rows)
-        limits = (floor, per_row("pitch_ceiling", pitch_ceiling, rows, above=floor))
+        ceiling = per_row("pitch_ceiling", pitch_ceiling, rows, above=floor)
+        limits = (floor, ceiling)
     if not waves.samples.numel():
         marks = pad_marks([NO_MARKS] * rows)
     elif waves.on_host:  # row by row, so that nothing is computed for padding

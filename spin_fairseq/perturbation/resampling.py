@@ -45,8 +45,11 @@ def resample_row(wave, ratio, length):
     return torch.from_numpy(out)
 
 
-def resample(wave, ratio, length, taps):
-    """As `resample_row` for a batch on any device. wave: (B, T); ratio: (B,) float64 -> (B, length)."""
+def resample(wave, lengths, ratio, length, taps):
+    """As `resample_row` for a batch on any device: (B, T) -> (B, length), of which row b has lengths[b] / ratio[b].
+
+    ratio: (B,) float64; taps: `taps_for` the largest of them.
+    """
     table = interpolation_table(ratio, taps).flatten(0, 1)
     place = torch.arange(length, device=wave.device) * ratio[:, None]
     whole = place.floor()
@@ -62,4 +65,4 @@ def resample(wave, ratio, length, taps):
         column = table[:, tap]
         low = column[row]
         out += wave.gather(1, (start + tap).clamp(max=last)) * (low + share * (column[row + 1] - low))
-    return out
+    return out.masked_fill(place >= lengths[:, None], 0.0)

@@ -1,5 +1,8 @@
 """Another voice: pitch marks, a new pitch contour, resampled grains. One door for the CPU and for any device."""
 
+import math
+
+import numpy as np
 import torch
 
 from .equalizer import equalize
@@ -29,7 +32,7 @@ def change_speaker(
         for name, value in
         (("formant_ratio", formant_ratio), ("pitch_ratio", pitch_ratio), ("range_ratio", range_ratio))
     ]
-    seed = torch.as_tensor(seed, dtype=torch.int64).reshape(-1).expand(rows)
+    seed = np.array(np.broadcast_to(seed, rows), dtype=np.int64)
     if marks is None:
         marks = find_pitch_marks(
             waves.samples, sample_rate, pitch_floor=pitch_floor, pitch_ceiling=pitch_ceiling, lengths=waves.lengths
@@ -50,21 +53,21 @@ def _change_row(wave, sample_rate, marks, formant_ratio, pitch_ratio, range_rati
     """One utterance on the CPU: (T,) float32, marks (M,), numbers."""
     if not len(wave):
         return wave
-    one = (torch.tensor([value], dtype=torch.float64) for value in (pitch_ratio, range_ratio))
+    ratios = (torch.tensor([value], dtype=torch.float64) for value in (pitch_ratio, range_ratio))
     marks = PitchMarks(marks.times[None], marks.joined[None])
     length = torch.tensor([len(wave)])
-    grains = plan(marks, length, sample_rate, *one, torch.tensor([seed]), None)
-    source = resample_row(wave, formant_ratio, -int(-len(wave) // formant_ratio))
+    grains = plan(marks, length, sample_rate, *ratios, torch.tensor([seed]), None)
+    source = resample_row(wave, formant_ratio, math.ceil(len(wave) / formant_ratio))
     return overlap_add_row(source, grains, formant_ratio, len(wave))
 
 
 def _change_batch(wave, lengths, sample_rate, marks, formant_ratio, pitch_ratio, range_ratio, seed):
-    """A batch on any device: (B, T), marks (B, M); ratios and seed (B,) on the host."""
+    """A batch on any device: (B, T), marks (B, M); ratios and seed: arrays (B,)."""
     samples = wave.size(1)
     capacity = int(samples / sample_rate * HIGHEST_F0) + marks.times.size(1) + 2
     taps, source_samples = taps_for(float(formant_ratio.max())), int(samples / float(formant_ratio.min())) + 1
-    ratios = torch.stack([formant_ratio, pitch_ratio, range_ratio]).to(wave.device, non_blocking=True)
-    seed = seed.to(wave.device, non_blocking=True)
+    ratios = torch.from_numpy(np.stack([formant_ratio, pitch_ratio, range_ratio])).to(wave.device, non_blocking=True)
+    seed = torch.from_numpy(seed).to(wave.device, non_blocking=True)
     grains = plan(marks, lengths, sample_rate, ratios[1], ratios[2], seed, capacity)
-    source = resample(wave, ratios[0], source_samples, taps)
+    source = resample(wave, lengths, ratios[0], source_samples, taps)
     return overlap_add(source, grains, ratios[0], samples)

@@ -59,12 +59,12 @@ def as_waves(wave, lengths=None):
 
 
 def per_row(name, value, rows, above=0.0):
-    """A number, or one for each row, on the host -> (rows,) float64. PerturbationError unless all are above `above`."""
+    """A number, or one for each row, on the host -> array (rows,) float64. PerturbationError unless all are above `above`."""
     try:
-        values = np.broadcast_to(np.asarray(value, dtype=np.float64), rows)
+        values = np.array(np.broadcast_to(value, rows), dtype=np.float64)
     except (TypeError, ValueError):
         values = np.array([np.nan])
     if not ((values > np.asarray(above)) & np.isfinite(values)).all():
         least = float(np.max(above))
         raise PerturbationError(f"{name} is {value}: it must be a number above {least:g}, or one for each of {rows} waves")
-    return torch.tensor(values)
+    return values

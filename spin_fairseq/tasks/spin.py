@@ -14,6 +14,7 @@ from omegaconf import II, MISSING, open_dict
 from ..data.device_views import complete_views
 from ..data.manifest import load_manifest
 from ..data.phone_labels import load_phone_labels
+from ..data.pitch_mark_cache import PitchMarkCache
 from ..data.speaker_pitch import load_speaker_pitch
 from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
 from ..errors import ConfigError, PhoneLabelError
@@ -117,16 +118,17 @@ class SpinTask(FairseqTask):
             max_samples=cfg.max_sample_size if train else VALID_MAX_SAMPLES,
             phones=None if train else self._load_phones(manifest, split),
             both_views=cfg.perturb_both_views,
-            marks=self._open_marks(split),
+            marks=self._open_marks(split, manifest, pitch),
             on_device=cfg.perturb_on == "device",
         )
         self._skipped[split] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
 
-    def _open_marks(self, split):
+    def _open_marks(self, split, manifest, pitch):
         if self.cfg.pitch_marks is None:
             return None
-        from ..data.pitch_mark_cache import PitchMarkCache
-        return PitchMarkCache.open(self.path(self.cfg.pitch_marks), split)
+        marks = PitchMarkCache.open(self.path(self.cfg.pitch_marks), split)
+        logger.info(marks.summary(marks.survey(manifest, pitch.range)))
+        return marks
 
     def _load_phones(self, manifest, split):
         if self.cfg.phones is None:

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spin_fairseq.perturbation import PitchMarks, grains, kernels
+from spin_fairseq.perturbation.overlap_add import overlap_add, overlap_add_row
+from spin_fairseq.perturbation.resampling import ZERO_CROSSINGS, resample, resample_row, taps_for
+from tests.oracles import perturbation_oracle as oracle
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def random_marks(rng, samples):
+    """Stretches of marks some 40 to 200 samples apart, with pauses between."""
+    times, joined, time = [], [], rng.uniform(0, 500)
+    while time < samples:
+        period = rng.uniform(40, 200)
+        for _ in range(rng.integers(1, 20)):
+            times.append(round(time * 16) / 16)
+            joined.append(True)
+            time += period * rng.uniform(0.9, 1.1)
+            if time >= samples:
+                break
+        joined[-1] = False
+        time += rng.uniform(10, 1500)
+    return PitchMarks(tensor(*times), torch.tensor(joined, dtype=torch.bool))
+
+
+def plan(marks, samples, pitch_ratio=1.0, range_ratio=1.0, seed=0, capacity=None):
+    marks = PitchMarks(marks.times[None], marks.joined[None])
+    return grains.plan(
+        marks, torch.tensor([samples]), 16000, tensor(pitch_ratio), tensor(range_ratio), torch.tensor([seed]), capacity
+    )
+
+
+seeds = st.integers(0, 2**32 - 1)
+ratios = st.floats(0.5, 2.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=seeds, pitch_ratio=ratios, range_ratio=st.floats(1 / 1.5, 1.5))
+def test_grains_in_voiced_stretches_lie_where_walking_along_them_gives(seed, pitch_ratio, range_ratio):
+    marks = random_marks(np.random.default_rng(seed), 8000)
+    planned = plan(marks, 8000, pitch_ratio, range_ratio)
+    expected = oracle.grain_places(marks.times.tolist(), marks.joined.tolist(), pitch_ratio, range_ratio)
+    found = dict(zip(planned.target[0].tolist(), planned.source[0].tolist()))
+    for target, source in expected:
+        near = [place for place in found if abs(place - target) <= 0.51]
+        assert near and any(found[place] == pytest.approx(source) for place in near)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=seeds, pitch_ratio=ratios, range_ratio=st.floats(1 / 1.5, 1.5))
+def test_grains_cover_the_wave(seed, pitch_ratio, range_ratio):
+    rng = np.random.default_rng(seed)
+    marks = random_marks(rng, 8000)
+    planned = plan(marks, 8000, pitch_ratio, range_ratio, seed % 1000)
+    target, source = planned.target[0], planned.source[0]
+    assert target[0] == 0 and target[-1] == 8000 and (target.diff() >= 0).all()
+    assert (target.diff() <= 16000 / grains.LOWEST_F0 + 200).all()
+    on_mark = torch.isin(source, marks.times)
+    assert torch.equal(target[~on_mark], source[~on_mark].round().long())
+    spacing = target.diff().float()
+    assert (planned.left[0, 1:] <= spacing).all() and (planned.right[0, :-1] <= spacing).all()
+
+
+def test_without_marks_grains_lie_8_to_12_ms_apart_and_depend_on_the_seed():
+    nothing = PitchMarks(tensor(), torch.zeros(0, dtype=torch.bool))
+    first, again, other = (plan(nothing, 32000, seed=seed).target[0] for seed in (5, 5, 6))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert len(first) == 201 and first.diff().min() > 90 and first.diff().max() < 230
+    assert first.diff().float().std() > 10
+
+
+def test_capacity_changes_nothing_but_the_padding():
+    marks = random_marks(np.random.default_rng(3), 8000)
+    exact, roomy = plan(marks, 8000, 1.3, 1.2), plan(marks, 8000, 1.3, 1.2, capacity=2000)
+    for a, b in zip(exact, roomy):
+        assert torch.equal(a[0, :-1], b[0, : a.size(1) - 1])
+    assert (roomy.target[0, exact.target.size(1) :] == 8000).all()
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=seeds, pitch_ratio=ratios)
+def test_overlap_add_is_the_sum_of_the_grains(seed, pitch_ratio):
+    rng = np.random.default_rng(seed)
+    planned = plan(random_marks(rng, 3000), 3000, pitch_ratio, 1.2)
+    wave = rng.uniform(-1, 1, 3000).astype(np.float32)
+    placed = zip(planned.target[0].tolist(), planned.source[0].round().long().tolist(), *(
+        half[0].tolist() for half in (planned.left, planned.right)))  # fmt: skip
+    # Where grains coincide the last one counts: its predecessors have no right half.
+    expected = oracle.overlap_add(wave.tolist(), list(placed), 3000)
+    row = overlap_add_row(torch.from_numpy(wave), planned, 1.0, 3000)
+    batch = overlap_add(torch.from_numpy(wave)[None], planned, tensor(1.0), 3000)[0]
+    np.testing.assert_allclose(row, expected, atol=2e-5)
+    np.testing.assert_allclose(batch, expected, atol=2e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=seeds, ratio=st.floats(0.5, 2.0))
+def test_resampling_is_the_definition(seed, ratio):
+    wave = np.random.default_rng(seed).uniform(-1, 1, 300).astype(np.float32)
+    length = int(330 / ratio)
+    expected = oracle.resample(wave.tolist(), ratio, length, ZERO_CROSSINGS)
+    row = resample_row(torch.from_numpy(wave), ratio, length)
+    batch = resample(torch.from_numpy(wave)[None], torch.tensor([10**6]), tensor(ratio), length, taps_for(2.0))[0]
+    np.testing.assert_allclose(row, expected, atol=1e-3)  # the table has 64 phases
+    np.testing.assert_allclose(batch, row, atol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [1 / 1.4, 0.9, 1.137, 1.4])
+def test_resampling_moves_a_tone_and_aliases_none(ratio):
+    time = np.arange(16000)
+    middle = slice(400, -400)
+    for frequency in (200.0, 1500.0, 3500.0):
+        tone = np.sin(2 * np.pi * frequency / 16000 * time).astype(np.float32)
+        length = int(16000 / ratio)
+        moved = resample_row(torch.from_numpy(tone), ratio, length).numpy()
+        wanted = np.sin(2 * np.pi * frequency * ratio / 16000 * np.arange(length))
+        assert np.abs(moved - wanted)[middle].max() < 2e-3
+    if ratio > 1.3:
+        tone = np.sin(2 * np.pi * 7000 / 16000 * time).astype(np.float32)
+        assert resample_row(torch.from_numpy(tone), ratio, 11000)[middle].abs().max() < 0.02
+
+
+def test_kernels_are_compiled():
+    assert all(hasattr(getattr(kernels, name), "py_func") for name in ("track", "resample", "overlap_add", "cascade"))

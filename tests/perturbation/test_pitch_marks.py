@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spin_fairseq.errors import PerturbationError
+from spin_fairseq.perturbation import PitchMarks, find_pitch_marks, kernels, pitch, pitch_marks
+from spin_fairseq.perturbation.crossings import whole_numbers
+from tests.perturbation.test_pitch import buzz
+from tests.synthetic_speech import synthetic_voice
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return synthetic_voice(150.0, ["AA", "EH", "SIL", "AA", "IY"])
+
+
+@pytest.mark.parametrize("f0", [80.0, 150.0, 333.0])
+def test_marks_lie_on_the_pulses(f0):
+    """A decaying ring at every pulse: its energy is centred a little behind it, in every period as much."""
+    pulses = np.diff(np.floor(np.cumsum(np.full(16000, f0 / 16000))), prepend=0.0)
+    wave = np.convolve(pulses, np.exp(-np.arange(200) / 15) * np.cos(np.arange(200) * 0.4))[:16000]
+    marks = find_pitch_marks(wave, 16000, pitch_floor=60, pitch_ceiling=400)
+    place = np.flatnonzero(pulses)
+    behind = np.array([time - place[place <= time + 1].max() for time in marks.times.numpy()[2:-2]])
+    assert marks.joined.tolist() == [True] * (len(marks.times) - 1) + [False]
+    assert np.diff(marks.times.numpy()).mean() == pytest.approx(16000 / f0, rel=0.003)
+    assert np.abs(behind - np.median(behind)).max() < 0.08 * 16000 / f0 + 1 and 0 <= np.median(behind) < 15
+
+
+def test_stretches_end_at_silence(voice):
+    marks = find_pitch_marks(voice, 16000, pitch_floor=75, pitch_ceiling=400)
+    inside_silence = (marks.times > 0.42 * 16000) & (marks.times < 0.58 * 16000)
+    assert not inside_silence.any()
+    last_before = int((marks.times < 0.5 * 16000).sum()) - 1
+    assert not marks.joined[last_before] and marks.joined[:last_before].float().mean() > 0.95
+    gaps = marks.times.diff()[marks.joined[:-1]]
+    assert (16000 / gaps > 75 * 0.7).all() and (16000 / gaps < 400 * 1.3).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    counts=st.lists(st.lists(st.integers(0, 4), min_size=6, max_size=6), min_size=1, max_size=3),
+    capacity=st.one_of(st.none(), st.integers(1, 30)),
+)
+def test_whole_numbers_are_those_that_counting_gives(counts, capacity):
+    found = whole_numbers(torch.tensor(counts), capacity)
+    for row, own in enumerate(counts):
+        expected = [(piece, rank) for piece, count in enumerate(own) for rank in range(count)][:capacity]
+        valid = found.valid[row]
+        assert list(zip(found.piece[row][valid].tolist(), found.rank[row][valid].tolist())) == expected
+
+
+def test_a_crop_has_the_marks_inside(voice):
+    marks = find_pitch_marks(voice, 16000)
+    crop = marks.crop(3000, 7000)
+    inside = (marks.times >= 3000) & (marks.times < 10000)
+    assert torch.equal(crop.times, marks.times[inside] - 3000) and len(crop.times) > 20
+    assert torch.equal(crop.joined[:-1], marks.joined[inside][:-1]) and not crop.joined[-1]
+    assert marks.joined[inside][-1] and len(marks.crop(0, 0).times) == 0
+
+
+def test_a_batch_has_the_marks_of_its_rows(voice):
+    rows = [voice, voice[:9000], np.zeros(16000, np.float32), voice[:0]]
+    batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True)
+    marks = find_pitch_marks(batch, 16000, pitch_floor=75, pitch_ceiling=400, lengths=[len(row) for row in rows])
+    for row, times, joined in zip(rows, *marks):
+        own = find_pitch_marks(row, 16000, pitch_floor=75, pitch_ceiling=400)
+        assert torch.equal(times[: len(own.times)], own.times) and torch.equal(joined[: len(own.times)], own.joined)
+        assert (times[len(own.times) :] == torch.inf).all() and not joined[len(own.times) :].any()
+
+
+def test_each_row_has_its_own_range():
+    waves = np.stack([buzz(90, 0.5), buzz(300, 0.5)])
+    marks = find_pitch_marks(waves, 16000, pitch_floor=[75, 200], pitch_ceiling=[200, 500])
+    for times, joined, f0 in zip(*marks, (90, 300)):
+        assert 16000 / times.diff()[joined[:-1]].mean().item() == pytest.approx(f0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"pitch_floor": -1, "pitch_ceiling": 300}, "pitch_floor is -1"),
+        ({"pitch_floor": 300, "pitch_ceiling": 75}, "pitch_ceiling is 75"),
+        ({"pitch_floor": 75}, "pitch_ceiling is None"),
+        ({"pitch_floor": [75, 75], "pitch_ceiling": 300}, "pitch_floor"),
+    ],
+)
+def test_bad_ranges_are_named(options, words, voice):
+    with pytest.raises(PerturbationError, match=words):
+        find_pitch_marks(voice, 16000, **options)
+
+
+def test_energy_phasor_twins():
+    rng = np.random.default_rng(0)
+    samples = torch.from_numpy(rng.standard_normal((1, 30, 241)).astype(np.float32))
+    f0 = torch.from_numpy(np.where(rng.random((1, 30)) < 0.3, 0, rng.uniform(60, 400, (1, 30))).astype(np.float32))
+    frames = pitch.Frames(samples, None, 8000.0, 160, None, None, 1 / 60)
+    expected = torch.where(f0 > 0, pitch_marks._energy_phasor(frames, f0), 0)
+    found = kernels.energy_phasor(samples[0].numpy(), f0[0].numpy(), 8000.0)
+    np.testing.assert_allclose(found, expected[0].numpy(), atol=2e-5)
+
+
+def test_marks_are_multiples_of_a_sixteenth(voice):
+    times = find_pitch_marks(voice, 16000).times
+    assert times.dtype == torch.float64 and torch.equal(times * 16, (times * 16).round())
+    assert isinstance(find_pitch_marks(voice, 16000), PitchMarks)
