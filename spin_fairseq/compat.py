@@ -108,7 +108,7 @@ def _bytes_of(kind):
 
     def make(content=b""):
         if not isinstance(content, (bytes, bytearray)):
-            raise ForbiddenGlobal(f"builtins.{kind.__name__} of a {type(content).__name__}")
+            raise ForbiddenGlobal(f"builtins.{kind.__name__}({type(content).__name__})")
         return kind(content)
 
     return make

@@ -1,8 +1,11 @@
 """Reading a pretrained encoder: the format is found from what is in the file, never from its name."""
 
+import logging
 import os
+from dataclasses import fields
 
 import torch
+from fairseq.models.hubert.hubert import HubertConfig
 
 from ..errors import CheckpointError
 from . import (
@@ -22,16 +25,24 @@ from .sizes import check_sizes
 SPIN_READERS = [spin_checkpoint, reference_spin]
 READERS = [fairseq_hubert, s3prl_hubert, microsoft_wavlm, torchaudio_model, huggingface]
 
+_WAVLM_KEYS = {"relative_position_embedding", "gru_rel_pos", "num_buckets", "max_distance"}
+_KNOWN_KEYS = {field.name for field in fields(HubertConfig)} | _WAVLM_KEYS | {"kind", "normalize", "sample_rate"}
 
-def _read(path, readers, given):
-    """-> Checkpoint by the first of `readers` that knows the content; None if none does, and the content."""
-    state = huggingface.read_folder(path) if os.path.isdir(path) else read_file(path)
+logger = logging.getLogger(__name__)
+
+
+def _read(path, state, readers, given):
+    """-> Checkpoint by the first of `readers` that recognises the content; None if none does."""
     for reader in readers:
         if reader.recognises(state):
             checkpoint = reader.read(path, state, given)
             _refuse_repeated_tensors(path, checkpoint.state_dict)
-            return checkpoint, state
-    return None, state
+            return checkpoint
+    return None
+
+
+def _content(path):
+    return huggingface.read_folder(path) if os.path.isdir(path) else read_file(path)
 
 
 def _refuse_repeated_tensors(path, tensors):
@@ -40,7 +51,9 @@ def _refuse_repeated_tensors(path, tensors):
     size = sum(map(os.path.getsize, files))
     asked = sum(t.numel() * t.element_size() for t in tensors.values() if isinstance(t, torch.Tensor))
     if asked > 2 * size:
-        raise CheckpointError(f"{path}: refused, since its {size} bytes would make tensors of {asked}, which no checkpoint does")
+        raise CheckpointError(
+            f"{path}: refused, since its {size} bytes would make tensors of {asked}, which no checkpoint does"
+        )
 
 
 def read_spin(path, given=None):
@@ -48,20 +61,16 @@ def read_spin(path, given=None):
 
     given: keys of the encoder's configuration that take the place of the file's.
     """
-    path = os.fspath(path)
-    checkpoint, _ = _read(path, SPIN_READERS, given or {})
+    return _read_spin(os.fspath(path), _content(os.fspath(path)), given or {})
+
+
+def _read_spin(path, state, given):
+    checkpoint = _read(path, state, SPIN_READERS, given)
     if checkpoint is None:
         raise CheckpointError(f"{path}: not a Spin checkpoint; train one, or read a base model with load_encoder")
-    checkpoint.config["encoder"].update(given or {})
-    _check(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
+    encoder = {**checkpoint.config["encoder"], **given}
+    checkpoint.config["encoder"] = _checked(path, encoder, _encoder_tensors(checkpoint))
     return checkpoint
-
-
-def _check(path, config, tensors):
-    try:
-        check_sizes(path, config, tensors)
-    except KeyError as error:
-        raise CheckpointError(f"{path}: its configuration lacks {error}") from None
 
 
 def read_encoder(path, given=None):
@@ -70,16 +79,29 @@ def read_encoder(path, given=None):
     given: keys of the configuration that take the place of the file's, or say what it leaves open.
     """
     path, given = os.fspath(path), given or {}
-    checkpoint, state = _read(path, SPIN_READERS + READERS, given)
+    state = _content(path)
+    if any(reader.recognises(state) for reader in SPIN_READERS):
+        spin = _read_spin(path, state, given)
+        return Checkpoint(path, spin.config["encoder"], _encoder_tensors(spin))
+    checkpoint = _read(path, state, READERS, given)
     if checkpoint is None:
         keys = ", ".join(sorted(key[:80] for key in state if isinstance(key, str))[:12])
         known = ", ".join(reader.NAME for reader in READERS + SPIN_READERS)
         raise CheckpointError(f"{path}: a checkpoint of another kind (keys: {keys}); what can be read: {known}")
-    if "encoder" in checkpoint.config:
-        checkpoint = Checkpoint(path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
-    checkpoint.config.update(given)
-    _check(path, checkpoint.config, checkpoint.state_dict)
+    checkpoint.config = _checked(path, {**checkpoint.config, **given}, checkpoint.state_dict)
     return checkpoint
+
+
+def _checked(path, config, tensors):
+    """-> the configuration of an encoder, no larger than its tensors, without the keys that nothing here knows."""
+    unknown = sorted(str(key)[:80] for key in config if key not in _KNOWN_KEYS)
+    if unknown:
+        logger.warning(f"{path}: keys of its configuration that are not known here, and ignored: {', '.join(unknown)}")
+    try:
+        check_sizes(path, config, tensors)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: its configuration lacks {error}") from None
+    return {key: value for key, value in config.items() if key in _KNOWN_KEYS}
 
 
 def _encoder_tensors(checkpoint):

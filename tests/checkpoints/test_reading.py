@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.checkpoints.files import read_file
 from spin_fairseq.errors import CheckpointError
+from spin_fairseq.models.spin import SpinConfig, SpinModel
 from tests.small_hubert import fairseq_hubert
 
 
@@ -68,10 +69,13 @@ def test_what_else_training_leaves_in_a_checkpoint(state, path):
     assert read["text"] == "ä" and read["raw"] == b"\xff" and read["size"] == torch.Size([2])
 
 
-def test_unknown_keys_of_a_newer_fairseq_do_no_harm(state, path):
-    state["cfg"]["model"]["a_key_of_tomorrow"] = 1
+def test_unknown_keys_are_reported_once_and_ignored(state, path, caplog):
+    state["cfg"]["model"].update(a_key_of_tomorrow=1, another={})
     torch.save(state, path)
-    assert load_encoder(path).num_layers == 3
+    spin = SpinModel.build_model(SpinConfig(checkpoint=str(path), freeze="cnn", randomize="3"))
+    (record,) = caplog.records
+    assert record.message.startswith(str(path)) and record.message.endswith("ignored: a_key_of_tomorrow, another")
+    assert spin.encoder.num_layers == 3 and "another" not in spin.encoder.config
 
 
 # --- files that are no checkpoints ------------------------------------------------------------------------------

@@ -29,6 +29,17 @@ def test_scores_are_cosines(head):
     torch.testing.assert_close(head.embed(features).norm(dim=-1), torch.ones(2, 5))
 
 
+def test_stored_prototypes_and_embeddings_as_they_are():
+    torch.manual_seed(0)
+    head = PrototypeHead(16, [12], [8], l2_norm=False, normalize_prototypes=False)
+    with torch.no_grad():
+        head.prototypes[0] *= 1.1
+    features = torch.randn(2, 5, 16)
+    torch.testing.assert_close(head.embed(features), head.projection(features))
+    torch.testing.assert_close(head(features)[0], head.projection(features) @ head.prototypes[0].t())
+    assert torch.equal(prototypes_in_use(head), head.prototypes[0])
+
+
 @pytest.mark.parametrize("dims, layers", [([12], 1), ([20, 12], 3), ([20, 14, 12], 5)])
 def test_projection_has_a_relu_between_layers_and_none_after(dims, layers):
     head = PrototypeHead(16, dims, [8])
