@@ -167,8 +167,8 @@ class WavLMEncoder(HubertEncoder):
             x = layer(x, bias, frame_mask)
             yield x
 
-    def forward(self, source, padding_mask=None, mask=False, output_layer=None, **_):
-        """source: (B, T), padding_mask: (B, T) bool -> {"x": features, "features": what enters the transformer,
-        "padding_mask": of frames}, as HubertModel's with features_only."""
+    def forward(self, source, padding_mask=None, mask=False, output_layer=None):
+        """What HubertModel gives with features_only: {"x": features, (B, frames, width), "features": what enters the
+        transformer, of the same shape, "padding_mask": of frames, or None}. Arguments as in `encode`."""
         x, conv, frame_mask = self.encode(source, padding_mask, output_layer, mask)
         return {"x": x, "features": conv, "padding_mask": frame_mask}

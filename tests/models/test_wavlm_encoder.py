@@ -35,10 +35,10 @@ def loss_of(model):
     return sum(scores.square().sum() for scores in model(*padded(4000, 3000))["scores"])
 
 
-@pytest.fixture(scope="module")
-def wavlm(tmp_path_factory):
-    """Path of a small WavLM checkpoint without dropout."""
-    return save_microsoft_wavlm(tmp_path_factory.mktemp("wavlm") / "wavlm.pt", **NO_DROPOUT)
+@pytest.fixture(scope="module", params=FORMS.values(), ids=FORMS.keys())
+def wavlm(request, tmp_path_factory):
+    """Path of a small WavLM checkpoint without dropout, of each form."""
+    return save_microsoft_wavlm(tmp_path_factory.mktemp("wavlm") / "wavlm.pt", **request.param, **NO_DROPOUT)
 
 
 # --- results ----------------------------------------------------------------------------------------------------
