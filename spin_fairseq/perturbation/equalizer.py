@@ -75,8 +75,9 @@ def equalize(wave, sample_rate, *, gains_db, q, lengths=None):
     sections = np.stack([biquads(sample_rate, *row) for row in zip(gains_db, q)])
     if not waves.on_host:
         sections = torch.from_numpy(sections).to(wave.device, non_blocking=True)
-        return waves.like_input(filter_by_spectrum(waves.samples, sections, sample_rate))
-    result = torch.empty_like(waves.samples)
-    for row, own, out in zip(waves.samples.numpy(), sections, result.numpy()):
-        kernels.cascade(row, own, out)
+        filtered = filter_by_spectrum(waves.masked(waves.samples), sections, sample_rate)
+        return waves.like_input(waves.masked(filtered))
+    result = torch.zeros_like(waves.samples)
+    for row, own, out in zip(waves.rows(), sections, result.numpy()):
+        kernels.cascade(row[0].numpy(), own, out)
     return waves.like_input(result)

@@ -156,7 +156,7 @@ def energy_phasor(frames, f0, rate):
 def cascade(wave, sections, out):
     """Second-order sections one after the other, in double precision. Twin: equalizer.filter_by_spectrum.
 
-    wave: (n,) float32; sections: (S, 6), rows b0 b1 b2 1 a1 a2; transposed direct form II.
+    wave: (n,) float32, no longer than `out`; sections: (S, 6), rows b0 b1 b2 1 a1 a2; transposed direct form II.
     """
     count = len(sections)
     first, second = np.zeros(count), np.zeros(count)

@@ -33,7 +33,7 @@ class PitchMarks(NamedTuple):
 NO_MARKS = PitchMarks(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.bool))
 
 
-def pad_marks(rows, device=None):
+def pad_marks(rows):
     """Marks of single utterances -> those of a batch."""
     size = max((len(marks.times) for marks in rows), default=0)
     times = torch.full((len(rows), size), torch.inf, dtype=torch.float64)
@@ -41,7 +41,7 @@ def pad_marks(rows, device=None):
     for row, marks in enumerate(rows):
         times[row, : len(marks.times)] = marks.times
         joined[row, : len(marks.times)] = marks.joined
-    return PitchMarks(times.to(device), joined.to(device))
+    return PitchMarks(times, joined)
 
 
 def energy_phasor(frames, f0):
@@ -121,19 +121,17 @@ def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None,
     if not waves.samples.numel():
         marks = pad_marks([NO_MARKS] * rows)
     elif waves.on_host:  # row by row, so that nothing is computed for padding
-        marks = []
-        for row, length in enumerate(waves.lengths.tolist()):
-            own = slice(row, row + 1)
-            found = NO_MARKS
-            if length:
-                found = _find(waves.samples[own, :length], waves.lengths[own], sample_rate, *(x[own] for x in limits))
-            marks.append(found)
+        marks = [NO_MARKS] * rows
+        for row, own in enumerate(waves.rows()):
+            if own.size(1):
+                one = slice(row, row + 1)
+                marks[row] = _find(own, waves.lengths[one], sample_rate, *(limit[one] for limit in limits))
         marks = pad_marks(marks)
     else:
         highest = float(limits[1].max()) if limits else pitch.WIDE_RANGE[1]
         # A period is at most a little shorter than the ceiling's: its place moves with the energy in it.
         capacity = int(1.5 * highest * waves.samples.size(1) / sample_rate) + 2
-        marks = _find(waves.samples, waves.lengths, sample_rate, *limits, capacity=capacity)
+        marks = _find(waves.masked(waves.samples), waves.lengths, sample_rate, *limits, capacity=capacity)
     return PitchMarks(marks.times[0], marks.joined[0]) if waves.single else marks
 
 

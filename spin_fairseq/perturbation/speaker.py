@@ -40,25 +40,25 @@ def change_speaker(
     elif waves.single:
         marks = PitchMarks(marks.times[None], marks.joined[None])
     if not waves.on_host:
-        return waves.like_input(_change_batch(waves.samples, waves.lengths, sample_rate, marks, *ratios, seed))
+        samples = waves.masked(waves.samples)
+        return waves.like_input(_change_batch(samples, waves.lengths, sample_rate, marks, *ratios, seed))
     changed = torch.zeros_like(waves.samples)
-    for row, length in enumerate(waves.lengths.tolist()):
-        own = PitchMarks(marks.times[row], marks.joined[row])
-        numbers = (float(ratio[row]) for ratio in ratios)
-        changed[row, :length] = _change_row(waves.samples[row, :length], sample_rate, own, *numbers, int(seed[row]))
+    for row, wave in enumerate(waves.rows()):  # row by row, so that nothing is computed for padding
+        own = PitchMarks(marks.times[row : row + 1], marks.joined[row : row + 1])
+        numbers = [float(ratio[row]) for ratio in ratios]
+        changed[row, : wave.size(1)] = _change_row(wave, sample_rate, own, *numbers, int(seed[row]))
     return waves.like_input(changed)
 
 
 def _change_row(wave, sample_rate, marks, formant_ratio, pitch_ratio, range_ratio, seed):
-    """One utterance on the CPU: (T,) float32, marks (M,), numbers."""
-    if not len(wave):
-        return wave
+    """One utterance on the CPU: (1, T) float32, marks (1, M), numbers -> (T,)."""
+    length = wave.size(1)
+    if not length:
+        return wave[0]
     ratios = (torch.tensor([value], dtype=torch.float64) for value in (pitch_ratio, range_ratio))
-    marks = PitchMarks(marks.times[None], marks.joined[None])
-    length = torch.tensor([len(wave)])
-    grains = plan(marks, length, sample_rate, *ratios, torch.tensor([seed]), None)
-    source = resample_row(wave, formant_ratio, math.ceil(len(wave) / formant_ratio))
-    return overlap_add_row(source, grains, formant_ratio, len(wave))
+    grains = plan(marks, torch.tensor([length]), sample_rate, *ratios, torch.tensor([seed]), None)
+    source = resample_row(wave[0], formant_ratio, math.ceil(length / formant_ratio))
+    return overlap_add_row(source, grains, formant_ratio, length)
 
 
 def _change_batch(wave, lengths, sample_rate, marks, formant_ratio, pitch_ratio, range_ratio, seed):

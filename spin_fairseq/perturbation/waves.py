@@ -1,6 +1,6 @@
 """One wave or a batch of them, arrays or tensors: what the public functions take, and give back in the same form."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,21 +11,27 @@ from ..errors import PerturbationError
 class Waves(NamedTuple):
     """A batch, and the form in which it came."""
 
-    samples: torch.Tensor  # (B, T) float32, zero behind each row's end
+    samples: torch.Tensor  # (B, T) float32
     lengths: torch.Tensor  # (B,) int64, on the same device
-    inside: Optional[torch.Tensor]  # (B, T) bool, False behind the ends; None where all rows are full
     single: bool
     array: bool
 
     def like_input(self, samples):
-        """(B, T) -> (T,) for a single wave; an array for an array; zero behind the ends."""
-        samples = samples if self.inside is None else samples * self.inside
+        """(B, T) -> (T,) for a single wave; an array for an array."""
         samples = samples[0] if self.single else samples
         return samples.numpy() if self.array else samples
 
     @property
     def on_host(self):
         return self.samples.device.type == "cpu"
+
+    def rows(self):
+        """Each row without its padding, (1, T_b); on the host."""
+        return [row[None, :length] for row, length in zip(self.samples, self.lengths.tolist())]
+
+    def masked(self, samples):
+        """(B, T) with zeros behind the ends."""
+        return samples * (torch.arange(samples.size(1), device=samples.device) < self.lengths[:, None])
 
 
 def as_waves(wave, lengths=None):
@@ -45,7 +51,6 @@ def as_waves(wave, lengths=None):
     if samples.device.type == "cpu" and not samples.sum().isfinite() and not samples.isfinite().all():
         row, place = (~torch.isfinite(samples)).nonzero()[0].tolist()
         raise PerturbationError(f"row {row} of the wave is not a number at sample {place}; remove or mend it")
-    inside = None
     if lengths is None:
         lengths = torch.full((len(samples),), samples.size(1), device=samples.device)
     else:
@@ -53,9 +58,7 @@ def as_waves(wave, lengths=None):
         if len(lengths) != len(samples):
             raise PerturbationError(f"{len(lengths)} lengths for {len(samples)} waves")
         lengths = lengths.clamp(0, samples.size(1))
-        inside = torch.arange(samples.size(1), device=samples.device) < lengths[:, None]
-        samples = samples * inside
-    return Waves(samples, lengths, inside, single, array)
+    return Waves(samples, lengths, single, array)
 
 
 def per_row(name, value, rows, above=0.0):
