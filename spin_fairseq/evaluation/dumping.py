@@ -1,0 +1,181 @@
+"""What a model makes of every utterance of a manifest, as files: units, embeddings, scores or a layer's features."""
+
+import hashlib
+import io
+import itertools
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import ConfigError, ManifestError
+from .extraction import extract_each
+from .long_files import Chunks
+from .resumable import ResumableFiles
+from .transformer import speed_up
+
+OUTPUTS = ("units", "embeddings", "scores", "features")
+FORMATS = ("km", "npy", "jsonl")
+PART_SAMPLES = 16000 * 1200  # what a kill costs at most, and what is sorted by length at a time
+
+
+def format_of(out, output):
+    """By the name of the file: .npy, .jsonl, else .km; what is not units is .npy."""
+    suffix = Path(out).suffix
+    return suffix[1:] if suffix in (".npy", ".jsonl") else "km" if output == "units" else "npy"
+
+
+def runs(units):
+    """[5, 5, 7] -> [5, 7], [2, 1]: units without repeats, and how many frames each lasts."""
+    pairs = [(int(unit), sum(1 for _ in group)) for unit, group in itertools.groupby(units)]
+    return [unit for unit, _ in pairs], [count for _, count in pairs]
+
+
+def encoder_of(model):
+    """A SpinModel's encoder; an encoder alone is its own."""
+    return model.encoder if hasattr(model, "head") else model
+
+
+def computation(model, output, layer=None, codebook=0):
+    """-> compute(source, padding_mask) for `extract`.
+
+    model: a SpinModel, or for output="features" an encoder alone. layer: 1-based, of "features"; None: the one that the
+    head reads, of an encoder the last. Raises ConfigError.
+    """
+    if output == "features":
+        layers = encoder_of(model).num_layers
+        if layer is not None and not 1 <= layer <= layers:
+            raise ConfigError(f"--layer is {layer}: the encoder has layers 1..{layers}")
+        return lambda source, mask: model.extract_features(source, mask, output_layer=layer)[0]
+    if layer not in (None, model.output_layer):
+        raise ConfigError(f"--layer is {layer}: {output} are of layer {model.output_layer}; it is for --output features")
+    if not 0 <= codebook < len(model.head.prototypes):
+        raise ConfigError(f"--codebook is {codebook}: the checkpoint has codebooks 0..{len(model.head.prototypes) - 1}")
+    return {
+        "units": lambda source, mask: model.extract_units(source, mask, codebook),
+        "embeddings": model.extract_embeddings,
+        "scores": lambda source, mask: model.extract_scores(source, mask, codebook),
+    }[output]
+
+
+def _width(model, output, codebook):
+    """Columns of a frame's row; () for units."""
+    if output == "units":
+        return ()
+    if output == "scores":
+        return (len(model.head.prototypes[codebook]),)
+    return (model.head.prototypes[0].size(1) if output == "embeddings" else encoder_of(model).width,)
+
+
+def _rows(results, format, deduplicate):
+    """The bytes of some utterances. results: (id, array) pairs -> {"out": ..., and what goes beside it}."""
+    if format == "npy":
+        lengths = "".join(f"{len(array)}\n" for _, array in results)
+        return {"out": b"".join(array.tobytes() for _, array in results), "len": lengths.encode()}
+    if format == "jsonl":
+        lines = []
+        for name, array in results:
+            units, durations = runs(array)
+            lines.append(json.dumps({"id": name, "units": units, "durations": durations}, ensure_ascii=False))
+    else:
+        lines = [" ".join(map(str, runs(array)[0] if deduplicate else array)) for _, array in results]
+    return {"out": "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")}
+
+
+def _identity(manifest, **options):
+    """What must be equal for a run to go on where another one stopped."""
+    digest = hashlib.sha256(np.ascontiguousarray(manifest.sizes).tobytes())
+    for i in range(len(manifest)):
+        digest.update(manifest.path(i).encode("utf-8", "surrogateescape") + b"\0")
+    return {**options, "manifest": digest.hexdigest()}
+
+
+def _file_identity(path):
+    """Size and time of a checkpoint; of the files in it, if it is a folder."""
+    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
+    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _parts(sizes):
+    """Stretches of the manifest of about PART_SAMPLES: (begin, end)."""
+    ends = np.cumsum(sizes)
+    begin = 0
+    while begin < len(sizes):
+        start = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, start + PART_SAMPLES, side="right")))
+        yield begin, end
+        begin = end
+
+
+def _npy_header(frames, width, dtype):
+    file = io.BytesIO()
+    shape = (frames, *width)
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )
+    return file.getvalue()
+
+
+def dump(
+    model, checkpoint, manifest, out, *, output="units", layer=None, codebook=0, format=None, deduplicate=False,
+    device="cpu", workers=1, max_samples=480_000, chunk_seconds=10.0,
+    attention_seconds=None, progress=""
+):  # fmt: skip
+    """Write what `model` makes of every utterance, in the manifest's order, to `out` and files beside it.
+
+    format: "km": a row of units an utterance; "jsonl": a JSON object an utterance; "npy": all frames in one array, with
+    the number of frames of each utterance in `.len`, as fairseq's k-means scripts take it; None: by the name of `out`.
+    "km" and "npy" have the utterances' ids in `.ids`. checkpoint: the model's file, by which an interrupted run is
+    known: called again, it goes on where it stopped. max_samples: of a batch, padding included. chunk_seconds: what is
+    computed at a time of a long file, in overlapping pieces where the computation reaches over its border; the result
+    does not depend on it. attention_seconds: longer files attend within overlapping chunks of this length alone.
+    Raises SpinError; nothing has its name before all of it is written.
+    """
+    format = format or format_of(out, output)
+    if output != "units" and format != "npy":
+        raise ConfigError(f"--format is {format}: {output} are written as npy alone; name the output .npy")
+    if deduplicate and format == "npy":
+        raise ConfigError("--deduplicate is for .km; an array has one unit a frame, and .jsonl has durations")
+    compute = computation(model, output, layer, codebook)
+    encoder = encoder_of(model)
+    speed_up(encoder, max(1, encoder.output_lengths(int(chunk_seconds * encoder.sample_rate))))
+    frames = encoder.output_lengths(manifest.sizes)
+    if frames.min() < 1:
+        row = int(frames.argmin())
+        raise ManifestError(f"{manifest.path(row)}: {manifest.sizes[row]} samples are too short for a frame; leave it out")
+    chunks = Chunks(encoder, attention_seconds) if attention_seconds else None
+
+    out = Path(out)
+    paths = {"out": out}
+    if format == "npy":
+        paths["len"] = out.with_suffix(".len")
+    if format != "jsonl":
+        paths["ids"] = out.with_suffix(".ids")
+    identity = _identity(
+        manifest, checkpoint=_file_identity(checkpoint), output=output, layer=layer, codebook=codebook, format=format,
+        deduplicate=deduplicate, attention_seconds=attention_seconds,
+    )  # fmt: skip
+    with ResumableFiles(paths, identity) as files, tqdm(
+        total=len(manifest), initial=files.done, desc=progress, disable=not progress, unit="utt"
+    ) as bar:
+        dtype = np.dtype(np.int64 if output == "units" else np.float32)
+        if files.done == 0 and format == "npy":
+            files.append(0, out=_npy_header(int(frames.sum()), _width(model, output, codebook), dtype))
+        for begin, end in _parts(manifest.sizes):
+            if end <= files.done:
+                continue
+            part = manifest.select(np.arange(begin, end))
+            found = [None] * len(part)
+            for index, (array,) in extract_each(
+                compute, encoder.output_lengths, part, max_samples=max_samples, device=device, workers=workers,
+                chunks=chunks,
+            ):  # fmt: skip
+                found[index] = (part.utterance_id(index), array.astype(dtype, copy=False))
+                bar.update()
+            content = _rows(found, format, deduplicate)
+            if "ids" in paths:
+                content["ids"] = "".join(name + "\n" for name, _ in found).encode("utf-8", "surrogateescape")
+            files.append(end - begin, **content)
+        files.finish()

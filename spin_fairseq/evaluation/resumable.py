@@ -1,0 +1,78 @@
+"""Files that are written part by part, survive a kill, and get their names when they are whole."""
+
+import json
+import os
+from pathlib import Path
+
+from ..errors import ConfigError
+
+
+class ResumableFiles:
+    """Several files that grow together; until `finish`, they are `NAME.part`, and `NAME.progress` says what is in them.
+
+    paths: {key: path}, the first one gets its name last. identity: what JSON can hold; parts of a run with another
+    identity are thrown away. done: how many items the parts hold.
+    """
+
+    def __init__(self, paths, identity):
+        self.paths = {key: Path(path) for key, path in paths.items()}
+        main = next(iter(self.paths.values()))
+        self._progress = main.with_name(main.name + ".progress")
+        self._identity = json.loads(json.dumps(identity))
+        try:
+            main.parent.mkdir(parents=True, exist_ok=True)
+            self.done, sizes = self._found()
+            self._files = {key: self._open(self._part(path), sizes.get(key, 0)) for key, path in self.paths.items()}
+        except OSError as error:
+            raise ConfigError(f"{main}: cannot be written ({error.strerror or error}); choose another place") from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for file in self._files.values():
+            file.close()
+
+    def append(self, items, **content):
+        """Add `content`, bytes for each key, which are so many items. A kill leaves all of it, or none."""
+        for key, data in content.items():
+            self._files[key].write(data)
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        self.done += items
+        state = {"identity": self._identity, "done": self.done, "sizes": {k: f.tell() for k, f in self._files.items()}}
+        temporary = self._progress.with_name(self._progress.name + ".tmp")
+        temporary.write_text(json.dumps(state))
+        os.replace(temporary, self._progress)
+
+    def finish(self):
+        """Give the files their names."""
+        for file in self._files.values():
+            file.close()
+        for path in reversed(list(self.paths.values())):
+            os.replace(self._part(path), path)
+        self._progress.unlink()
+
+    @staticmethod
+    def _part(path):
+        return path.with_name(path.name + ".part")
+
+    @staticmethod
+    def _open(path, size):
+        file = open(path, "r+b" if size else "wb")
+        file.truncate(size)
+        file.seek(size)
+        return file
+
+    def _found(self):
+        """-> items done and bytes of each file, of an earlier run with the same identity; else 0, {}."""
+        try:
+            state = json.loads(self._progress.read_text())
+            sizes = state["sizes"]
+            whole = all(self._part(path).stat().st_size >= sizes[key] for key, path in self.paths.items())
+            if whole and state["identity"] == self._identity:
+                return int(state["done"]), sizes
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none, or not whole: begin anew
+        return 0, {}
