@@ -8,11 +8,13 @@ import torch
 from fairseq.tasks import FairseqTask
 
 from spin_fairseq.data.audio import read_audio
+from spin_fairseq.data.device_views import complete_views
 from spin_fairseq.data.manifest import load_manifest, write_manifest
 from spin_fairseq.data.phone_labels import load_phone_labels
 from spin_fairseq.data.speaker_pitch import load_speaker_pitch
 from spin_fairseq.data.two_view_dataset import TwoViewDataset
 from spin_fairseq.errors import ManifestError, PerturbationError
+from spin_fairseq.perturbation import build_backend, find_pitch_marks
 
 
 def scaled(wave, sample_rate, pitch_range, draw):
@@ -168,13 +170,52 @@ def test_the_speakers_pitch_range_reaches_the_backend(data, tmp_path):
     assert seen == [(16000, pitch) for pitch in [(80, 200), (90, 210), (100, 300), (110, 400)]]
 
 
-def test_praat_in_workers(data):
-    from spin_fairseq.perturbation import build_backend
-
-    dataset = make_dataset(data, backend=build_backend("praat"))
+@pytest.mark.parametrize("name", ["praat", "native"])
+def test_engines_in_workers(data, name):
+    dataset = make_dataset(data, backend=build_backend(name))
     first = batches_of(dataset, num_workers=2)
-    same(first, batches_of(make_dataset(data, backend=build_backend("praat"))))
+    same(first, batches_of(make_dataset(data, backend=build_backend(name))))
     assert not any(batch["skipped"] for batch in first)
+
+
+def test_views_made_on_the_device_are_those_made_in_workers(data):
+    """From the same draws, with marks found in the workers."""
+    options = {"backend": build_backend("native"), "both_views": True}
+    expected = batches_of(make_dataset(data, **options))
+    pending = batches_of(make_dataset(data, **options, on_device=True), num_workers=2)
+    for batch, other in zip(expected, pending):
+        assert len(other["net_input"]["source"]) == len(batch["lengths"])
+        completed = complete_views(other, 16000)
+        assert completed["id"].tolist() == batch["id"].tolist()
+        assert torch.equal(completed["net_input"]["padding_mask"], batch["net_input"]["padding_mask"])
+        difference = completed["net_input"]["source"] - batch["net_input"]["source"]
+        assert difference.abs().max() < 1e-4
+
+
+class SomeMarks:
+    """Stands for a cache: marks of even utterances, and what was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def lookup(self, manifest, index, pitch_range):
+        self.asked.append((index, pitch_range))
+        wave = read_audio(manifest.path(index), sample_rate=16000)
+        return find_pitch_marks(wave, 16000) if index % 2 == 0 else None
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_cached_marks_are_cropped_with_the_utterance(data, on_device):
+    marks, backend = SomeMarks(), build_backend("native")
+    whole = make_dataset(data, backend=backend, marks=marks, on_device=on_device, max_samples=10**6)
+    fresh = make_dataset(data, backend=backend, on_device=on_device, max_samples=10**6)
+    for index in (0, 1):
+        same(*([dataset.collater([dataset[index]])] * 2 for dataset in (whole, fresh)))
+    assert marks.asked == [(0, None), (1, None)]
+    cropped = make_dataset(data, backend=backend, marks=marks, on_device=True, max_samples=12000)
+    item = cropped[0]
+    near = (item["marks"].times[:, None] - find_pitch_marks(item["views"][0], 16000).times).abs().amin(1)
+    assert len(near) > 10 and (near < 16).float().mean() > 0.8  # an utterance's edge moves its own marks a little
 
 
 def test_the_references_json(data, tmp_path):
