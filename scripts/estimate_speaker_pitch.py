@@ -7,8 +7,8 @@ listens to 20 files of each speaker, chosen at random, and writes a table
     speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files
 
 in Hz, for task.speaker_pitch=data/mine/pitch.tsv and scripts/cache_pitch_marks.py. The floor is 0.72 times the 35th
-percentile of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009), within 60 to 600 Hz. A speaker of whom
-nothing is voiced is named, and has all of that range.
+percentile of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009), farther out where more than 2 % of f0 lie
+beyond, and within 60 to 600 Hz. A speaker of whom nothing is voiced is named, and has all of that range.
 
 Exit status: 0 when all files could be read, 3 when some were left out (they are named), 1 for any other error.
 """

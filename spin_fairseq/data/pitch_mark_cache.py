@@ -57,16 +57,17 @@ def encode(marks: PitchMarks) -> np.ndarray:
     """Marks of one utterance -> uint16 words.
 
     The low 15 bits are the distance to the mark before (or to the start) in 1/16 samples, the high bit is `joined`.
-    32767 is no mark: it bridges that distance in a longer gap.
+    32767 is no mark: it bridges that distance in a longer gap. Marks at infinity, the padding of a batch, are left out.
     """
-    ticks = marks.times.numpy() * RESOLUTION
+    own = marks.times.numpy() != np.inf
+    ticks, joined = marks.times.numpy()[own] * RESOLUTION, marks.joined.numpy()[own]
     gaps = np.diff(ticks, prepend=0.0)
-    if (gaps < 0).any() or (ticks != np.floor(ticks)).any():
+    if not ((gaps >= 0) & (ticks == np.floor(ticks))).all():
         raise ValueError(f"pitch marks must ascend from 0 or later, in steps of 1/{RESOLUTION} sample")
     bridges, rest = np.divmod(gaps.astype(np.int64), GAP)
-    own = np.cumsum(bridges + 1) - 1
-    words = np.full(own[-1] + 1 if len(own) else 0, GAP, WORD)
-    words[own] = rest + JOINED * marks.joined.numpy()
+    places = np.cumsum(bridges + 1) - 1
+    words = np.full(places[-1] + 1 if len(places) else 0, GAP, WORD)
+    words[places] = rest + JOINED * joined
     return words
 
 

@@ -24,6 +24,7 @@ from .speaker_pitch import load_speaker_pitch
 from .worker_pool import ProgressBar, in_processes
 
 LONGEST = 60 * SAMPLE_RATE  # samples of a file that are looked at
+LEFT_OUT = 0.02  # share of f0 values that may lie below the floor, and as many above the ceiling
 HEADER = "speaker\tfloor\tceiling\tmedian\tvoiced_seconds\tfiles\n"
 
 
@@ -51,11 +52,11 @@ class _File(NamedTuple):
 def estimate_speaker_pitch(
     manifests: list[Manifest], *, files_per_speaker: int, seed: int, workers: int
 ) -> tuple[list[SpeakerRange], int]:
-    """-> the speakers' ranges by `pitch.range_of`, sorted by name, and how many files were left out.
+    """-> the speakers' ranges, sorted by name, and how many files were left out.
 
-    The f0 values are those of at most `files_per_speaker` files of each, chosen by `seed` and the speaker's name. A
-    file that cannot be read is named on stderr and left out; a speaker of whom nothing is voiced is named, and has
-    `pitch.WIDE_RANGE`.
+    A range is that of `pitch.range_of`, widened where more than 2 % of f0 lie below it or above. The f0 values are
+    those of at most `files_per_speaker` files, chosen by `seed` and the speaker's name. A file that cannot be read is
+    named on stderr and left out; a speaker of whom nothing is voiced is named, and has `pitch.WIDE_RANGE`.
 
     Raises:
         SpeakerPitchError: a speaker's name cannot stand in a table.
@@ -141,5 +142,7 @@ def _range_of_speaker(speaker: str, contours: list[np.ndarray]) -> SpeakerRange:
     f0 = np.concatenate([np.zeros(0, np.float32), *contours])
     if not len(f0):
         return SpeakerRange(speaker, *pitch.WIDE_RANGE, np.nan, 0.0, len(contours))
-    floor, ceiling = (float(limit) for limit in pitch.range_of(torch.from_numpy(f0)[None]))
+    low, high = np.quantile(f0, [LEFT_OUT, 1 - LEFT_OUT])
+    floor, ceiling = pitch.range_of(torch.from_numpy(f0)[None])
+    floor, ceiling = min(float(floor), low), max(float(ceiling), high)
     return SpeakerRange(speaker, floor, ceiling, float(np.median(f0)), len(f0) * pitch.TIME_STEP, len(contours))
