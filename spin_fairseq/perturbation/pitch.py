@@ -5,7 +5,7 @@ so that a GPU is never waited for.
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ ANALYSIS_RATE = 8000  # Hz; audio is brought down to about this rate
 PERIODS_PER_WINDOW = 3.0
 LAGS_PER_SAMPLE = 2
 CANDIDATES = 8  # voiced candidates of a frame
+NOISE_ABOVE = 0.5  # share of the energy above the analysed band that is taken for noise
 WIDE_RANGE = (60.0, 600.0)  # Hz, where nothing is known of the speaker
 
 # Praat's defaults. The costs are for steps of 10 ms, as here.
@@ -40,6 +41,7 @@ class Frames(NamedTuple):
     intensity: torch.Tensor  # (B, F) the largest sample around the centre, over the utterance's; 0 behind its end
     valid: torch.Tensor  # (B, F) bool: the centre lies inside the utterance
     longest_period: float  # s, of the lowest pitch floor
+    energy: Optional[torch.Tensor] = None  # (B, F) of the windowed input, all of its band; None: there is no more of it
 
 
 @functools.lru_cache(maxsize=8)
@@ -71,6 +73,7 @@ def cut_frames(wave, lengths, sample_rate, pitch_floor):
     inside = torch.arange(wave.size(1), device=wave.device) < lengths[:, None]
     mean = wave.sum(1, keepdim=True) / lengths[:, None].clamp(min=1)
     wave = (wave - mean) * inside
+    power = wave[:, ::factor].square()
     if factor > 1:
         wave = _decimate(wave, factor)
     step = max(2, 2 * round(TIME_STEP * rate / 2))
@@ -78,18 +81,25 @@ def cut_frames(wave, lengths, sample_rate, pitch_floor):
     count = -(-wave.size(1) // step)
     # Frame i is centred on sample i * step + step // 2 of the decimated wave.
     before = width // 2 - step // 2
-    wave = F.pad(wave, (max(0, before), (count - 1) * step + width))[:, max(0, -before) :]
+
+    def padded(x):
+        return F.pad(x, (max(0, before), (count - 1) * step + width))[:, max(0, -before) :]
+
+    wave = padded(wave)
     frames = wave.unfold(1, width, step)[:, :count]
     own_width = torch.from_numpy(PERIODS_PER_WINDOW * rate / pitch_floor).to(wave, non_blocking=True)
     offset = torch.arange(width, device=wave.device) - width // 2
     window = torch.cos(np.pi * offset / own_width[:, None]).square() * (offset.abs() < own_width[:, None] / 2)
     frames = (frames - frames.mean(-1, keepdim=True)) * window[:, None]
+    energy = None
+    if factor > 1:
+        energy = (padded(power).unfold(1, width, step)[:, :count] @ window.square()[..., None])[..., 0]
     centres = (torch.arange(count, device=wave.device) * step + step // 2) * factor
     valid = centres < lengths[:, None]
     half = int(rate / float(pitch_floor.min()) / 2) + 1
     near = frames[..., max(0, width // 2 - half) : width // 2 + half + 1].abs().amax(-1)
     intensity = near / wave.abs().amax(1, keepdim=True).clamp(min=1e-20) * valid
-    return Frames(frames, window, rate, step * factor, intensity, valid, 1 / float(pitch_floor.min()))
+    return Frames(frames, window, rate, step * factor, intensity, valid, 1 / float(pitch_floor.min()), energy)
 
 
 def normalised_autocorrelation(frames):
@@ -97,7 +107,8 @@ def normalised_autocorrelation(frames):
 
     Lags in steps of 1 / LAGS_PER_SAMPLE sample of the frames, from 0 to a little more than the longest period. The finer
     steps are band-limited interpolation: short periods would otherwise lose to twice their length, which lies nearer to
-    a whole number of samples.
+    a whole number of samples. Half of the energy above the analysed band counts as noise, which has no period: without
+    it, voiced fricatives and breath would pass for voice more readily than at the full band.
     """
     longest = int(frames.rate * frames.longest_period) + 2
     lags = max(LAGS_PER_SAMPLE * longest, CANDIDATES + 3)
@@ -113,7 +124,11 @@ def normalised_autocorrelation(frames):
     of_window = autocorrelation(frames.window)
     of_window = of_window / of_window[:, :1]
     r = autocorrelation(frames.samples)
-    return r / (r[..., :1] * of_window[:, None]).clamp(min=1e-20)
+    energy = r[..., :1]
+    if frames.energy is not None:
+        above = frames.energy[..., None] / LAGS_PER_SAMPLE - energy
+        energy = energy + NOISE_ABOVE * above.clamp(min=0)
+    return r / (energy * of_window[:, None]).clamp(min=1e-20)
 
 
 def candidates(r, lag_rate, pitch_floor, pitch_ceiling):
