@@ -76,8 +76,8 @@ _TORCH_CLASSES = [
 ]
 
 
-# Packages whose objects (loggers, callbacks, dictionaries) lie in checkpoints beside the tensors, and are of no use here.
-_FRAMEWORKS = {"pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "wandb"}
+# Packages whose objects (loggers, meters, callbacks) lie in checkpoints beside the tensors, and are of no use here.
+_FRAMEWORKS = {"fairseq", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "wandb"}
 
 
 def _lookup(module, name):
@@ -137,8 +137,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) == ("_codecs", "encode"):
             return _latin1
-        if module.partition(".")[0] in _FRAMEWORKS:  # nothing is imported, nor looked up
-            return StandIn
+        if module.partition(".")[0] in _FRAMEWORKS and (module, name) not in _ALLOWED:
+            return StandIn  # nothing is imported, nor looked up
         # Protocol 2 also spells what is built in by its names of Python 2: __builtin__.long.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         if module == "builtins" and name in ("bytes", "bytearray"):

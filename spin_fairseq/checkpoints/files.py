@@ -73,7 +73,8 @@ def _read_safetensors(path):
 
 
 def _read_pickled(path):
-    archive = zipfile.is_zipfile(path)
+    with open(path, "rb") as file:
+        archive = file.read(4) == b"PK\x03\x04"  # as torch.load tells
     if archive:
         _refuse_programs_and_bombs(path)
     # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps.

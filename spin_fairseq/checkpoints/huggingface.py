@@ -6,12 +6,13 @@ import os
 from ..errors import CheckpointError
 from .conv_layers import parse_conv_layers
 from .files import Checkpoint, read_file
-from .naming import strip_prefix, to_fairseq, with_mask_embedding
+from .naming import encoder_tensors, to_fairseq, with_mask_embedding
 from .sizes import rebuild_config
 
 NAME = "transformers HuBERT or WavLM"
 
 _ANCHOR = "encoder.pos_conv_embed.conv.bias"
+_PARTS = ("masked_spec_embed", "feature_extractor.", "feature_projection.", "encoder.")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ".index.json"
 _KINDS = ("hubert", "wavlm")
@@ -48,7 +49,7 @@ _ACTIVATIONS = ("gelu", "relu", "tanh")
 
 
 def recognises(state):
-    return strip_prefix(state, _ANCHOR) is not None
+    return encoder_tensors(state, _ANCHOR, _PARTS) is not None
 
 
 def _read_json(path):
@@ -96,7 +97,7 @@ def read(path, state, given):
     """
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     config_file = os.path.join(folder, "config.json")
-    tensors = with_mask_embedding(to_fairseq(strip_prefix(state, _ANCHOR)))
+    tensors = with_mask_embedding(to_fairseq(encoder_tensors(state, _ANCHOR, _PARTS)))
     preprocessor = _read_json(os.path.join(folder, "preprocessor_config.json")) or {}
     if "do_normalize" in preprocessor:
         given = {"normalize": bool(preprocessor["do_normalize"]), **given}

@@ -27,17 +27,18 @@ _RULES = [
 _CONV_NORM = re.compile(r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(weight|bias)$")
 
 
-def strip_prefix(tensors, anchor):
-    """The tensors under the prefix that stands before the name `anchor`, without it; None if no name ends so.
+def encoder_tensors(tensors, anchor, parts):
+    """The tensors of an encoder, without the prefix that a model with a head on top gives them; None if there is none.
 
-    Models with a task's head on top keep the encoder below a prefix of their own, and the head beside it.
+    anchor: a name that every encoder has, and that tells the prefix. parts: what its names start with; others are a head's.
     """
-    prefixes = [name[: -len(anchor)] for name in tensors if isinstance(name, str) and name.endswith(anchor)]
-    prefixes = [prefix for prefix in prefixes if not prefix or prefix.endswith(".")]
+    names = [name for name in tensors if isinstance(name, str)]
+    prefixes = [name[: -len(anchor)] for name in names if name.endswith("." + anchor) or name == anchor]
     if not prefixes:
         return None
     prefix = min(prefixes, key=len)
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if str(name).startswith(prefix)}
+    stripped = {name[len(prefix) :]: tensors[name] for name in names if name.startswith(prefix)}
+    return {name: tensor for name, tensor in stripped.items() if name.startswith(parts)}
 
 
 def one_weight_norm(tensors):

@@ -115,6 +115,14 @@ def test_weights_in_several_files(safe, tmp_path):
     assert_same(tmp_path, model)
 
 
+def test_a_head_without_a_prefix_is_left_out(tmp_path):
+    """As in ContentVec's files for transformers, which have a projection beside the encoder."""
+    model = make("HubertModel", tmp_path)
+    tensors = {**model.state_dict(), "final_proj.weight": torch.zeros(16, 64), "final_proj.bias": torch.zeros(16)}
+    safetensors.save_file(tensors, tmp_path / "model.safetensors")
+    assert_same(tmp_path, model)
+
+
 def test_half_precision_weights_are_read_as_single(tmp_path):
     model = make("HubertModel", tmp_path)
     model.half().save_pretrained(tmp_path)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from fairseq.meters import AverageMeter
 from omegaconf import OmegaConf
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
@@ -67,6 +68,14 @@ def test_what_else_training_leaves_in_a_checkpoint(state, path):
     read = read_file(path)["extra_state"]
     assert read["best"] == 0.5 and read["counts"].tolist() == [0, 1, 2] and read["seen"] == {1, 2}
     assert read["text"] == "ä" and read["raw"] == b"\xff" and read["size"] == torch.Size([2])
+
+
+def test_objects_of_fairseqs_own_training_are_passed_over(state, path):
+    """Older versions left meters in extra_state."""
+    state["extra_state"]["train_meters"] = {"loss": AverageMeter()}
+    torch.save(state, path)
+    assert load_encoder(path).num_layers == 3
+    assert not isinstance(read_file(path)["extra_state"]["train_meters"]["loss"], AverageMeter)
 
 
 def test_unknown_keys_are_reported_once_and_ignored(state, path, caplog):
