@@ -10,8 +10,8 @@ writes data/mine/marks/train.marks and dev.marks. Training uses them with
 and measures on the fly what they lack: new or changed files, and speakers with another pitch range.
 
 Run it again after an interruption: it goes on. Run it again after a change of the manifest or the pitch ranges: it
-measures what is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1 for
-any other error.
+measures what is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1
+for any other error.
 """
 
 import argparse

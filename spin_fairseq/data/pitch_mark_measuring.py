@@ -1,8 +1,8 @@
 """Measure the pitch marks of a manifest once, in many processes, and write them as `pitch_mark_cache` reads them.
 
-The utterances that the file does not have yet are divided into parts. A worker measures a part and writes it as a small
-file of the same form into a hidden folder beside the result; what an earlier run left there is kept. At the end all parts
-and what was there before become the new file.
+The utterances that the file does not have yet are divided into parts. A worker measures a part and writes it as a
+small file of the same form into a hidden folder beside the result; what an earlier run left there is kept. At the end
+all parts and what was there before become the new file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
 
     def __str__(self) -> str:
         seconds = self.samples / SAMPLE_RATE
-        size = f"{seconds / 3600:.1f} h, {self.bytes / 1e6:.1f} MB, {self.bytes / max(seconds, 1e-9):.0f} bytes a second"
+        size = f"{seconds / 3600:.2f} h, {self.bytes / 1e6:.1f} MB, {self.bytes / seconds:.0f} bytes a second"
         kept = f"; {self.kept:,} of them were there already" if self.kept else ""
         broken = f"; {self.broken:,} left out, named above" if self.broken else ""
         return f"{self.path}: pitch marks of {self.utterances:,} utterances, {size}{kept}{broken}"
@@ -93,7 +93,7 @@ def measure_pitch_marks(manifest: Manifest, pitch: SpeakerPitch, out: str | Path
 
 
 def measure_part(part: Part) -> tuple[int, int, list[str]]:
-    """Write the marks of a part -> utterances, how many of them were there already, what is wrong with those left out."""
+    """Write the marks of a part -> utterances, those of them that were there, what is wrong with those left out."""
     old = _opened(part.path)
     keys, entries, words, problems = [], [], [], []
     start = reused = 0

@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -70,7 +71,8 @@ def test_what_are_no_marks_is_not_encoded(times):
 
 
 def test_the_padding_of_a_batch_is_left_out():
-    marks = PitchMarks(torch.tensor([10.5, 20.0, torch.inf, torch.inf], dtype=torch.float64), torch.tensor([True, False, False, False]))
+    times = torch.tensor([10.5, 20.0, torch.inf, torch.inf], dtype=torch.float64)
+    marks = PitchMarks(times, torch.tensor([True, False, False, False]))
     assert same(decode(encode(marks)), PitchMarks(marks.times[:2], marks.joined[:2]))
 
 
@@ -124,27 +126,24 @@ def test_another_order_a_subset_and_another_root(dev, marks_folder, tmp_path):
 
 
 def test_stale_and_missing_entries_are_none_and_counted(dev, marks_folder, tmp_path):
-    for folder in {os.path.dirname(dev.path(i)) for i in range(4)}:
-        (tmp_path / os.path.relpath(folder, dev.root)).mkdir()
-    names = [os.path.relpath(dev.path(i), dev.root) for i in range(4)]
-    for name in names:
-        (tmp_path / name).write_bytes((open(os.path.join(dev.root, name), "rb").read()))
-    with open(tmp_path / names[2], "ab") as file:
+    shutil.copytree(dev.root, tmp_path / "audio")
+    names = [os.path.relpath(dev.path(i), dev.root) for i in range(3)]
+    with open(tmp_path / "audio" / names[2], "ab") as file:
         file.write(b"\0")
     rows = [(names[0], dev.sizes[0]), (names[1], dev.sizes[1] - 1), (names[2], dev.sizes[2]), ("new.wav", 16000)]
-    write_manifest(tmp_path / "dev.tsv", tmp_path, rows)
+    write_manifest(tmp_path / "dev.tsv", "audio", rows)
     cache, manifest = PitchMarkCache.open(marks_folder, "dev"), load_manifest(tmp_path, "dev")
     assert cache.lookup(manifest, 0, None) is not None
     assert [cache.lookup(manifest, i, None) for i in (1, 2, 3)] == [None] * 3
     assert cache.lookup(manifest, 0, (75.0, 400.0)) is None
-    line = cache.summary().split("dev.marks: ")[1]
-    assert line == (
+    assert cache.summary().endswith(
         "pitch marks of 1 of 5 utterances; 4 are measured on the fly "
         "(1 for another pitch range, 1 of a changed file, 1 of another length, 1 of unknown files)"
     )
     survey = cache.survey(manifest, NO_TABLE.range)
     assert survey == {"found": 2, "of another length": 1, "of unknown files": 1}  # no audio file is looked at
-    assert sum(cache.counts.values()) == 5
+    assert cache.summary(survey).endswith("(1 of another length, 1 of unknown files)")
+    assert sum(cache.counts.values()) == 5  # of the lookups
 
 
 def test_marks_of_another_version_of_the_analysis_are_not_used(dev, marks_folder, monkeypatch):
@@ -167,7 +166,7 @@ def test_a_pickled_cache_opens_the_file_again(dev, marks_folder):
 def test_missing_and_foreign_files_are_named_with_the_remedy(tmp_path):
     with pytest.raises(PitchMarkError, match=r"dev.marks: no such file; make it with scripts/cache_pitch_marks.py"):
         PitchMarkCache.open(tmp_path, "dev")
-    for content, complaint in ((b"", "cannot be read"), (b"RIFF" * 40, "is not a file of pitch marks"), (b"SPIN", "is not")):
+    for content, complaint in ((b"", "cannot be read"), (b"RIFF" * 40, "is not a file of pitch marks"), (b"S", "is not")):
         (tmp_path / "dev.marks").write_bytes(content)
         with pytest.raises(PitchMarkError, match=f"dev.marks: {complaint}.*make it anew"):
             PitchMarkCache.open(tmp_path, "dev")

@@ -37,10 +37,6 @@ def measured_paths(monkeypatch):
     return paths
 
 
-def row(manifest, i):
-    return os.path.relpath(manifest.path(i), manifest.root), manifest.sizes[i]
-
-
 @pytest.mark.parametrize("parts, largest", [(64, 500), (2, 500), (64, 1)])
 def test_workers_and_parts_make_no_difference(train, tmp_path, monkeypatch, parts, largest):
     measure_pitch_marks(train, NO_TABLE, tmp_path / "one", workers=1)
@@ -112,6 +108,7 @@ def test_damaged_marks_are_measured_anew(train, tmp_path, measured_paths):
 
 def test_a_stopped_run_leaves_the_old_marks_and_goes_on(train, tmp_path, monkeypatch, measured_paths):
     measure = pitch_mark_measuring._measure
+
     def stopping(subject):
         if len(measured_paths) == 5:
             raise KeyboardInterrupt
@@ -127,7 +124,8 @@ def test_a_stopped_run_leaves_the_old_marks_and_goes_on(train, tmp_path, monkeyp
 
 
 def test_a_path_that_is_there_twice(train, tmp_path):
-    write_manifest(tmp_path / "twice.tsv", "audio", [row(train, i) for i in (3, 5, 3)])
+    rows = [(os.path.relpath(train.path(i), train.root), train.sizes[i]) for i in (3, 5, 3)]
+    write_manifest(tmp_path / "twice.tsv", "audio", rows)
     twice = load_manifest(tmp_path, "twice")
     assert measure_pitch_marks(twice, NO_TABLE, tmp_path, workers=1).utterances == 3
     cache = PitchMarkCache.open(tmp_path, "twice")
