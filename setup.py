@@ -27,7 +27,8 @@ setup(
         "torch",  # the model and the training step
         'numpy<2; python_version < "3.11"',  # fairseq 0.12.2 and the torch of its time use what numpy 2 dropped
         'numpy; python_version >= "3.11"',
-        "scipy",  # the equaliser's filters
+        "scipy",  # filter design and lengths that an FFT likes
+        "numba",  # compiles the inner loops of the perturbation for the CPU
         "soundfile",  # decodes and writes audio; brings its own libsndfile
         "sox",  # converts what soundfile cannot read, and is a perturbation backend; needs the sox program
         "tensorboardX",  # fairseq's common.tensorboard_logdir writes through it

@@ -62,7 +62,7 @@ def hydra_command(speech, checkpoint, folder, *overrides):
         f"common.user_dir={REPOSITORY / 'spin_fairseq'}", f"task.data={speech.data}", f"model.checkpoint={checkpoint}",
         f"hydra.run.dir={folder}", f"task.phones={speech.phones}", "task.min_sample_size=800",
         "model.freeze=[cnn,pos,1..2]", "model.head_dims=[16]", "model.codebook_sizes=[20]",
-        "common.fp16=false", "common.cpu=true", "common.log_interval=1", "task.perturbation=praat",
+        "common.fp16=false", "common.cpu=true", "common.log_interval=1",
         "dataset.max_tokens=272000", "dataset.batch_size=4", "dataset.num_workers=1",
         f"optimization.max_update={UPDATES}", "optimization.lr=[0.001]",
         "lr_scheduler.warmup_updates=2", f"lr_scheduler.total_num_update={UPDATES}",
@@ -114,12 +114,20 @@ def test_trains_and_logs(trained, small_hubert):
     assert torch.isfinite(after["head.prototypes.0"]).all()
 
 
+def test_perturbing_beside_the_model_trains_alike(speech_folder, small_hubert, trained, tmp_path):
+    """The same draws, the same marks; waves equal to rounding."""
+    run(hydra_command(speech_folder, small_hubert, tmp_path, "task.perturb_on=device"), tmp_path)
+    first, second = (weights(folder / "checkpoints" / "checkpoint_last.pt") for folder in (trained, tmp_path))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-3, msg=name)
+
+
 def test_the_classic_command_line_trains_alike_and_needs_no_phone_labels(speech_folder, small_hubert, trained, tmp_path):
     log = run(
         TRAIN + [
             speech_folder.data, "--user-dir", REPOSITORY / "spin_fairseq", "--task", "spin", "--arch", "spin",
             "--criterion", "swapped_prediction", "--checkpoint", small_hubert,
-            "--perturbation", "praat", "--min-sample-size", 800, "--freeze", "cnn,pos,1..2", "--head-dims", 16,
+            "--min-sample-size", 800, "--freeze", "cnn,pos,1..2", "--head-dims", 16,
             "--codebook-sizes", 20, "--seed", 7122, "--cpu", "--log-interval", 1, "--log-format", "simple",
             "--max-tokens", 272000, "--batch-size", 4, "--num-workers", 1, "--required-batch-size-multiple", 1,
             "--train-subset", "train", "--valid-subset", "dev", "--validate-interval-updates", 3,
