@@ -171,7 +171,7 @@ class PitchMarkCache:
         return cls(Path(folder) / f"{split}.marks")
 
     def __reduce__(self):
-        return type(self), (self.path,)  # a pickled memory map would be a copy of the file
+        return type(self), (self.path.absolute(),)  # a pickled memory map would be a copy of the file
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -194,12 +194,11 @@ class PitchMarkCache:
         status, row = self.find(subject)
         if status != FOUND:
             return status, None
-        entry = self.entries[row]
-        if entry["file_bytes"] != _file_bytes(subject.path):
+        start, count, checksum, _, file_bytes, *_ = self.entries[row].item()
+        if file_bytes != _file_bytes(subject.path):
             return OTHER_FILE, None
-        start = int(entry["start"])
-        words = self.words[start : start + int(entry["words"])]
-        if _crc(words) != entry["checksum"]:
+        words = self.words[start : start + count]
+        if _crc(words) != checksum:
             raise PitchMarkError(self._damaged)
         return status, words
 
@@ -208,13 +207,13 @@ class PitchMarkCache:
         if self.analysis_version != ANALYSIS_VERSION:
             return OTHER_ANALYSIS, -1
         key = np.uint64(subject.key)
-        row = int(np.searchsorted(self.keys, key))
+        row = int(self.keys.searchsorted(key))
         if row == len(self.keys) or self.keys[row] != key:
             return UNKNOWN, -1
-        entry = self.entries[row]
-        if entry["samples"] != subject.samples:
+        *_, samples, _, floor, ceiling = self.entries[row].item()
+        if samples != subject.samples:
             return OTHER_LENGTH, row
-        if (entry["floor"], entry["ceiling"]) != (subject.pitch_range or ESTIMATED):
+        if (floor, ceiling) != (subject.pitch_range or ESTIMATED):
             return OTHER_RANGE, row
         return FOUND, row
 
