@@ -59,7 +59,7 @@ def main(argv=None):
         "--attention-seconds", type=float, help="longer files attend within overlapping chunks of this length alone"
     )
     args = parser.parse_args(argv)
-    if min(args.chunk_seconds, args.batch_seconds, args.attention_seconds or 1.0) <= 0:
+    if min(args.chunk_seconds, args.batch_seconds, 1.0 if args.attention_seconds is None else args.attention_seconds) <= 0:
         parser.error("--chunk-seconds, --batch-seconds and --attention-seconds must be above 0")
     try:
         model = load(args.checkpoint, args.output).to(args.device)

@@ -1,0 +1,26 @@
+"""One writer a format: each has NAME and `write(source, destination)`, and gives a file its name when it is whole."""
+
+from ...errors import ConfigError
+from . import fairseq_hubert, huggingface, kmeans, onnx_model, s3prl, spin
+from .source import read_source
+
+WRITERS = {
+    "hubert": fairseq_hubert,
+    "hf": huggingface,
+    "s3prl": s3prl,
+    "kmeans": kmeans,
+    "spin": spin,
+    "onnx": onnx_model,
+}
+
+
+def convert(source, destination, to):
+    """Write the checkpoint `source`, of any format that is read, to `destination` in the format `to`.
+
+    Returns what the export says of itself. Raises CheckpointError; ConfigError for an unknown format.
+    """
+    if to not in WRITERS:
+        raise ConfigError(f"--to is {to!r}: choose one of {', '.join(WRITERS)}")
+    source = read_source(source)
+    WRITERS[to].write(source, destination)
+    return source.about

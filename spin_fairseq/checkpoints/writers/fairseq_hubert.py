@@ -1,0 +1,63 @@
+"""A checkpoint of fairseq's own HubertModel, for fairseq without this package, and for tools that load one."""
+
+import torch
+
+from ...errors import CheckpointError
+from .files import whole_file
+
+NAME = "fairseq HuBERT"
+
+# The keys of HubertConfig that say what the model is; all releases of fairseq with a HuBERT know them.
+_KEYS = [
+    "extractor_mode", "encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads",
+    "activation_fn", "dropout", "attention_dropout", "activation_dropout", "dropout_input", "dropout_features",
+    "layer_norm_first", "conv_feature_layers", "conv_bias", "conv_pos", "conv_pos_groups", "feature_grad_mult",
+]  # fmt: skip
+
+
+def hubert_parts(source, to):
+    """-> HubertConfig's keys, the task's, and the tensors of a HubertModel; CheckpointError for another encoder.
+
+    The model has a `final_proj`, of the pre-training. A Spin head that is one linear layer takes its place: what it
+    gives are the embeddings before their L2 norm. Else it is zero: the readers do not keep the base's own.
+    """
+    config = source.encoder_config
+    if config["kind"] != "hubert":
+        raise CheckpointError(f"{source.path}: --to {to} is for HuBERT, and this is a {config['kind']}; fairseq has none")
+    tensors = dict(source.encoder.state_dict())
+    head = source.model.head.projection if source.is_spin else []
+    width = head[0].out_features if len(head) == 1 else config.get("final_dim") or config["encoder_embed_dim"]
+    if len(head) == 1:
+        tensors["final_proj.weight"], tensors["final_proj.bias"] = head[0].weight.detach(), head[0].bias.detach()
+    else:
+        tensors["final_proj.weight"] = torch.zeros(width, config["encoder_embed_dim"])
+        tensors["final_proj.bias"] = torch.zeros(width)
+    source.about["final_proj"] = "the projection of the Spin head" if len(head) == 1 else "zeros"
+    model = {"_name": "hubert", **{key: config[key] for key in _KEYS if key in config}, "label_rate": 50.0}
+    model.update(encoder_layerdrop=0.0, final_dim=width, untie_final_proj=False, target_glu=False)
+    task = {"_name": "hubert_pretraining", "data": "", "labels": [], "label_rate": 50.0, "fine_tuning": False}
+    task.update(sample_rate=config["sample_rate"], normalize=config["normalize"])
+    return model, task, tensors
+
+
+def write(source, path):
+    """Plain containers and tensors alone, so that torch's `weights_only` loads it; `load_encoder` reads it too."""
+    model, task, tensors = hubert_parts(source, "hubert")
+    with whole_file(path) as temporary:
+        torch.save(
+            {
+                "args": None,
+                "cfg": {"model": model, "task": task, "criterion": None, "common": {}},
+                "model": tensors,
+                # A dictionary of labels would have to be read from the data that it was trained on.
+                "task_state": {"dictionaries": [None]},
+                "criterion": None,
+                "optimizer_history": [
+                    {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+                ],
+                "extra_state": {"epoch": 1},
+                "last_optimizer_state": None,
+                "about": source.about,
+            },
+            temporary,
+        )

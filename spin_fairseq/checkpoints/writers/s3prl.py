@@ -1,0 +1,25 @@
+"""What s3prl's `hubert_custom` and `wavlm_local` load: its converted HuBERT, and Microsoft's form of a WavLM."""
+
+import torch
+
+from .fairseq_hubert import hubert_parts
+from .files import whole_file
+
+NAME = "s3prl"
+
+
+def _wavlm(source):
+    config = {key: value for key, value in source.encoder_config.items() if key not in ("kind", "sample_rate", "_name")}
+    return {"cfg": config, "model": dict(source.encoder.state_dict())}
+
+
+def _hubert(source):
+    model, task, tensors = hubert_parts(source, "s3prl")
+    return {"task_cfg": task, "model_cfg": model, "model_weight": tensors, "dictionaries_symbols": [None]}
+
+
+def write(source, path):
+    """`load_encoder` reads both. The head is not in it: examples/superb/ takes the Spin checkpoint itself."""
+    state = _wavlm(source) if source.encoder_config["kind"] == "wavlm" else _hubert(source)
+    with whole_file(path) as temporary:
+        torch.save({**state, "about": source.about}, temporary)

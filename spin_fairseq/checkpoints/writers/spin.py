@@ -1,0 +1,26 @@
+"""One self-contained file of this package: encoder, head, codebooks, configuration, and what it is."""
+
+import torch
+
+from .files import whole_file
+
+NAME = "Spin by this package"
+
+
+def write(source, path):
+    """-> {"format", "version", "model": SpinModel's configuration, "state_dict", "about"}; `load_spin` reads it."""
+    source.require_spin("spin")
+    # Where the base came from on the machine that trained is of no use elsewhere.
+    config = {**source.config, "encoder": source.encoder_config, "checkpoint": source.about.get("base") or ""}
+    config.pop("_name", None)
+    with whole_file(path) as temporary:
+        torch.save(
+            {
+                "format": "spin_fairseq",
+                "version": 1,
+                "model": config,
+                "state_dict": dict(source.model.state_dict()),
+                "about": source.about,
+            },
+            temporary,
+        )
