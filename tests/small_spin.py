@@ -40,5 +40,14 @@ def save_spin(path, kind="hubert", **options):
         "criterion": {"_name": "swapped_prediction", "epsilon": 0.02, "sinkhorn_iterations": 3, "temperature": 0.1},
         "optimization": {"max_update": 5000, "lr": [0.0001]},
     }
-    torch.save({"cfg": cfg, "model": model.state_dict(), "extra_state": {"train_iterator": {"epoch": 3}}}, path)
+    state = {
+        "args": None,
+        "cfg": cfg,
+        "model": model.state_dict(),
+        "extra_state": {"train_iterator": {"epoch": 3}},
+        "optimizer_history": [
+            {"num_updates": 5000, "criterion_name": "x", "lr_scheduler_state": {}, "optimizer_name": "x"}
+        ],
+    }
+    torch.save(state, path)
     return path
