@@ -13,7 +13,10 @@ from .waves import as_waves, per_row
 
 ANALYSIS_VERSION = 1  # to be raised with every change that moves a mark: cached marks of another version are not used
 RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
-SMOOTHING = (1.0, 0.75, 0.5, 0.25)  # weights of a frame and its neighbours in a stretch, when their phases are averaged
+# Weights of a frame and its neighbours in a stretch, when their phases are averaged. Less would let marks jump where one
+# phone has its energy later in the period than the last one had: the new contour would follow.
+SMOOTHING = tuple(1 - distance / 7 for distance in range(7))
+BEYOND = 0.5  # periods by which a stretch is longer on either side than its frames, as long as that is half a step at most
 
 
 class PitchMarks(NamedTuple):
@@ -85,18 +88,24 @@ def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
     stretch = torch.where(voiced, stretch, -1)
     phase = _phase(frames, f0, stretch, sample_rate)
     half = f0.double() * (frames.step / sample_rate / 2)
+    beyond = half.clamp(max=BEYOND)
+    before = F.pad(beyond[:, 1:], (1, 0))  # there is nothing before the wave's start
     between = (phase[:, 1:] + phase[:, :-1]) / 2
     before_voiced = F.pad(voiced[:, 1:], (0, 1))
-    left = torch.where(after_voiced, F.pad(between, (1, 0)), phase - half)
-    right = torch.where(before_voiced, F.pad(between, (0, 1)), phase + half)
-    # Two pieces a frame: up to its centre, and on from there.
+    left = torch.where(after_voiced, F.pad(between, (1, 0)), phase - half - before)
+    right = torch.where(before_voiced, F.pad(between, (0, 1)), phase + half + beyond)
+    # Two pieces a frame: up to its centre, and on from there; each takes half a step or, at the ends, more.
     start = torch.stack([left, phase], 2).flatten(1)
     end = torch.stack([phase, right], 2).flatten(1)
+    longer = torch.stack([before * ~after_voiced, beyond * ~before_voiced], 2) / half.clamp(min=1e-9)[..., None]
     counts = (end.floor() - start.floor()).clamp(min=0).long() * voiced.repeat_interleave(2, 1)
     found = whole_numbers(counts, capacity)
     start, end = start.gather(1, found.piece), end.gather(1, found.piece)
     share = (start.floor() + 1 + found.rank - start) / (end - start)
-    times = (found.piece + share) * (frames.step / 2)
+    half_steps = 1 + longer.flatten(1).gather(1, found.piece)
+    up_to_centre = found.piece % 2 == 0
+    times = found.piece + torch.where(up_to_centre, 1 - (1 - share) * half_steps, share * half_steps)
+    times = times * (frames.step / 2)
     times = (times * RESOLUTION).round() / RESOLUTION
     valid = found.valid & (times < lengths[:, None])
     of_mark = stretch.gather(1, found.piece // 2)
@@ -138,4 +147,7 @@ def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None,
 def _find(wave, lengths, sample_rate, *limits, capacity=None):
     f0, frames = pitch.f0_contour(wave, lengths, sample_rate, *limits)
     marks = marks_of_contour(frames, f0, lengths, sample_rate, capacity)
-    return PitchMarks(marks.times[0], marks.joined[0]) if capacity is None else marks
+    if capacity is not None:
+        return marks
+    inside = marks.times[0] < torch.inf  # the last one may have come to lie behind the end
+    return PitchMarks(marks.times[0][inside], marks.joined[0][inside])
