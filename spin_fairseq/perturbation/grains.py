@@ -1,8 +1,8 @@
 """Pitch-synchronous overlap-add (Moulines and Charpentier 1990): which piece of the wave goes where.
 
 A grain is a piece of the source around one place, laid down around another. In voiced stretches grains lie one new period
-apart and each takes its piece around the nearest pitch mark; elsewhere they lie 8 to 12 ms apart and take it from where
-they are.
+apart and each takes its piece around the nearest pitch mark, until half a new period after the last one; elsewhere they
+lie 8 to 12 ms apart and take it from where they are.
 """
 
 from typing import NamedTuple
@@ -67,14 +67,21 @@ def plan(marks, lengths, sample_rate, pitch_ratio, range_ratio, seed, capacity):
     f0 = torch.where(voiced, sample_rate / gap, 0.0)
     target_f0 = new_f0(f0, median_f0(f0, gap, voiced), pitch_ratio[:, None], range_ratio[:, None])
 
+    # A stretch lasts until half a new period after its last mark, and no longer than half of the gap that follows.
+    last = voiced & ~F.pad(voiced[:, 1:], (0, 1))
+    half_period = F.pad(torch.where(last, sample_rate / 2 / target_f0, 0.0)[:, :-1], (1, 0))
+    overhang = half_period.minimum(gap / 2)
+    voiceless_start, voiceless_gap = start + overhang, gap - overhang
+    room = torch.where(last, F.pad(overhang[:, 1:], (0, 1)) * target_f0 / sample_rate, 0.0)
+
     cycles = torch.where(voiced, gap * target_f0 / sample_rate, 0.0).cumsum(1)
     # Each stretch starts with a grain on its first mark, so its cycles count from there.
     base = torch.where(voiced, 0.0, cycles).cummax(1).values
     cycles = cycles - base
     before = torch.where(voiced, F.pad(cycles[:, :-1], (1, 0)), 0.0)
     whole = (before + ON_THE_MARK).floor()
-    counts_voiced = (cycles + ON_THE_MARK).floor() - whole
-    counts_voiceless = (gap / (VOICELESS_STEP * sample_rate)).round().clamp(min=1) * (gap > 0)
+    counts_voiced = (cycles + room + ON_THE_MARK).floor() - whole
+    counts_voiceless = (voiceless_gap / (VOICELESS_STEP * sample_rate)).round().clamp(min=1) * (gap > 0)
     counts = torch.where(voiced, counts_voiced, counts_voiceless).long()
     found = whole_numbers(counts, capacity)
 
@@ -85,7 +92,7 @@ def plan(marks, lengths, sample_rate, pitch_ratio, range_ratio, seed, capacity):
     jitter = torch.where(rank < count, JITTER * _noise(torch.arange(rank.size(1), device=end.device), seed[:, None]), 0.0)
     in_voiced = of(voiced)
     share = torch.where(in_voiced, (of(whole) + rank - of(before)) / of(cycles - before), (rank + jitter) / count)
-    place = of(start) + share * of(gap)
+    place = of(torch.where(voiced, start, voiceless_start)) + share * of(torch.where(voiced, gap, voiceless_gap))
     place = torch.where(found.valid, place.minimum(end), end)
     place = F.pad(place, (1, 0))  # one grain on the very start
 

@@ -61,10 +61,13 @@ def overlap_add(wave, grains, length):
     return out
 
 
-def grain_places(times, joined, pitch_ratio, range_ratio):
+def grain_places(times, joined, end, pitch_ratio, range_ratio):
     """(target, source) of the grains in voiced stretches, one after another along each stretch, in samples.
 
-    The first lies on the first mark; each next one where the new f0, constant between two marks, completes a period.
+    end: of the wave.
+
+    The first lies on the first mark; each next one where the new f0, constant between two marks, completes a period. One
+    more may come after the last mark, within half a new period and half of the gap to the next mark.
     """
     gaps = [(times[k + 1] - times[k]) for k in range(len(times) - 1) if joined[k]]
     # The median over time: each gap counts as long as it lasts.
@@ -90,4 +93,8 @@ def grain_places(times, joined, pitch_ratio, range_ratio):
                 whole += 1
             cycles += gap * f0
             k += 1
+        target = times[k] + (whole - cycles) / f0
+        following = times[k + 1] if k + 1 < len(times) else end
+        if target <= times[k] + min(0.5 / f0, (following - times[k]) / 2):
+            places.append((target, times[k]))
     return places

@@ -46,7 +46,7 @@ ratios = st.floats(0.5, 2.0)
 def test_grains_in_voiced_stretches_lie_where_walking_along_them_gives(seed, pitch_ratio, range_ratio):
     marks = random_marks(np.random.default_rng(seed), 8000)
     planned = plan(marks, 8000, pitch_ratio, range_ratio)
-    expected = oracle.grain_places(marks.times.tolist(), marks.joined.tolist(), pitch_ratio, range_ratio)
+    expected = oracle.grain_places(marks.times.tolist(), marks.joined.tolist(), 8000.0, pitch_ratio, range_ratio)
     found = dict(zip(planned.target[0].tolist(), planned.source[0].tolist()))
     for target, source in expected:
         near = [place for place in found if abs(place - target) <= 0.51]
