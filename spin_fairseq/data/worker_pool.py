@@ -25,7 +25,12 @@ def in_processes(function: Callable, tasks: Iterable, workers: int) -> Iterator:
     Tasks are taken as they are needed. Raises AudioError if a process dies.
     """
     if workers <= 1:
-        yield from map(function, tasks)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # more would only wait for each other, on arrays as small as these
+        try:
+            yield from map(function, tasks)
+        finally:
+            torch.set_num_threads(threads)
         return
     with ProcessPoolExecutor(workers, initializer=_settle_in) as pool:
         pending = deque()
