@@ -115,7 +115,7 @@ def _bytes_of(kind):
 
 
 class StandIn(dict):
-    """Takes the place of a framework's object. It keeps the items of a dictionary, and ignores all else that it is given."""
+    """Takes the place of a framework's object: it keeps the items of a dictionary, and ignores all else."""
 
     def __init__(self, *_, **__):
         super().__init__()

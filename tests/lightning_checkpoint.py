@@ -13,11 +13,10 @@ import torch
 @contextmanager
 def lightning_classes():
     """Modules and classes of Lightning's names, importable inside the block: -> (WandbLogger, AttributeDict)."""
-    if "pytorch_lightning" in sys.modules:  # inside such a block
-        modules = sys.modules
-        yield modules["pytorch_lightning.loggers.wandb"].WandbLogger, modules["pytorch_lightning.utilities.parsing"].AttributeDict
-        return
     loggers, parsing = "pytorch_lightning.loggers.wandb", "pytorch_lightning.utilities.parsing"
+    if "pytorch_lightning" in sys.modules:  # inside such a block
+        yield sys.modules[loggers].WandbLogger, sys.modules[parsing].AttributeDict
+        return
     names = ["pytorch_lightning", "pytorch_lightning.loggers", "pytorch_lightning.utilities", loggers, parsing]
     sys.modules.update({name: ModuleType(name) for name in names})
     sys.modules[loggers].WandbLogger = type("WandbLogger", (), {"__module__": loggers})
@@ -96,7 +95,7 @@ def save_lightning(path, state_dict, parameters):
 
 
 def reference_tensors(encoder, head, codebook):
-    """{name: tensor} as the reference names them. encoder: {name: tensor}; head: [(weight, bias), ...]; codebook: (K, D)."""
+    """{name: tensor} as the reference names them. encoder: likewise; head: [(weight, bias), ...]; codebook: (K, D)."""
     tensors = {f"encoder.model.{name}": tensor for name, tensor in encoder.items()}
     for index, (weight, bias) in enumerate(head):
         tensors.update({f"pred_head.layers.{index}.weight": weight, f"pred_head.layers.{index}.bias": bias})

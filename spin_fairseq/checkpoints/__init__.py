@@ -6,7 +6,7 @@ the models that such a configuration describes.
 
 
 def load_encoder(path, **config):
-    """A pretrained encoder in eval mode, from any checkpoint that `read_encoder` knows; of a Spin checkpoint, its encoder.
+    """An encoder in eval mode, from any checkpoint that `read_encoder` knows; of a Spin checkpoint, the encoder in it.
 
     path: a file, or a folder of the transformers library.
     config: keys of the encoder's configuration under fairseq's names that take the place of the file's; some formats

@@ -7,10 +7,10 @@ from ..errors import CheckpointError
 _MOST_LAYERS = 64
 
 
-def parse_conv_layers(expression):
+def parse_conv_layers(expression, path=None):
     """"[(512,10,5)] + [(512,3,2)] * 4" -> [(512, 10, 5), (512, 3, 2), ...]: width, kernel, stride of each layer.
 
-    Lists, tuples, integers, + and * are read; anything else raises CheckpointError.
+    Lists, tuples, integers, + and * are read; anything else raises CheckpointError, which names `path`.
     """
 
     def value(node):
@@ -34,7 +34,8 @@ def parse_conv_layers(expression):
         if not layers or any(len(layer) != 3 or min(layer) < 1 for layer in layers):
             raise ValueError
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        where = f"{path}: " if path else ""
         raise CheckpointError(
-            f"conv_feature_layers is {str(expression)[:200]!r}: not a list of (width, kernel, stride)"
+            f"{where}conv_feature_layers is {str(expression)[:200]!r}: not a list of (width, kernel, stride)"
         ) from None
     return layers

@@ -17,7 +17,7 @@ from . import (
     spin_checkpoint,
     torchaudio_model,
 )
-from .files import Checkpoint, read_file
+from .files import MALFORMED, Checkpoint, read_file
 from .sizes import check_sizes
 
 # Each has NAME, recognises(state) and read(path, state, given) -> Checkpoint. A reader of Spin checkpoints gives the
@@ -35,7 +35,11 @@ def _read(path, state, readers, given):
     """-> Checkpoint by the first of `readers` that recognises the content; None if none does."""
     for reader in readers:
         if reader.recognises(state):
-            checkpoint = reader.read(path, state, given)
+            try:
+                checkpoint = reader.read(path, state, given)
+            except MALFORMED as error:
+                what = f"{type(error).__name__}: {error}"
+                raise CheckpointError(f"{path}: something in it is not as in {reader.NAME} ({what})") from error
             _refuse_repeated_tensors(path, checkpoint.state_dict)
             return checkpoint
     return None

@@ -1,5 +1,6 @@
-"""fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec's, which are of the same model."""
+"""fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec's, which are HuBERTs too."""
 
+import re
 from dataclasses import fields
 
 from fairseq.models.hubert.hubert import HubertConfig
@@ -18,13 +19,8 @@ _FINE_TUNED = {"hubert_ctc": "w2v_encoder.w2v_model.", "hubert_seq2seq": "encode
 _PRETRAINING = ("final_proj.", "label_embs_concat", "target_glu.")
 # ContentVec's own: a projection for its contrastive loss, and layers on top that are told the speaker.
 _CONTENTVEC = ("layer_proj.", "encoder.cond_layer_norm.")
-_CONTENTVEC_KEYS = (
-    "encoder_layers_1",
-    "ctr_layers",
-    "logit_temp_ctr",
-    "num_negatives",
-    "cross_sample_negatives",
-)
+_CONTENTVEC_KEYS = ("encoder_layers_1", "ctr_layers", "logit_temp_ctr", "num_negatives", "cross_sample_negatives")
+_LAYER = re.compile(r"encoder\.layers\.(\d{1,6})\.")
 
 
 def _model_and_task(container):
@@ -86,11 +82,15 @@ def _encoder_tensors(tensors):
 def _without_contentvec(config, tensors):
     """ContentVec's lower layers are a HuBERT; what is above them needs the speaker, and serves training alone."""
     layers = config.get("encoder_layers", 12)
-    above = tuple(f"encoder.layers.{layers + i}." for i in range(config.get("encoder_layers_1") or 0))
     if config.get("extractor_mode") == "group_norm_masked":  # the same norm, of each utterance alone, as ours is
         config["extractor_mode"] = "default"
     config = {key: value for key, value in config.items() if key not in _CONTENTVEC_KEYS}
-    return config, {name: tensor for name, tensor in tensors.items() if not name.startswith(above + _CONTENTVEC)}
+
+    def above(name):
+        layer = _LAYER.match(name)
+        return name.startswith(_CONTENTVEC) or (layer and isinstance(layers, int) and int(layer[1]) >= layers)
+
+    return config, {name: tensor for name, tensor in tensors.items() if not above(name)}
 
 
 def checkpoint(path, model, task, tensors):
@@ -100,11 +100,9 @@ def checkpoint(path, model, task, tensors):
     try:
         if "encoder_layers_1" in config:
             config, tensors = _without_contentvec(config, tensors)
-        config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"]))
+        config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"], path))
     except KeyError as error:
         raise CheckpointError(f"{path}: its configuration lacks {error}") from None
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
     return Checkpoint(str(path), {**config, "kind": "hubert", **_wave_of(path, task)}, tensors)
 
 

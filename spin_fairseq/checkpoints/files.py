@@ -1,6 +1,5 @@
 """Reading a checkpoint file without running anything in it."""
 
-import logging
 import os
 import pickle
 import zipfile
@@ -12,7 +11,8 @@ import torch
 from ..compat import ForbiddenGlobal, restricted_pickle
 from ..errors import CheckpointError, SpinError
 
-logger = logging.getLogger(__name__)
+# What Python and torch raise at content of another form than they expect.
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, AssertionError)
 
 
 @dataclass
@@ -23,12 +23,16 @@ class Checkpoint:
     config: dict
     state_dict: Dict[str, torch.Tensor] = field(repr=False)
 
+    def __post_init__(self):
+        for name in self.state_dict:
+            if not isinstance(name, str):
+                raise CheckpointError(f"{self.path}: a tensor has no name but {str(name)[:80]}")
+
     def build(self, builder):
-        """-> `builder(config)` with the tensors in it; CheckpointError where that makes no model, or they do not fit it."""
+        """-> `builder(config)` with the tensors in it; CheckpointError where it makes no model, or they do not fit."""
         try:
             module = builder(self.config)
-        except (SpinError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
-                AssertionError) as error:
+        except (SpinError, *MALFORMED) as error:
             what = f"{type(error).__name__}: {error}".rstrip(": ")
             raise CheckpointError(f"{self.path}: no model can be built from the configuration in it ({what})") from error
         self._load_into(module)
@@ -38,7 +42,7 @@ class Checkpoint:
         """Copy the tensors into `module`; CheckpointError names what is missing, left over or of another shape."""
         try:
             module.load_state_dict(self.state_dict)
-        except RuntimeError as error:
+        except MALFORMED as error:
             raise CheckpointError(f"{self.path}: the tensors do not fit the configuration in it: {error}") from None
 
 
@@ -69,7 +73,7 @@ def _read_safetensors(path):
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file, or truncated ({error}); fetch it again") from None
+        raise CheckpointError(f"{path}: no readable safetensors file, or truncated ({error}); fetch it again") from None
 
 
 def _read_pickled(path):
@@ -97,8 +101,7 @@ def read_file(path):
             f"{path}: refused, since it would build {error} on loading, which is no part of a model; "
             "use a checkpoint from a source that you trust, saved as tensors and plain containers"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError,
-            OSError, ImportError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (*MALFORMED, EOFError, OSError, ImportError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint, or truncated ({error}); fetch it again") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: holds a {type(state).__name__}, not the dictionary of a checkpoint")

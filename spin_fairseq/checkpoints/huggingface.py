@@ -130,8 +130,5 @@ def _translate(path, config):
     if all(isinstance(values, list) for values in convolutions):
         if len({len(values) for values in convolutions}) != 1:
             raise CheckpointError(f"{path}: conv_dim, conv_kernel and conv_stride are not of one length")
-        try:
-            translated["conv_feature_layers"] = repr(parse_conv_layers(repr(list(zip(*convolutions)))))
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from None
+        translated["conv_feature_layers"] = repr(parse_conv_layers(repr(list(zip(*convolutions))), path))
     return {"kind": kind, **translated}

@@ -6,6 +6,7 @@ import torch
 
 from ..errors import CheckpointError
 
+_LAYER = r"encoder\.layers\.(\d+)\."
 # transformers' names -> fairseq's; both have HuBERT's tensors one to one, and Microsoft named WavLM's as fairseq would.
 _RULES = [
     (re.compile(pattern + "$"), name)
@@ -15,13 +16,13 @@ _RULES = [
         (r"feature_projection\.layer_norm\.(weight|bias)", r"layer_norm.\1"),
         (r"feature_projection\.projection\.(weight|bias)", r"post_extract_proj.\1"),
         (r"encoder\.pos_conv_embed\.conv\.(.+)", r"encoder.pos_conv.0.\1"),
-        (r"encoder\.layers\.(\d+)\.layer_norm\.(weight|bias)", r"encoder.layers.\1.self_attn_layer_norm.\2"),
-        (r"encoder\.layers\.(\d+)\.feed_forward\.intermediate_dense\.(weight|bias)", r"encoder.layers.\1.fc1.\2"),
-        (r"encoder\.layers\.(\d+)\.feed_forward\.output_dense\.(weight|bias)", r"encoder.layers.\1.fc2.\2"),
-        (r"encoder\.layers\.(\d+)\.attention\.gru_rel_pos_const", r"encoder.layers.\1.self_attn.grep_a"),
-        (r"encoder\.layers\.(\d+)\.attention\.gru_rel_pos_linear\.(.+)", r"encoder.layers.\1.self_attn.grep_linear.\2"),
-        (r"encoder\.layers\.(\d+)\.attention\.rel_attn_embed\.(.+)", r"encoder.layers.\1.self_attn.relative_attention_bias.\2"),
-        (r"encoder\.layers\.(\d+)\.attention\.(.+)", r"encoder.layers.\1.self_attn.\2"),
+        (_LAYER + r"layer_norm\.(weight|bias)", r"encoder.layers.\1.self_attn_layer_norm.\2"),
+        (_LAYER + r"feed_forward\.intermediate_dense\.(weight|bias)", r"encoder.layers.\1.fc1.\2"),
+        (_LAYER + r"feed_forward\.output_dense\.(weight|bias)", r"encoder.layers.\1.fc2.\2"),
+        (_LAYER + r"attention\.gru_rel_pos_const", r"encoder.layers.\1.self_attn.grep_a"),
+        (_LAYER + r"attention\.gru_rel_pos_linear\.(.+)", r"encoder.layers.\1.self_attn.grep_linear.\2"),
+        (_LAYER + r"attention\.rel_attn_embed\.(.+)", r"encoder.layers.\1.self_attn.relative_attention_bias.\2"),
+        (_LAYER + r"attention\.(.+)", r"encoder.layers.\1.self_attn.\2"),
     ]
 ]
 _CONV_NORM = re.compile(r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(weight|bias)$")
@@ -30,7 +31,8 @@ _CONV_NORM = re.compile(r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(we
 def encoder_tensors(tensors, anchor, parts):
     """The tensors of an encoder, without the prefix that a model with a head on top gives them; None if there is none.
 
-    anchor: a name that every encoder has, and that tells the prefix. parts: what its names start with; others are a head's.
+    anchor: a name that every encoder has, and that tells the prefix.
+    parts: what the names start with; others are a head's.
     """
     names = [name for name in tensors if isinstance(name, str)]
     prefixes = [name[: -len(anchor)] for name in names if name.endswith("." + anchor) or name == anchor]
@@ -46,6 +48,7 @@ def one_weight_norm(tensors):
     old = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
     renamed = {}
     for name, tensor in tensors.items():
+        name = str(name)
         for new_ending, ending in old.items():
             if name.endswith(new_ending):
                 name = name[: -len(new_ending)] + ending
@@ -71,7 +74,7 @@ def split_attention(path, tensors):
 def to_fairseq(tensors):
     """transformers' names of an encoder's tensors, without prefix -> fairseq's; unknown names stay as they are."""
     # A norm behind each convolution is a layer norm, inside a block of its own; a single one is a group norm.
-    layer_norms = "feature_extractor.conv_layers.1.layer_norm.weight" in tensors
+    norm = "2.1" if "feature_extractor.conv_layers.1.layer_norm.weight" in tensors else "2"
     renamed = {}
     for name, tensor in tensors.items():
         for pattern, replacement in _RULES:
@@ -79,8 +82,7 @@ def to_fairseq(tensors):
                 name = pattern.sub(replacement, name)
                 break
         else:
-            inside = r"feature_extractor.conv_layers.\1.2.1.\2" if layer_norms else r"feature_extractor.conv_layers.\1.2.\2"
-            name = _CONV_NORM.sub(inside, name)
+            name = _CONV_NORM.sub(rf"feature_extractor.conv_layers.\1.{norm}.\2", name)
         renamed[name] = tensor
     return one_weight_norm(renamed)
 

@@ -1,7 +1,7 @@
 """Checkpoints of the reference implementation of Spin (vectominist/spin), which PyTorch Lightning wrote.
 
-Their encoder has fairseq's or Microsoft's names of tensors, below `encoder.model.`, but no configuration: that is told by
-the shapes. `hyper_parameters` is the YAML file that the model was trained with.
+Their encoder has fairseq's or Microsoft's names of tensors, below `encoder.model.`, but no configuration: the shapes tell
+it. `hyper_parameters` is the YAML file that the model was trained with.
 """
 
 import re
@@ -20,7 +20,7 @@ _ENCODER = "encoder.model."
 _HEAD = "pred_head.layers.{}.weight"
 _HEAD_NAME = re.compile(r"pred_head\.layers\.(\d{1,3})\.(weight|bias)$")
 
-# Options of the reference that change what comes out, and the only value that a SpinModel can be: (section, key, value).
+# Options that change what comes out, with the only value that a SpinModel can be: (section, key, value).
 _FIXED = [
     ("encoder", "normalize", False),
     ("encoder", "pre_normalize", False),
@@ -37,7 +37,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with SpinModel's configuration. Prototypes are used as they are stored, slightly off unit length."""
+    """-> Checkpoint with SpinModel's configuration; prototypes are used as stored, slightly off unit length."""
     model = plain(plain(state["hyper_parameters"]).get("model"))
     encoder, loss = plain(model.get("encoder")), plain(model.get("loss"))
     for section, key, value in _FIXED:

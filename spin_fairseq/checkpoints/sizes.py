@@ -1,4 +1,4 @@
-"""What the tensors of a HuBERT or WavLM encoder tell of its configuration, under fairseq's names, and what they do not."""
+"""What the tensors of a HuBERT or WavLM tell of its configuration, under fairseq's names, and what they leave open."""
 
 import logging
 import re
@@ -68,7 +68,7 @@ def check_sizes(path, config, tensors):
     for key, name in _SOURCES.items():
         if key not in sizes:
             raise CheckpointError(f"{path}: the tensors do not fit the configuration: {name} is missing, or of no use")
-    told, asked = sizes.pop("convolutions"), parse_conv_layers(config["conv_feature_layers"])
+    told, asked = sizes.pop("convolutions"), parse_conv_layers(config["conv_feature_layers"], path)
     pairs = {key: (config.get(key), size) for key, size in sizes.items() if not key.endswith(("heads", "groups"))}
     pairs["number of convolutions"] = len(asked), len(told)
     pairs["width of a convolution"] = max(layer[0] for layer in asked), max(layer[0] for layer in told)
@@ -111,7 +111,7 @@ def rebuild_config(path, tensors, given):
     for key, name in _SOURCES.items():
         if key not in sizes:
             raise CheckpointError(
-                f"{path}: its configuration is not in the file, and {key} cannot be told: {name} is missing, or of no use"
+                f"{path}: no configuration in the file, and {key} cannot be told: {name} is missing, or of no use"
             )
     kernels = [kernel for _, kernel in sizes["convolutions"]]
     large_form = "feature_extractor.conv_layers.0.2.1.weight" in tensors
@@ -136,7 +136,8 @@ def rebuild_config(path, tensors, given):
         "activation_dropout": 0.0,
     }
     if wavlm:
-        told.update(relative_position_embedding=True, gru_rel_pos="encoder.layers.0.self_attn.grep_linear.weight" in tensors)
+        gated = "encoder.layers.0.self_attn.grep_linear.weight" in tensors
+        told.update(relative_position_embedding=True, gru_rel_pos=gated)
         assumed["max_distance"] = 800
     if "conv_feature_layers" not in given:
         strides = _strides(kernels)
@@ -149,7 +150,7 @@ def rebuild_config(path, tensors, given):
         released = size in _RELEASED and kernels == _RELEASED_KERNELS
         logger.log(
             logging.INFO if released else logging.WARNING,
-            f"{path}: a {told['kind']} encoder of {size[0]} layers of width {size[1]}, whose configuration is not in the "
-            "file, or not all of it; assumed: " + ", ".join(f"{key}={value}" for key, value in assumed.items()),
+            f"{path}: a {told['kind']} encoder of {size[0]} layers of width {size[1]}, whose configuration is not in "
+            "the file, or not all of it; assumed: " + ", ".join(f"{key}={value}" for key, value in assumed.items()),
         )
     return {**told, **assumed, **given}

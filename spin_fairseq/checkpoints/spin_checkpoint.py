@@ -52,5 +52,5 @@ def _check_head(path, config, tensors):
         for size in re.findall(r"\d+", str(config.get(key))[:1000]):
             if int(size) > largest:
                 raise CheckpointError(
-                    f"{path}: the tensors do not fit the configuration: {key} has {size}, and the head's are up to {largest}"
+                    f"{path}: the tensors do not fit the configuration: {key} has {size}, the head's are up to {largest}"
                 )

@@ -1,7 +1,11 @@
-"""What the tests of the readers share: waves, and layers side by side."""
+"""What the tests of the readers share: waves, layers side by side, and where s3prl's files are."""
+
+from pathlib import Path
 
 import torch
 
+S3PRL_FILES = Path(__file__).parent / "s3prl"
+S3PRL_GIVEN = {"hubert": {"encoder_attention_heads": 4}, "wavlm": {"max_distance": 20}}  # the reference saves neither
 LENGTHS = (400, 3000, 8017, 20000)  # samples
 
 

@@ -89,13 +89,16 @@ def test_a_configuration_of_a_wavlm_that_is_not_in_the_file(key, path):
         load_encoder(path)
 
 
-@pytest.mark.parametrize("expression", ["[(8, 3, 2)] * 64 * 64", "[(8, 3, 2)] * 64 * 64 * 64 * 64 * 64", "[(8, 3, 2)] * 65"])
+@pytest.mark.parametrize("expression", ["[(8, 3, 2)] * 64 * 64", "[(8, 3, 2)]" + " * 64" * 9, "[(8, 3, 2)] * 65"])
 def test_endless_convolutions(expression):
     with pytest.raises(CheckpointError, match="conv_feature_layers"):
         parse_conv_layers(expression)
 
 
-@pytest.mark.parametrize("name", ["encoder.layers.0.fc1.weight", "encoder.pos_conv.0.weight_v", "feature_extractor.conv_layers.0.0.weight"])
+@pytest.mark.parametrize(
+    "name",
+    ["encoder.layers.0.fc1.weight", "encoder.pos_conv.0.weight_v", "feature_extractor.conv_layers.0.0.weight"],
+)
 def test_the_tensors_that_tell_the_sizes_must_be_there(name, path):
     _, state = fairseq_hubert()
     state["cfg"]["model"]["encoder_embed_dim"] = HUGE
@@ -123,7 +126,9 @@ def test_many_layers_out_of_a_few_numbers(path):
         load_encoder(path)
 
 
-@pytest.mark.parametrize("key, value", [("codebook_sizes", [HUGE]), ("codebook_sizes", f"16,{HUGE}"), ("head_dims", HUGE)])
+@pytest.mark.parametrize(
+    "key, value", [("codebook_sizes", [HUGE]), ("codebook_sizes", f"16,{HUGE}"), ("head_dims", HUGE)]
+)
 def test_a_head_that_is_not_in_the_file(key, value, path):
     _, base = fairseq_hubert()
     encoder = {**base["cfg"]["model"], "kind": "hubert", "normalize": False, "sample_rate": 16000}
@@ -132,7 +137,7 @@ def test_a_head_that_is_not_in_the_file(key, value, path):
     tensors = {f"encoder.{name}": tensor for name, tensor in base["model"].items()}
     tensors.update({"head.projection.0.weight": torch.zeros(8, 64), "head.prototypes.0": torch.zeros(16, 8)})
     torch.save({"cfg": {"model": {**model, "_name": "spin"}}, "model": tensors}, path)
-    with refused(path, f"{key} has {HUGE}, and the head's are up to 64"):
+    with refused(path, f"{key} has {HUGE}, the head's are up to 64"):
         load_spin(path)
 
 
@@ -179,7 +184,7 @@ def test_an_older_file_that_announces_more_than_it_holds(path):
 def test_safetensors_that_announce_more_than_they_hold(length, path):
     header = b'{"x":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'
     path.write_bytes(struct.pack("<Q", length if length != 20 else len(header)) + header)
-    with refused(path, "not a readable"):
+    with refused(path, "no readable safetensors|not a readable"):
         load_encoder(path)
 
 

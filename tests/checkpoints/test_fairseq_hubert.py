@@ -40,7 +40,8 @@ def fine_tune(path, folder, **options):
     """-> fairseq's HubertCtc over the small HuBERT, and the checkpoint that its training would write."""
     _, state = fairseq_hubert(**options)
     normalize = options.get("normalize", False)
-    state["cfg"]["task"] = {**asdict(HubertPretrainingConfig(data=str(folder), normalize=normalize)), "_name": "hubert_pretraining"}
+    task = asdict(HubertPretrainingConfig(data=str(folder), normalize=normalize))
+    state["cfg"]["task"] = {**task, "_name": "hubert_pretraining"}
     torch.save(state, path)
     (folder / "dict.ltr.txt").write_text("".join(f"{letter} 1\n" for letter in "abcd"))
     task = HubertPretrainingTask.setup_task(
@@ -113,7 +114,7 @@ CONTENTVEC = {
 
 @pytest.mark.parametrize("legacy", [True, False])
 def test_contentvec(legacy, tmp_path, caplog):
-    """The legacy file calls itself a HuBERT and has its tensors alone; the full one has layers that are told the speaker."""
+    """The legacy file calls itself a HuBERT and has its tensors alone; the full one has layers told the speaker."""
     model, state = fairseq_hubert()
     state["cfg"]["model"].update(CONTENTVEC)
     if not legacy:
@@ -142,15 +143,12 @@ def test_released_sizes_are_told_by_the_tensors(size):
     """On shapes alone: the tensors of a real model of that size, without memory behind them."""
     layers, width, inner, heads, form = SIZES[size]
     _, state = fairseq_hubert(**form)
-    small = {64: width, 128: inner}
 
     def stretch(name, tensor):
-        if name.startswith(("feature_extractor", "layer_norm")):
-            shape = [512 if length == 32 else length for length in tensor.shape]
-        elif name == "encoder.pos_conv.0.weight_v":
+        lengths = {32: 512, 64: width, 128: inner}
+        shape = [lengths.get(length, length) for length in tensor.shape]
+        if name == "encoder.pos_conv.0.weight_v":
             shape = [width, width // 16, 128]
-        else:
-            shape = [512 if name == "post_extract_proj.weight" and length == 32 else small.get(length, length) for length in tensor.shape]
         return torch.zeros(1).expand(shape)
 
     tensors = {name: stretch(name, tensor) for name, tensor in state["model"].items()}
@@ -160,7 +158,8 @@ def test_released_sizes_are_told_by_the_tensors(size):
     told = [config[f"encoder_{key}"] for key in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads")]
     assert told == [layers, width, inner, heads]
     assert (config["conv_pos"], config["conv_pos_groups"]) == (128, 16)
-    assert config["extractor_mode"] == ("layer_norm" if form else "default") and config["layer_norm_first"] is bool(form)
+    assert config["extractor_mode"] == ("layer_norm" if form else "default")
+    assert config["layer_norm_first"] is bool(form)
     strides = [5, 2, 2, 2, 2, 2, 2]
     assert eval(config["conv_feature_layers"]) == [(512, k, s) for k, s in zip([10, 3, 3, 3, 3, 2, 2], strides)]
 
@@ -168,8 +167,9 @@ def test_released_sizes_are_told_by_the_tensors(size):
 @pytest.mark.parametrize("form", [{}, NORMALIZED], ids=["base", "large"])
 def test_weight_norm_in_torchs_newer_spelling(form, tmp_path):
     model, state = fairseq_hubert(**form)
+    conv = "encoder.pos_conv.0."
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
-        state["model"][f"encoder.pos_conv.0.parametrizations.weight.{new}"] = state["model"].pop(f"encoder.pos_conv.0.{old}")
+        state["model"][f"{conv}parametrizations.weight.{new}"] = state["model"].pop(conv + old)
     torch.save(state, tmp_path / "hubert.pt")
     assert_same(tmp_path / "hubert.pt", model, bool(form))
 

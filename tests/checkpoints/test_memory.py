@@ -57,14 +57,16 @@ def write_all(folder):
         torch.save(content, paths[name])
 
     save("small", fairseq_hubert(**{**OPTIONS, "encoder_layers": 1})[1])  # a first load brings libraries' buffers along
-    moments = {i: {"exp_avg": p.detach().clone(), "exp_avg_sq": p.detach().clone()} for i, p in enumerate(model.parameters())}
+    parameters = enumerate(model.parameters())
+    moments = {i: {key: p.detach().clone() for key in ("exp_avg", "exp_avg_sq")} for i, p in parameters}
     save("fairseq with its optimizer", {**state, "last_optimizer_state": {"state": moments}})
     paths["fairseq, older file"] = str(folder / "old.pt")
     torch.save(state, paths["fairseq, older file"], _use_new_zipfile_serialization=False)
     encoder = {name: tensor for name, tensor in state["model"].items() if not name.startswith("final_proj")}
     paths["spin, the reference's"] = str(folder / "last.ckpt")
     parameters = hyper_parameters(codes=2048, hid_dims=(256,))
-    save_lightning(paths["spin, the reference's"], reference_tensors(encoder, *random_head(768, (256,), 2048)), parameters)
+    tensors = reference_tensors(encoder, *random_head(768, (256,), 2048))
+    save_lightning(paths["spin, the reference's"], tensors, parameters)
     try:
         import transformers
     except ImportError:

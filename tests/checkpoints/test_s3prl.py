@@ -1,15 +1,13 @@
 """Files that s3prl made, beside what it computed with them: s3prl/make_fixtures.py."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
+from tests.checkpoints.parity import S3PRL_FILES as FOLDER
+from tests.checkpoints.parity import S3PRL_GIVEN as GIVEN
 
-FOLDER = Path(__file__).parent / "s3prl"
-GIVEN = {"hubert": {"encoder_attention_heads": 4}, "wavlm": {"max_distance": 20}}  # what the reference does not save
 kinds = pytest.mark.parametrize("kind", ["hubert", "wavlm"])
 
 

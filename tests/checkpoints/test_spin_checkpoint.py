@@ -7,6 +7,7 @@ from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.errors import CheckpointError
 from spin_fairseq.models.encoders import build_encoder
 from spin_fairseq.models.spin import SpinConfig, SpinModel
+from tests.small_spin import exported, trained
 from tests.small_wavlm import save_microsoft_wavlm
 
 HEAD = {"freeze": "cnn", "output_layer": 2, "head_dims": [20, 8], "codebook_sizes": [16, 30]}
@@ -18,20 +19,10 @@ def model(request, small_hubert, tmp_path):
     return SpinModel.build_model(SpinConfig(checkpoint=str(path), **HEAD)).eval()
 
 
-def trained(model):
-    return {"cfg": {"model": {**HEAD, "_name": "spin", "encoder": model.encoder.config}}, "model": model.state_dict()}
-
-
-def exported(model):
-    about = {"base": "small", "layer": 2}
-    content = {"model": {**HEAD, "encoder": model.encoder.config}, "state_dict": model.state_dict(), "about": about}
-    return {"format": "spin_fairseq", "version": 1, **content}
-
-
 @pytest.mark.parametrize("form", [trained, exported])
 @torch.no_grad()
 def test_the_model_and_its_encoder(model, form, tmp_path):
-    torch.save(form(model), tmp_path / "spin.pt")
+    torch.save(form(model, HEAD), tmp_path / "spin.pt")
     wave = torch.randn(1, 6000)
     spin = load_spin(tmp_path / "spin.pt")
     for codebook in (0, 1):
@@ -42,7 +33,7 @@ def test_the_model_and_its_encoder(model, form, tmp_path):
 
 
 def test_a_spin_model_as_the_base_of_another(model, tmp_path):
-    torch.save(exported(model), tmp_path / "spin.pt")
+    torch.save(exported(model, HEAD), tmp_path / "spin.pt")
     other = SpinModel.build_model(SpinConfig(checkpoint=str(tmp_path / "spin.pt"), freeze="cnn", codebook_sizes=[40]))
     assert torch.equal(other.encoder.mask_emb, model.encoder.mask_emb) and len(other.head.prototypes[0]) == 40
     build_encoder(other.encoder.config)  # what is saved with it is enough
@@ -60,14 +51,14 @@ def test_a_spin_model_as_the_base_of_another(model, tmp_path):
     ],
 )
 def test_exports_of_another_form(changes, message, model, tmp_path):
-    torch.save({**exported(model), **changes}, tmp_path / "spin.pt")
+    torch.save({**exported(model, HEAD), **changes}, tmp_path / "spin.pt")
     for load in (load_spin, load_encoder):
         with pytest.raises(CheckpointError, match=f"spin.pt: .*{message}"):
             load(tmp_path / "spin.pt")
 
 
 def test_an_encoder_of_an_unknown_kind(model, tmp_path):
-    content = exported(model)
+    content = exported(model, HEAD)
     content["model"]["encoder"] = {**content["model"]["encoder"], "kind": "data2vec"}
     torch.save(content, tmp_path / "spin.pt")
     with pytest.raises(CheckpointError, match="spin.pt: .*encoder of kind 'data2vec'; known: hubert, wavlm"):

@@ -4,7 +4,7 @@
     python -m tests.checkpoints.s3prl.make_fixtures
 
 hubert.pt is a converted HuBERT, wavlm.pt a WavLM, as s3prl reads them; spin_hubert.ckpt and spin_wavlm.ckpt are
-checkpoints as the reference trains them on those two. expected.npz has, for each file and wave, the output of every layer,
+checkpoints as the reference trains them on those two. expected.npz has the output of every layer for each file and wave,
 and for the last two the embeddings, logits and codes, which this script computes from the layer that use_layer names.
 """
 
