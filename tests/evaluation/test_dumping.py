@@ -12,7 +12,7 @@ from spin_fairseq.data.manifest import load_manifest
 from spin_fairseq.errors import ConfigError, ManifestError
 from spin_fairseq.evaluation import dumping
 from spin_fairseq.evaluation.dumping import dump, runs
-from tests.small_spin import save_spin
+from tests.spin_checkpoints import save_spin
 
 
 @pytest.fixture(scope="module", params=["hubert", "wavlm"])

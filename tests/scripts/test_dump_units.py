@@ -8,7 +8,7 @@ import torch
 from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.manifest import load_manifest
-from tests.small_spin import save_spin
+from tests.spin_checkpoints import save_spin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

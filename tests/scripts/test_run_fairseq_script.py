@@ -16,7 +16,7 @@ from spin_fairseq.checkpoints.writers import convert
 from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.manifest import load_manifest
 from tests.small_hubert import LARGE_FORM
-from tests.small_spin import save_spin
+from tests.spin_checkpoints import save_spin
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 KMEANS = "hubert/simple_kmeans/"

@@ -12,7 +12,7 @@ import torch
 from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.checkpoints.writers import convert
 from tests.small_hubert import LARGE_FORM
-from tests.small_spin import save_spin
+from tests.spin_checkpoints import save_spin
 
 pytestmark = pytest.mark.slow
 

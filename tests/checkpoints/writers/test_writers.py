@@ -16,7 +16,7 @@ from spin_fairseq.checkpoints.writers import WRITERS, convert
 from spin_fairseq.errors import CheckpointError, ConfigError
 from tests.lightning_checkpoint import hyper_parameters, random_head, reference_tensors, save_lightning
 from tests.small_hubert import LARGE_FORM
-from tests.small_spin import save_spin, small_spin
+from tests.spin_checkpoints import save_spin, small_spin
 
 FORMS = {
     "hubert": {},
