@@ -63,8 +63,8 @@ def read(path, state, given):
         "freeze": _frozen(encoder, encoder_config["encoder_layers"]),
         "head_dims": [_rows(path, _HEAD.format(index), head.get(index, {}).get("weight")) for index in layers],
         "codebook_sizes": [_rows(path, _CODEBOOK, state["state_dict"][_CODEBOOK])],
-        "l2_norm": bool(loss.get("l2_norm", True)),
-        "normalize_prototypes": False,
+        "without_l2_norm": not loss.get("l2_norm", True),
+        "prototypes_as_stored": True,
     }
     return Checkpoint(str(path), config, tensors)
 

@@ -36,11 +36,9 @@ class SpinConfig(FairseqDataclass):
     codebook_sizes: Any = field(
         default="256", metadata={"help": "prototypes of each codebook; the first is the one that gives units"}
     )
-    l2_norm: bool = field(default=True, metadata={"help": "put the embeddings on the unit sphere"})
-    normalize_prototypes: bool = field(
-        default=True,
-        metadata={"help": "use prototypes of unit length; false, as stored, in models read from the reference"},
-    )
+    # Both are what some of the reference's models are; a model to be trained here has neither.
+    without_l2_norm: bool = field(default=False, metadata={"help": "leave the embeddings as they are projected"})
+    prototypes_as_stored: bool = field(default=False, metadata={"help": "use the prototypes without normalising them"})
     encoder: Any = field(
         default=None,
         metadata={"help": "the encoder's own configuration; filled in from the checkpoint, not to be set by hand"},
@@ -65,8 +63,8 @@ class SpinModel(BaseFairseqModel):
             encoder.width,
             parse_sizes("model.head_dims", cfg.head_dims, 1),
             parse_sizes("model.codebook_sizes", cfg.codebook_sizes, 2),
-            cfg.l2_norm,
-            cfg.normalize_prototypes,
+            l2_norm=not cfg.without_l2_norm,
+            normalize_prototypes=not cfg.prototypes_as_stored,
         )
         frozen = freeze(encoder, layer_names("model.freeze", cfg.freeze, layers), self.output_layer)
         self._without_dropout = frozen if cfg.frozen_layers_without_dropout else []

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element", "ign
 JUNK = [None, True, 0, -1, 10**9, 0.5, float("nan"), "", "text", [], [1], {}, {1: 2}, {"a": {}}]
 JUNK += [torch.tensor(1.0), torch.zeros(0, 3)]
 ROUNDS = 50
-HEAD = {"freeze": "cnn", "output_layer": 2, "head_dims": [20, 12], "codebook_sizes": [24]}  # of the file that our own are made of
+# Of the reference's file, out of which ours are made.
+HEAD = {"freeze": "cnn", "output_layer": 2, "head_dims": [20, 12], "codebook_sizes": [24]}
 
 
 def places(content, path=()):
