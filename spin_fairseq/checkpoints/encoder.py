@@ -51,7 +51,7 @@ def _content(path):
 
 def _refuse_repeated_tensors(path, tensors):
     """Tensors may share memory, or repeat a few numbers: a small file could ask for a model of any size."""
-    files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
+    files = [entry.path for entry in os.scandir(path) if entry.is_file()] if os.path.isdir(path) else [path]
     size = sum(map(os.path.getsize, files))
     asked = sum(t.numel() * t.element_size() for t in tensors.values() if isinstance(t, torch.Tensor))
     if asked > 2 * size:

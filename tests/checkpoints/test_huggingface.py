@@ -123,6 +123,15 @@ def test_a_head_without_a_prefix_is_left_out(tmp_path):
     assert_same(tmp_path, model)
 
 
+def test_a_folder_of_links_as_in_the_librarys_cache(tmp_path):
+    model = make("HubertModel", tmp_path / "blobs")
+    (tmp_path / "snapshot").mkdir()
+    for file in (tmp_path / "blobs").iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(file)
+    (tmp_path / "snapshot" / "README.md").symlink_to(tmp_path / "gone")
+    assert_same(tmp_path / "snapshot", model)
+
+
 def test_half_precision_weights_are_read_as_single(tmp_path):
     model = make("HubertModel", tmp_path)
     model.half().save_pretrained(tmp_path)

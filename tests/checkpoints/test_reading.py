@@ -70,6 +70,14 @@ def test_what_else_training_leaves_in_a_checkpoint(state, path):
     assert read["text"] == "ä" and read["raw"] == b"\xff" and read["size"] == torch.Size([2])
 
 
+def test_tensors_that_were_on_a_gpu(state, path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(state, path)
+    assert b"cuda:0" in path.read_bytes()
+    assert {parameter.device.type for parameter in load_encoder(path).parameters()} == {"cpu"}
+
+
 def test_objects_of_fairseqs_own_training_are_passed_over(state, path):
     """Older versions left meters in extra_state."""
     state["extra_state"]["train_meters"] = {"loss": AverageMeter()}
