@@ -184,7 +184,8 @@ def main(argv=None):
         native.check_installed()
         tables = [load_speaker_pitch(path) for path in args.speaker_pitch]
         chosen = choose(args.audio, args.phones, args.utterances, speakers=2 if args.quick else None)
-        jobs = [(one, next((t for t in tables if one[1] in t), tables[-1]).range(one[1])) for one in chosen]
+        table_of = {one[1]: next((table for table in tables if one[1] in table), tables[-1]) for one in chosen}
+        jobs = [(one, table_of[one[1]].range(one[1]) or praat.WIDE_RANGE) for one in chosen]
         draws = grid(3 if args.quick else 5)
         rows, failed = run(jobs, draws, args.workers)
         if not rows:

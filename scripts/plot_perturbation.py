@@ -23,7 +23,7 @@ from spin_fairseq.data.phone_labels import load_phone_labels
 from spin_fairseq.data.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ManifestError, PhoneLabelError, SpinError
 from spin_fairseq.evaluation import voice_measures as measures
-from spin_fairseq.perturbation import change_speaker
+from spin_fairseq.perturbation import change_speaker, praat
 
 USAGE = "python scripts/plot_perturbation.py AUDIO --phones PHONES --utterance ID --out plot.svg [options]"
 POLES = 18  # of the linear prediction: a pair for each kHz, and one more
@@ -109,7 +109,7 @@ def main(argv=None):
         found = [i for i in range(len(manifest)) if manifest.utterance_id(i) == args.utterance]
         if not found:
             raise ManifestError(f"{args.audio}: no utterance {args.utterance!r} among its {len(manifest)}")
-        pitch_range = load_speaker_pitch(args.speaker_pitch).range(manifest.speaker(found[0]))
+        pitch_range = load_speaker_pitch(args.speaker_pitch).range(manifest.speaker(found[0])) or praat.WIDE_RANGE
         labels = load_phone_labels(args.phones, Path(args.audio).name.split(".")[0])
         vowel, first, last = longest_vowel([labels.symbols[n] for n in labels[args.utterance]])
         wave = read_audio(manifest.path(found[0]))
