@@ -84,7 +84,11 @@ class SpinModel(BaseFairseqModel):
     @classmethod
     def from_config(cls, config):
         """From a Spin checkpoint's own configuration (a dict or DictConfig), with random weights."""
-        cfg = SpinConfig(**{key: config[key] for key in SpinConfig.__dataclass_fields__ if key in config})
+        known = SpinConfig.__dataclass_fields__
+        unknown = sorted(str(key) for key in config if key not in known and key != "_name")
+        if unknown:
+            logger.warning(f"keys of the model's configuration that are not known here, and ignored: {', '.join(unknown)}")
+        cfg = SpinConfig(**{key: config[key] for key in known if key in config})
         return cls(cfg, build_encoder(dict(cfg.encoder)))
 
     def train(self, mode=True):

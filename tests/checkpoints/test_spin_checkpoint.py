@@ -32,6 +32,15 @@ def test_the_model_and_its_encoder(model, form, tmp_path):
     assert torch.equal(encoder.extract_features(wave)[0], model.encoder.extract_features(wave)[0])
 
 
+def test_unknown_keys_are_reported_once_and_ignored(model, tmp_path, caplog):
+    content = exported(model, HEAD)
+    content["model"] = {**content["model"], "a_key_of_tomorrow": 1}
+    torch.save(content, tmp_path / "spin.pt")
+    load_spin(tmp_path / "spin.pt")
+    (record,) = caplog.records
+    assert record.message.endswith("ignored: a_key_of_tomorrow")
+
+
 def test_a_spin_model_as_the_base_of_another(model, tmp_path):
     torch.save(exported(model, HEAD), tmp_path / "spin.pt")
     other = SpinModel.build_model(SpinConfig(checkpoint=str(tmp_path / "spin.pt"), freeze="cnn", codebook_sizes=[40]))
