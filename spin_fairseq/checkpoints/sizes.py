@@ -91,7 +91,7 @@ def _heads(path, width):
     if width % 64:
         raise CheckpointError(
             f"{path}: the number of attention heads is not in the file, and cannot be guessed for a width of {width}; "
-            "give it: encoder_attention_heads=..."
+            "give it, as in load_encoder(path, encoder_attention_heads=...)"
         )
     return width // 64
 
