@@ -22,8 +22,7 @@ import torch
 
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.checkpoints.writers import convert
-from spin_fairseq.evaluation.extraction import batches_by_length
-from spin_fairseq.evaluation.long_files import run
+from spin_fairseq.evaluation.extraction import batches_by_length, compute_batches
 from spin_fairseq.evaluation.transformer import speed_up
 from spin_fairseq.models.encoders import build_encoder
 
@@ -71,9 +70,12 @@ def measure(encoder, theirs, waves, layer, repeats, batch_seconds):
     speed_up(encoder)
     batches = [[waves[i] for i in batch] for batch in batches_by_length([len(w) for w in waves], batch_seconds * 16000)]
 
+    def compute(source, mask):
+        return encoder.extract_features(source, mask, output_layer=layer)[0]
+
     def ours():
-        for batch in batches:
-            run(lambda source, mask: encoder.extract_features(source, mask, output_layer=layer)[0], batch)
+        for _ in compute_batches(compute, enumerate(batches), torch.get_num_threads()):
+            pass
 
     def transformers():
         for wave in waves:

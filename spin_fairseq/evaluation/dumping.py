@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ..errors import ConfigError, ManifestError
@@ -170,7 +171,7 @@ def dump(
             found = [None] * len(part)
             for index, (array,) in extract_each(
                 compute, encoder.output_lengths, part, max_samples=max_samples, device=device, workers=workers,
-                chunks=chunks,
+                chunks=chunks, threads=torch.get_num_threads() if str(device) == "cpu" else 1,
             ):  # fmt: skip
                 found[index] = (part.utterance_id(index), array.astype(dtype, copy=False))
                 bar.update()

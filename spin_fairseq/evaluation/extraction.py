@@ -48,29 +48,64 @@ def _read_ahead(manifest, sizes, batches, workers):
                     wave.cancel()
 
 
+def compute_batches(compute, batches, threads=1):
+    """Yield (key, `run(compute, waves)`) for each (key, waves) of `batches`, in their order.
+
+    threads: so many batches are computed at once, each by one thread, which leaves fewer of them waiting for another
+    than sharing the operations of one batch does; 1: one batch, by the threads that torch has.
+    """
+    if threads <= 1:
+        for key, waves in batches:
+            yield key, run(compute, waves)
+        return
+
+    def task(waves):
+        with torch.inference_mode():
+            return run(compute, waves)
+
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = deque()
+        try:
+            for key, waves in batches:
+                waiting.append((key, pool.submit(task, waves)))
+                if len(waiting) > threads:
+                    key, found = waiting.popleft()
+                    yield key, found.result()
+            while waiting:
+                key, found = waiting.popleft()
+                yield key, found.result()
+        finally:
+            for _, found in waiting:
+                found.cancel()
+            torch.set_num_threads(before)
+
+
 @torch.inference_mode()
 def extract_each(
-    compute, frames_of, manifest, *, max_samples=1_600_000, longest=None, device="cpu", workers=0, chunks=None
+    compute, frames_of, manifest, *, max_samples=1_600_000, longest=None, device="cpu", workers=0, chunks=None, threads=1
 ):
     """Yield (index, result) for each utterance, longest first; arguments and results as in `extract`.
 
     workers: threads that decode audio while the model runs.
     chunks: a `long_files.Chunks`, for files that are longer than its chunks; None: every file is run whole.
+    threads: as in `compute_batches`; without `chunks`.
     """
     sizes = manifest.sizes if longest is None else np.minimum(manifest.sizes, longest)
-    for batch, waves in _read_ahead(manifest, sizes, batches_by_length(sizes, max_samples), workers):
-        waves = [wave.to(device) for wave in waves]
-        if chunks is not None:
+    batches = _read_ahead(manifest, sizes, batches_by_length(sizes, max_samples), workers)
+    batches = ((batch, [wave.to(device) for wave in waves]) for batch, waves in batches)
+    if chunks is not None:
+        for batch, waves in batches:
             for index, wave in zip(batch, waves):
-                if len(wave) > chunks.samples:
-                    found = chunks.compute(compute, wave, max_samples)
-                    yield index, tuple(tensor.numpy() for tensor in found)
-            kept = [row for row, wave in enumerate(waves) if len(wave) <= chunks.samples]
-            batch, waves = [batch[row] for row in kept], [waves[row] for row in kept]
-        if waves:
-            found = [tensor.cpu().numpy() for tensor in run(compute, waves)]
-            for row, index in enumerate(batch):
-                yield index, tuple(array[row, : frames_of(len(waves[row]))] for array in found)
+                found = chunks.compute(compute, wave, max_samples) if len(wave) > chunks.samples else [
+                    tensor[0] for tensor in run(compute, [wave])
+                ]
+                yield index, tuple(tensor.cpu().numpy() for tensor in found)
+        return
+    for batch, found in compute_batches(compute, batches, threads):
+        arrays = [tensor.cpu().numpy() for tensor in found]
+        for row, index in enumerate(batch):
+            yield index, tuple(array[row, : frames_of(int(sizes[index]))] for array in arrays)
 
 
 def extract(compute, frames_of, manifest, max_samples=1_600_000, longest=None, device="cpu", progress="", workers=0):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.evaluation.extraction import batches_by_length, extract
+from spin_fairseq.evaluation.extraction import batches_by_length, extract, extract_each
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 3000))
@@ -44,3 +45,30 @@ def test_several_results_and_a_longest_length(small_hubert, speech_folder):
     for first, second in extract(compute, encoder.output_lengths, manifest, longest=8000):
         assert len(first) == len(second) == encoder.output_lengths(8000)
         assert np.abs(first - second).max() > 0
+
+
+def test_several_threads_give_the_same_in_the_same_order(small_hubert, speech_folder):
+    encoder = load_encoder(small_hubert)
+    manifest = load_manifest(speech_folder.data, "dev")
+
+    def compute(source, mask):
+        return encoder.extract_features(source, mask)[0]
+
+    def run(threads):
+        return list(extract_each(compute, encoder.output_lengths, manifest, max_samples=1, threads=threads, workers=2))
+
+    before = torch.get_num_threads()
+    one, three = run(1), run(3)
+    assert torch.get_num_threads() == before and [index for index, _ in one] == [index for index, _ in three]
+    for (_, (first,)), (_, (second,)) in zip(one, three):
+        np.testing.assert_allclose(first, second, atol=2e-3)
+
+
+def test_an_error_in_a_thread_is_raised(small_hubert, speech_folder):
+    manifest = load_manifest(speech_folder.data, "dev")
+
+    def compute(source, mask):
+        raise ValueError("as it was")
+
+    with pytest.raises(ValueError, match="as it was"):
+        list(extract_each(compute, lambda samples: samples, manifest, max_samples=1, threads=2))
