@@ -87,7 +87,7 @@ def stages(wave, limits, draw, marks):
     r = pitch.normalised_autocorrelation(frames)
     f0 = pitch.contour_in_range(r, frames, *tensors)
     batch = PitchMarks(marks.times[None], marks.joined[None])
-    ratios = [torch.tensor([ratio], dtype=torch.float64) for ratio in (draw.pitch_ratio, draw.range_ratio)]
+    ratios = [torch.tensor([ratio], dtype=torch.float64) for ratio in draw[:3]]
     planned = plan(batch, length, SAMPLE_RATE, *ratios, torch.tensor([draw.seed]), None)
     resampled_length = int(len(wave) / draw.formant_ratio) + 1
     resampled = resample_row(source, draw.formant_ratio, resampled_length)

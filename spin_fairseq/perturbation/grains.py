@@ -52,10 +52,10 @@ def _noise(number, seed):
     return (x ^ (x >> 16)).double() / 2**31 - 1
 
 
-def plan(marks, lengths, sample_rate, pitch_ratio, range_ratio, seed, capacity):
+def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed, capacity):
     """Grains for a new pitch contour of the same duration.
 
-    marks: PitchMarks (B, M); lengths: (B,) samples; pitch_ratio, range_ratio: (B,); seed: (B,) int64;
+    marks: PitchMarks (B, M); lengths: (B,) samples; formant_ratio, pitch_ratio, range_ratio: (B,); seed: (B,) int64;
     capacity: of `whole_numbers`, for the grains of a row.
     """
     end = lengths[:, None].double()
@@ -100,14 +100,18 @@ def plan(marks, lengths, sample_rate, pitch_ratio, range_ratio, seed, capacity):
     mark = F.pad(torch.where(in_voiced & (share < 0.5), found.piece, found.piece + 1), (1, 0))
     on_mark = F.pad(in_voiced, (1, 0))
     source = torch.where(on_mark, edges.gather(1, mark), place)
-    # A grain on a mark takes no more than one period of the source on either side: more would sound as the old pitch.
-    period = torch.where(voiced, gap.ceil(), torch.inf)
+    # A grain on a mark takes no more than one period of the source, as it is read, on either side: more would sound as
+    # the old pitch.
+    period = torch.where(voiced, (gap / formant_ratio[:, None]).ceil(), torch.inf)
     has_mark = F.pad(in_voiced | (rank == count), (1, 0))
     period_before = torch.where(has_mark, F.pad(period, (1, 0), value=torch.inf).gather(1, mark), torch.inf)
     period_after = torch.where(has_mark, F.pad(period, (0, 1), value=torch.inf).gather(1, mark), torch.inf)
 
     target = place.round()
     spacing = target.diff(dim=1)
+    # Nor does the first grain behind a stretch reach back to its last mark, where the new pitch may have no grain.
+    behind = F.pad(~in_voiced & (found.rank == 0), (1, 0))
+    period_before = torch.where(behind, target - F.pad(of(start).round(), (1, 0)), period_before)
     left = F.pad(spacing, (1, 0)).minimum(period_before)
     right = F.pad(spacing, (0, 1)).minimum(period_after)
     return Grains(target.long(), source, left.float(), right.float())

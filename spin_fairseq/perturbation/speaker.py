@@ -55,7 +55,7 @@ def _change_row(wave, sample_rate, marks, formant_ratio, pitch_ratio, range_rati
     length = wave.size(1)
     if not length:
         return wave[0]
-    ratios = (torch.tensor([value], dtype=torch.float64) for value in (pitch_ratio, range_ratio))
+    ratios = (torch.tensor([value], dtype=torch.float64) for value in (formant_ratio, pitch_ratio, range_ratio))
     grains = plan(marks, torch.tensor([length]), sample_rate, *ratios, torch.tensor([seed]), None)
     source = resample_row(wave[0], formant_ratio, math.ceil(length / formant_ratio))
     return overlap_add_row(source, grains, formant_ratio, length)
@@ -68,6 +68,6 @@ def _change_batch(wave, lengths, sample_rate, marks, formant_ratio, pitch_ratio,
     taps, source_samples = taps_for(float(formant_ratio.max())), int(samples / float(formant_ratio.min())) + 1
     ratios = torch.from_numpy(np.stack([formant_ratio, pitch_ratio, range_ratio])).to(wave.device, non_blocking=True)
     seed = torch.from_numpy(seed).to(wave.device, non_blocking=True)
-    grains = plan(marks, lengths, sample_rate, ratios[1], ratios[2], seed, capacity)
+    grains = plan(marks, lengths, sample_rate, *ratios, seed, capacity)
     source = resample(wave, lengths, ratios[0], source_samples, taps)
     return overlap_add(source, grains, ratios[0], samples)

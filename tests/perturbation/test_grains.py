@@ -30,11 +30,12 @@ def random_marks(rng, samples):
     return PitchMarks(tensor(*times), torch.tensor(joined, dtype=torch.bool))
 
 
-def plan(marks, samples, pitch_ratio=1.0, range_ratio=1.0, seed=0, capacity=None):
+def plan(marks, samples, pitch_ratio=1.0, range_ratio=1.0, seed=0, capacity=None, formant_ratio=1.0):
     marks = PitchMarks(marks.times[None], marks.joined[None])
     return grains.plan(
-        marks, torch.tensor([samples]), 16000, tensor(pitch_ratio), tensor(range_ratio), torch.tensor([seed]), capacity
-    )
+        marks, torch.tensor([samples]), 16000, tensor(formant_ratio), tensor(pitch_ratio), tensor(range_ratio),
+        torch.tensor([seed]), capacity,
+    )  # fmt: skip
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -82,6 +83,24 @@ def test_capacity_changes_nothing_but_the_padding():
     for a, b in zip(exact, roomy):
         assert torch.equal(a[0, :-1], b[0, : a.size(1) - 1])
     assert (roomy.target[0, exact.target.size(1) :] == 8000).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(formant_ratio=st.floats(1 / 1.4, 1.4), pitch_ratio=ratios, period=st.integers(50, 200))
+def test_no_second_pulse_comes_through(formant_ratio, pitch_ratio, period):
+    """Pulses on the marks, read at the formant ratio: the changed wave has one at each grain and nothing elsewhere."""
+    times = np.arange(period, 8000, period)
+    marks = PitchMarks(tensor(*times), torch.tensor([True] * (len(times) - 1) + [False]))
+    planned = plan(marks, 8000, pitch_ratio, formant_ratio=formant_ratio)
+    read = torch.zeros(int(8000 / formant_ratio) + 1)
+    read[torch.from_numpy(times / formant_ratio).round().long()] = 1.0
+    changed = overlap_add_row(read, planned, formant_ratio, 8000)[times[0] : times[-1] + 1]
+    target = planned.target[0]
+    target = target[(target >= times[0]) & (target <= times[-1])] - times[0]
+    away = torch.ones(len(changed), dtype=torch.bool)
+    for near in (-1, 0, 1):  # both pulses and grains lie on whole samples
+        away[(target + near).clamp(0, len(away) - 1)] = False
+    assert changed[target].min() == pytest.approx(1.0, abs=0.01) and changed[away].max() < 0.01
 
 
 @settings(deadline=None, max_examples=20)
