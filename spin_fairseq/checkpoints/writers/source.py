@@ -74,13 +74,22 @@ def read_source(path):
     except CheckpointError:
         checkpoint, builder = read_encoder(path), build_encoder
     model = checkpoint.build(builder).eval()
-    state = {} if os.path.isdir(path) else read_file(path)
+    state = _transformers_about(path) if os.path.isdir(path) else read_file(path)
     return Source(path, model, plain_values(checkpoint.config), _about(path, model, state))
 
 
 def _name(path):
     """The last part of a path: exports hold no folders of the machine that trained."""
     return os.path.basename(os.path.normpath(str(path))) if path else None
+
+
+def _transformers_about(folder):
+    """What our export for transformers says of itself; {} for another folder."""
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            return {"about": json.load(file).get("spin")}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _about(path, model, state):

@@ -175,6 +175,24 @@ def test_a_base_is_converted_too(small_hubert, tmp_path, to):
     assert_same_tensors(load_encoder(small_hubert).state_dict(), load_encoder(tmp_path / "out").state_dict())
 
 
+def test_a_base_in_onnx_has_its_last_layer(small_hubert, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    convert(small_hubert, tmp_path / "out", "onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "out"), providers=["CPUExecutionProvider"])
+    wave = 0.3 * torch.randn(1, 9000, generator=torch.Generator().manual_seed(2))
+    (features,) = session.run(None, {"wave": wave.numpy()})
+    with torch.no_grad():
+        expected = load_encoder(small_hubert).extract_features(wave)[0]
+    torch.testing.assert_close(torch.from_numpy(features), expected, rtol=1e-4, atol=2e-4)
+
+
+def test_what_is_known_goes_on_from_export_to_export(tmp_path):
+    first = convert(save_spin(tmp_path / "spin.pt"), tmp_path / "hf", "hf")
+    for source, to in (("hf", "s3prl"), ("s3prl", "hubert")):
+        about = convert(tmp_path / source, tmp_path / to, to)
+        assert all(about[key] == first[key] for key in ("base", "recipe", "data", "layer", "codebook_sizes"))
+
+
 def test_what_cannot_be_written_leaves_nothing(small_hubert, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("kept")
