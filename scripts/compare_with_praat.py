@@ -6,7 +6,8 @@
 
 Takes folders of audio or manifests (.tsv, .json), and of each speaker the first --utterances. Every utterance goes through
 25 draws: five ratios each of formants (1/1.4 to 1.4), pitch (1/2 to 2) and range (1/1.5 to 1.5), so chosen that any two
-of a kind meet once. Praat runs twice, with two seeds: how far it is from itself is the yardstick. Writes to --out:
+of a kind meet once. Praat runs twice, with two seeds: how far it is from itself is the yardstick. Where formants move,
+its contour comes 11 to 20 ms early; it runs a third time with its contour put in place. Writes to --out:
 
     comparison.md    the figures, what is asked of each, and both engines' values
     comparison.png   the same to look at
@@ -20,6 +21,7 @@ import argparse
 import csv
 import os
 import sys
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -83,18 +85,42 @@ def choose(audio, phones, utterances, speakers=None):
     return chosen
 
 
-def early(wave, sample_rate, pitch_range):
-    """How much earlier than the voice Praat's contour comes where formants move, s: its first frame is taken for one that
-    lies half a step from the start."""
-    sound = measures.parselmouth_or_error().Sound(wave.astype(np.float64), sampling_frequency=sample_rate)
-    pitch = sound.to_pitch_ac(time_step=0.8 / pitch_range[0], pitch_floor=pitch_range[0], pitch_ceiling=pitch_range[1])
-    return pitch.t1 - pitch.dx / 2
+def praat_in_place(wave, sample_rate, pitch_range, draw):
+    """As praat.change_speaker, with a contour whose first frame does lie half a step from the start, which is where Praat
+    takes it to lie where formants move."""
+    parselmouth = measures.parselmouth_or_error()
+    floor, ceiling = pitch_range
+    sound = parselmouth.Sound(wave.astype(np.float64), sampling_frequency=sample_rate)
+    step, fine = 0.8 / floor, 0.2 / floor
+    pitch = sound.to_pitch_ac(time_step=fine, pitch_floor=floor, pitch_ceiling=ceiling)
+    f0 = pitch.selected_array["frequency"]
+    if not f0.any():
+        return praat.change_speaker(wave, sample_rate, pitch_range, draw)
+    times = step * (np.arange(int(sound.duration / step)) + 0.5)
+    nearest = np.round((times - pitch.t1) / fine).astype(int)
+    inside = (nearest >= 0) & (nearest < len(f0))
+    call = parselmouth.praat.call
+    contour = call("Create Matrix", "f0", 0, sound.duration, len(times), step, step / 2, 1, 1, 1, 1, 1, "0")
+    contour.values[0] = np.where(inside, f0[nearest.clip(0, len(f0) - 1)], 0.0)
+    voiced = f0[f0 > 0]
+    range_ratio = praat.safe_range_ratio(draw.range_ratio, voiced)
+    parselmouth.praat.run(f"random_initializeWithSeedUnsafelyButPredictably ({draw.seed})")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", parselmouth.PraatWarning)
+        changed = call(
+            [sound, call(contour, "To Pitch")], "Change gender",
+            draw.formant_ratio, draw.pitch_ratio * float(np.median(voiced)), range_ratio, 1.0,
+        )  # fmt: skip
+    return changed.values[0].astype(np.float32)
 
 
 def compare(wave, sample_rate, pitch_range, labels, draw):
     """One utterance and draw -> a row of numbers. Raises PerturbationError."""
     waves = {name: praat.change_speaker(wave, sample_rate, pitch_range, draw._replace(seed=s)) for name, s in SEEDS.items()}
     waves["native"] = native.change_speaker(wave, sample_rate, pitch_range, draw)
+    waves["in_place"] = waves["praat"]
+    if draw.formant_ratio != 1:
+        waves["in_place"] = praat_in_place(wave, sample_rate, pitch_range, draw._replace(seed=SEEDS["praat"]))
     f0 = measures.f0_contour(wave, sample_rate, *pitch_range)
     if labels is None:
         times = np.flatnonzero(f0) * measures.STEP + (len(wave) / sample_rate - (len(f0) - 1) * measures.STEP) / 2
@@ -114,14 +140,12 @@ def compare(wave, sample_rate, pitch_range, labels, draw):
             row[f"{name}_F{n}"] = ratio
         row[f"{name}_level"] = voice.level - original.level
         row[f"{name}_distance"] = measures.log_mel_distance(voice, original)
-        if name != "praat":
+        if name in ("native", "praat_again"):
             row[f"{name}_spectrum"] = measures.spectrum_distance(voice, voices["praat"])
             row[f"{name}_near"], row[f"{name}_voicing"] = measures.contour_agreement(voice.f0, voices["praat"].f0)
-    # The native wave moved to where Praat's contour is.
-    shift = round(early(wave, sample_rate, pitch_range) * sample_rate) if draw.formant_ratio != 1 else 0
-    moved = np.concatenate([waves["native"][shift:], np.zeros(shift, np.float32)])
-    moved = ask(moved, formant_ratio=draw.formant_ratio, pitch_ratio=draw.pitch_ratio).f0
-    row["aligned_near"], row["aligned_voicing"] = measures.contour_agreement(moved, voices["praat"].f0)
+    for name in ("native", "praat"):
+        agreement = measures.contour_agreement(voices[name].f0, voices["in_place"].f0)
+        row[f"{name}_near_in_place"], row[f"{name}_voicing_in_place"] = agreement
     return row
 
 
@@ -180,6 +204,8 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="nine draws of the first two speakers")
     args = parser.parse_args(argv)
     try:
+        if min(args.utterances, args.workers) < 1:
+            raise ConfigError("--utterances and --workers are 1 or more")
         measures.parselmouth_or_error()
         native.check_installed()
         tables = [load_speaker_pitch(path) for path in args.speaker_pitch]
