@@ -15,26 +15,32 @@ _KEYS = [
 ]  # fmt: skip
 
 
+def _final_proj(source):
+    """-> weight, bias, and whose they are."""
+    head = source.model.head.projection if source.is_spin else []
+    if len(head) == 1:
+        return head[0].weight.detach(), head[0].bias.detach(), "the projection of the Spin head"
+    if source.final_proj is not None:
+        return (*(tensor.clone() for tensor in source.final_proj), "the base's own")  # not a map of the file
+    rows = source.encoder_config.get("final_dim") or source.encoder.width
+    return torch.zeros(rows, source.encoder.width), torch.zeros(rows), "zeros"
+
+
 def hubert_parts(source, to):
     """-> HubertConfig's keys, the task's, and the tensors of a HubertModel; CheckpointError for another encoder.
 
-    The model has a `final_proj`, of the pre-training. A Spin head that is one linear layer takes its place: what it
-    gives are the embeddings before their L2 norm. Else it is zero: the readers do not keep the base's own.
+    The model has a `final_proj`, of the pre-training: the base's own where an encoder alone is converted and the file has
+    it. A Spin head that is one linear layer takes its place: what it gives are the embeddings before their L2 norm. Else
+    it is zero.
     """
     config = source.encoder_config
     if config["kind"] != "hubert":
         raise CheckpointError(f"{source.path}: --to {to} is for HuBERT, and this is a {config['kind']}; fairseq has none")
-    tensors = dict(source.encoder.state_dict())
-    head = source.model.head.projection if source.is_spin else []
-    width = head[0].out_features if len(head) == 1 else config.get("final_dim") or config["encoder_embed_dim"]
-    if len(head) == 1:
-        tensors["final_proj.weight"], tensors["final_proj.bias"] = head[0].weight.detach(), head[0].bias.detach()
-    else:
-        tensors["final_proj.weight"] = torch.zeros(width, config["encoder_embed_dim"])
-        tensors["final_proj.bias"] = torch.zeros(width)
-    source.about["final_proj"] = "the projection of the Spin head" if len(head) == 1 else "zeros"
+    weight, bias, what = _final_proj(source)
+    source.about["final_proj"] = what
+    tensors = {**source.encoder.state_dict(), "final_proj.weight": weight, "final_proj.bias": bias}
     model = {"_name": "hubert", **{key: config[key] for key in _KEYS if key in config}, "label_rate": 50.0}
-    model.update(encoder_layerdrop=0.0, final_dim=width, untie_final_proj=False, target_glu=False)
+    model.update(encoder_layerdrop=0.0, final_dim=len(bias), untie_final_proj=False, target_glu=False)
     task = {"_name": "hubert_pretraining", "data": "", "labels": [], "label_rate": 50.0, "fine_tuning": False}
     task.update(sample_rate=config["sample_rate"], normalize=config["normalize"])
     return model, task, tensors

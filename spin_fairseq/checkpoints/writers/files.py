@@ -34,6 +34,8 @@ def whole_folder(path):
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        for file in temporary.iterdir():  # safetensors' writer lets nobody else read its file
+            file.chmod(temporary.stat().st_mode & 0o666)
         os.replace(temporary, path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
@@ -25,12 +25,16 @@ _RECIPE = {
 
 @dataclass
 class Source:
-    """path: of the file; model: a SpinModel, or an encoder alone; config: SpinModel's, or the encoder's; about: JSON."""
+    """path: of the file; model: a SpinModel, or an encoder alone; config: SpinModel's, or the encoder's; about: JSON.
+
+    final_proj: weight and bias of a HuBERT's projection for its pre-training, which encoders here do not have; or None.
+    """
 
     path: str
     model: torch.nn.Module
     config: Dict[str, Any]
     about: Dict[str, Any]
+    final_proj: Optional[Tuple[torch.Tensor, torch.Tensor]] = None
 
     @property
     def is_spin(self):
@@ -75,7 +79,16 @@ def read_source(path):
         checkpoint, builder = read_encoder(path), build_encoder
     model = checkpoint.build(builder).eval()
     state = _transformers_about(path) if os.path.isdir(path) else read_file(path)
-    return Source(path, model, plain_values(checkpoint.config), _about(path, model, state))
+    return Source(path, model, plain_values(checkpoint.config), _about(path, model, state), _final_proj(model, state))
+
+
+def _final_proj(model, state):
+    tensors = state.get("model_weight", state.get("model"))
+    if hasattr(model, "head") or not isinstance(tensors, dict):
+        return None
+    weight, bias = tensors.get("final_proj.weight"), tensors.get("final_proj.bias")
+    fits = isinstance(weight, torch.Tensor) and isinstance(bias, torch.Tensor) and weight.dim() == 2
+    return (weight, bias) if fits and weight.shape == (len(bias), model.width) else None
 
 
 def _name(path):

@@ -51,6 +51,14 @@ def assert_same_tensors(first, second):
     assert not [name for name in first if not torch.equal(first[name], second[name])]
 
 
+@pytest.fixture(autouse=True)
+def needed_package(request):
+    """Skips what writes a format whose package, an extra, is not installed."""
+    to = getattr(request.node, "callspec", None) and request.node.callspec.params.get("to")
+    if to in ("hf", "onnx"):
+        pytest.importorskip({"hf": "safetensors", "onnx": "onnx"}[to])
+
+
 def is_wavlm(checkpoint):
     return load_spin(checkpoint).encoder.config["kind"] == "wavlm"
 
@@ -113,6 +121,9 @@ def test_each_says_what_it_holds_and_no_path(checkpoint, tmp_path, to):
     files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
     assert all(b"/home/someone" not in path.read_bytes() for path in files)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    plain = tmp_path / "plain"
+    plain.touch()  # readable for whom any new file is
+    assert {path.stat().st_mode for path in files} == {plain.stat().st_mode}
 
 
 def test_of_the_reference(reference_checkpoint, tmp_path, wave):
@@ -146,6 +157,7 @@ def test_nearest_centre_is_our_unit(request, tmp_path, source):
 
 
 def test_onnx(checkpoint, tmp_path):
+    pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     convert(checkpoint, tmp_path / "spin.onnx", "onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "spin.onnx"), providers=["CPUExecutionProvider"])
@@ -175,7 +187,20 @@ def test_a_base_is_converted_too(small_hubert, tmp_path, to):
     assert_same_tensors(load_encoder(small_hubert).state_dict(), load_encoder(tmp_path / "out").state_dict())
 
 
+@pytest.mark.parametrize("to, key", [("hubert", "model"), ("s3prl", "model_weight")])
+def test_the_final_projection_of_a_base_is_kept(small_hubert, tmp_path, to, key):
+    about = convert(small_hubert, tmp_path / "first", to)
+    convert(tmp_path / "first", tmp_path / "second", to)
+    base, second = read_file(small_hubert)["model"], read_file(tmp_path / "second")[key]
+    assert about["final_proj"] == "the base's own" and base["final_proj.weight"].any()
+    for name in ("final_proj.weight", "final_proj.bias"):
+        assert torch.equal(second[name], base[name])
+    about = convert(save_spin(tmp_path / "spin.pt", head_dims=[48, 32]), tmp_path / "third", to)
+    assert about["final_proj"] == "zeros" and not read_file(tmp_path / "third")[key]["final_proj.weight"].any()
+
+
 def test_a_base_in_onnx_has_its_last_layer(small_hubert, tmp_path):
+    pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     convert(small_hubert, tmp_path / "out", "onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "out"), providers=["CPUExecutionProvider"])
@@ -187,6 +212,7 @@ def test_a_base_in_onnx_has_its_last_layer(small_hubert, tmp_path):
 
 
 def test_what_is_known_goes_on_from_export_to_export(tmp_path):
+    pytest.importorskip("safetensors")
     first = convert(save_spin(tmp_path / "spin.pt"), tmp_path / "hf", "hf")
     for source, to in (("hf", "s3prl"), ("s3prl", "hubert")):
         about = convert(tmp_path / source, tmp_path / to, to)
@@ -194,6 +220,7 @@ def test_what_is_known_goes_on_from_export_to_export(tmp_path):
 
 
 def test_what_cannot_be_written_leaves_nothing(small_hubert, tmp_path):
+    pytest.importorskip("safetensors")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("kept")
     with pytest.raises(CheckpointError, match="there: exists already"):
