@@ -32,6 +32,7 @@ setup(
         "soundfile",  # decodes and writes audio; brings its own libsndfile
         "sox",  # converts what soundfile cannot read, and is a perturbation backend; needs the sox program
         "tensorboardX",  # fairseq's common.tensorboard_logdir writes through it
+        "safetensors",  # reads and writes the files of transformers
         "scikit-learn",  # PNMI, k-means, the linear speaker classifier
         "tqdm",  # progress bars
     ],
@@ -40,6 +41,6 @@ setup(
         "demo": ["librosa"],  # MFCCs, of which the demo's base model was made
         "plots": ["matplotlib"],  # the figures of the report
         "wandb": ["wandb"],  # fairseq's common.wandb_project
-        "test": ["pytest", "hypothesis"],
+        "test": ["pytest", "hypothesis", "transformers<5"],  # transformers: an independent HuBERT and WavLM
     },
 )
