@@ -41,6 +41,8 @@ setup(
         "demo": ["librosa"],  # MFCCs, of which the demo's base model was made
         "plots": ["matplotlib"],  # the figures of the report
         "wandb": ["wandb"],  # fairseq's common.wandb_project
-        "test": ["pytest", "hypothesis", "transformers<5"],  # transformers: an independent HuBERT and WavLM
+        "onnx": ["onnx", "onnxruntime"],  # convert_checkpoint.py --to onnx
+        "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
+        "test": ["pytest", "hypothesis", "transformers>=4.56,<5"],  # transformers: an independent HuBERT and WavLM
     },
 )

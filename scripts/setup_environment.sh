@@ -105,7 +105,7 @@ say "4/4 fairseq, compiled where it has no wheel (minutes), and everything else"
 # fairseq-fixed compiles against the torch just installed. fairseq 0.12.2 does not want torch for it: left to itself it
 # is compiled without the torch operators (of non-autoregressive translation), in a third of the time.
 case $wanted in 3.9 | 3.10) isolation="" ;; *) isolation=--no-build-isolation ;; esac
-install $isolation -e '.[praat,demo,plots,test]'
+install $isolation -e '.[praat,demo,plots,onnx,fairseq-scripts,test]'
 
 say "checking"
 "$venv/bin/python" -W ignore -c '
