@@ -141,7 +141,9 @@ def markdown(found, rows, about, command):
         "",
         "Where formants move, Praat's contour comes 11 to 20 ms early: it takes the first frame's time for half a step. The native "
         "engine does not copy that. Contours are therefore compared with those of Praat as it is, and of Praat given a contour whose "
-        "first frame does lie there, which puts it in place; the last column then tells how far Praat as it is lies from that.",
+        "first frame does lie there, which puts it in place; the last column then tells how far Praat as it is lies from that. "
+        "The median is touched too: f0 mostly falls towards the end of a stretch, where the voice is faint; an early contour "
+        "lays its low values where they are louder, and more of them are measured.",
     ]
     for name, title in (("formant_ratio", "formant ratio"), ("pitch_ratio", "pitch ratio"), ("range_ratio", "range ratio")):
         lines += [
