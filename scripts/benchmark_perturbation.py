@@ -4,7 +4,7 @@
     python scripts/benchmark_perturbation.py DATA/dev.tsv
     python scripts/benchmark_perturbation.py DATA/dev.tsv --speaker-pitch SPEAKERS.TXT --utterances 60 --repeats 5
 
-One thread on one CPU. Both sides take turns on each utterance, with the same random voices; a figure is the median over
+One thread on one CPU. Both sides go over all utterances in turns, with the same random voices; a figure is the median over
 utterances, in milliseconds for a second of audio, a ratio the median of the utterances' ratios. The whole path is that
 from wave to perturbed wave, equaliser and clip included on both sides. "Floor" is what the FFTs, multiplications, gathers
 and additions of that size take when nothing else is done.
@@ -39,14 +39,10 @@ from spin_fairseq.perturbation.speaker import _change_batch
 BATCH = 16
 
 
-def seconds_of(function, repeats):
-    """The quickest of so many calls: what disturbs a machine only ever adds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def seconds_of(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def whole_paths(wave, limits, draw, marks):
@@ -158,7 +154,7 @@ def batch_cost(manifest, pitch_of, draws, repeats):
             perturb(native.change_speaker, wave, SAMPLE_RATE, own, draw)
 
     together(), one_by_one()
-    ratio = np.median([seconds_of(together, 1) / seconds_of(one_by_one, 1) for _ in range(max(3, repeats))])
+    ratio = np.median([seconds_of(together) / seconds_of(one_by_one) for _ in range(max(3, repeats))])
     marks = pad_marks([find_marks(wave, own) for wave, own in zip(waves, limits)])
     stacked = stack_draws(voices)
     with TensorMemory() as memory:
@@ -175,21 +171,21 @@ def measure(manifest, pitch_of, utterances, repeats):
     rng = np.random.default_rng(1)
     rows = rng.permutation(len(manifest))[:utterances]
     draws = [draw_speaker(rng) for _ in rows]
-    per_second = []
+    functions, milliseconds = [], []
     for row, draw in zip(rows, draws):
         wave = read_audio(manifest.path(row), sample_rate=SAMPLE_RATE)
         limits = limits_of(pitch_of, manifest, row)
         marks = find_marks(wave, limits)
-        functions = {**whole_paths(wave, limits, draw, marks), **stages(wave, limits, draw, marks), **floors(wave, draw, limits)}
-        for function in functions.values():
-            function()
-        milliseconds = 1000 * SAMPLE_RATE / len(wave)
-        best = {name: np.inf for name in functions}
-        for _ in range(repeats):  # in turns, so that a slow moment meets all
-            for name, function in functions.items():
-                best[name] = min(best[name], milliseconds * seconds_of(function, 1))
-        per_second.append(best)
-    return {name: np.array([row[name] for row in per_second]) for name in per_second[0]}, draws
+        functions.append(
+            {**whole_paths(wave, limits, draw, marks), **stages(wave, limits, draw, marks), **floors(wave, draw, limits)}
+        )
+        milliseconds.append(1000 * SAMPLE_RATE / len(wave))
+    times = {name: np.full(len(rows), np.inf) for name in functions[0]}
+    for _ in range(repeats + 1):  # the first round only warms up: a round more can but help
+        for name, best in times.items():  # in turns, so that a slow moment meets all
+            found = [seconds_of(own[name]) for own in functions]
+            np.minimum(best, np.multiply(found, milliseconds), out=best)
+    return times, draws
 
 
 def report(times, ratio, memory):

@@ -10,14 +10,15 @@ What Praat's "Change gender" does, done anew, for one wave or a batch, on the CP
  2. The autocorrelation of each window, over that of the Hann window itself, peaks at the period (Boersma 1993).
  3. Viterbi's algorithm picks one peak a frame, or "voiceless": strong peaks, few octave jumps, few changes of voicing.
  4. The contour is integrated to a phase; each frame adds where in the period its energy lies, averaged over neighbours.
- 5. Pitch marks are where the phase passes whole numbers. Up to here nothing depends on the draw.
+ 5. Pitch marks are where the phase passes whole numbers, up to half a period beyond a stretch's frames. So far nothing
+    depends on the draw.
  6. A new contour: f0 = median * pitch_ratio * (1 + (f0 / median - 1) * range_ratio), of the same duration.
  7. Its phase, integrated from mark to mark, tells where grains go: one a new period in voiced stretches, each taken from
     around the nearest mark; elsewhere one every 8 to 12 ms, taken from where it lies.
  8. The wave is read `formant_ratio` times as fast by a windowed sinc, low-passed where that would alias: all resonances
     move by the ratio, and the grains, cut from it, last as long as before.
- 9. Grains are laid down with Hann halves that reach to the next grain, or one source period where that is nearer, so
-    that no second pulse comes through (PSOLA; Moulines and Charpentier 1990).
+ 9. Grains are laid down with Hann halves that reach to the next grain, or one source period (as it is read) where that
+    is nearer, so that no second pulse comes through (PSOLA; Moulines and Charpentier 1990).
 10. Ten biquads change the channel (equalize). The recipe clips afterwards.
 
 Departures from Praat, on purpose: the contour is not 11 to 20 ms early where formants move; frames whose f0 times the

@@ -11,7 +11,7 @@ from . import kernels, pitch
 from .crossings import whole_numbers
 from .waves import as_waves, per_row
 
-ANALYSIS_VERSION = 1  # to be raised with every change that moves a mark: cached marks of another version are not used
+ANALYSIS_VERSION = 2  # of what marks are found; cached ones of another version are measured anew
 RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
 # Weights of a frame and its neighbours in a stretch, when their phases are averaged. Less would let marks jump where one
 # phone has its energy later in the period than the last one had: the new contour would follow.
