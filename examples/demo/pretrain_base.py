@@ -4,27 +4,28 @@
     python examples/demo/pretrain_base.py --speech SPEECH --work WORK
 
 It wants the environment of `make setup`, and librosa and matplotlib. SPEECH is a LibriSpeech-shaped folder:
-{train,dev}/SPEAKER/CHAPTER/*.flac and phones/{train,dev}.tsv. For 55 minutes of speech the two trainings took 25
-minutes on two busy CPU cores, and the figures as long again. The stages, each skipped when its output is in WORK:
+{train,dev}/SPEAKER/CHAPTER/*.flac and phones/{train,dev}.tsv. For 55 minutes of speech the two trainings took 47
+minutes on a share of two busy CPU cores, and the figures a quarter of that. The stages, each skipped when its output is in WORK:
 
     1. fairseq manifests                                    WORK/{train,dev}.tsv
     2. k-means (K = 100) of 39-dimensional MFCCs, 100 Hz    WORK/labels_1/{train,valid}.km, dict.km.txt
     3. HuBERT, iteration 1                                  WORK/iteration_1.pt
-    4. k-means of a layer of iteration 1, 50 Hz             WORK/labels_2/
+    4. k-means (K = 200) of a layer of iteration 1, 50 Hz   WORK/labels_2/
     5. HuBERT, iteration 2, from the weights of 1           WORK/iteration_2.pt
     6. the checkpoint without optimiser and paths           --out (hubert_demo.pt)
     7. figures and plots, see measure_base.py               --figures (base/)
 
-It is HuBERT's recipe (Hsu et al. 2021) but for two things that a training so short profits from: the mean of each
-utterance is taken from a layer's features before they are clustered, and iteration 2 starts from iteration 1's
-weights. base/hubert_demo.yaml holds the rest, and says where it differs from fairseq's own config.
+It is HuBERT's recipe (Hsu et al. 2021) but for two things that a training so short profits from: MFCCs and a layer's
+features are normalised before they are clustered (see normalize_mfcc; of a layer, each utterance's mean is taken), and
+iteration 2 starts from iteration 1's weights. base/hubert_demo.yaml holds the rest, and says where it differs from
+fairseq's own config.
 
-A third number in --updates, and a second in --layers, add a third iteration, also to a WORK that holds two:
+A third number in --updates and --clusters, and a second in --layers, add a third iteration, also to a WORK that holds two:
 
-    python examples/demo/pretrain_base.py --speech SPEECH --work WORK --updates 800 600 1500 --layers 1 4
+    python examples/demo/pretrain_base.py --speech SPEECH --work WORK --updates 1000 500 800 --clusters 100 200 200 --layers 3 3
 
 A training that was stopped goes on at its last checkpoint. No training reads the phone labels: they serve the
-figures, and by these the default of --layers was chosen.
+figures, and by these (on dev) the MFCCs' normalisation and the default of --layers were chosen.
 """
 import argparse
 import json
@@ -36,7 +37,7 @@ from pathlib import Path
 import torch
 
 from measure_base import measure
-from speech_features import fit_kmeans, hubert_features, load_hubert, mfcc_features, read_manifest, write_manifest
+from speech_features import fit_kmeans, hubert_features, load_hubert, mfcc_features, normalize_mfcc, read_manifest, write_manifest
 
 HERE = Path(__file__).resolve().parent
 SEED = 1
@@ -65,6 +66,20 @@ def write_labels(folder, features, clusters):
         (part / f"{split}.km").write_text("".join(row + "\n" for row in rows))
     (part / "dict.km.txt").write_text("".join(f"{cluster} 1\n" for cluster in range(clusters)))
     part.rename(folder)
+
+
+def write_start(source, target, dictionary):
+    """The weights of one iteration as the start of the next: the clusters are new, so their embeddings start anew."""
+    import spin_fairseq  # noqa: F401  the allow-list for torch.load
+    from fairseq.data import Dictionary
+
+    rows = len(Dictionary.load(str(dictionary)))  # the clusters, and fairseq's special symbols
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    width = state["model"]["label_embs_concat"].shape[1]
+    state["model"]["label_embs_concat"] = torch.rand(rows, width, generator=torch.Generator().manual_seed(SEED))
+    state.pop("last_optimizer_state", None)
+    torch.save(state, target.with_suffix(".part"))
+    target.with_suffix(".part").rename(target)
 
 
 def pretrain(work, iteration, label_rate, updates, *overrides):
@@ -145,12 +160,13 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="folder for everything in between")
     parser.add_argument("--out", type=Path, default=HERE / "hubert_demo.pt", help="the final checkpoint")
     parser.add_argument("--figures", type=Path, default=HERE / "base", help="folder for log, figures and plots")
-    parser.add_argument("--clusters", type=int, default=100, help="K of the labels")
-    parser.add_argument("--updates", type=int, nargs="+", default=(800, 600), help="of iteration 1, 2, ...")
-    parser.add_argument("--layers", type=int, nargs="*", default=(1,), help="of iteration 1, ..., whose clusters the next one learns")
+    parser.add_argument("--clusters", type=int, nargs="+", default=(100, 200), help="K of the labels of iteration 1, 2, ...")
+    parser.add_argument("--updates", type=int, nargs="+", default=(1000, 500), help="of iteration 1, 2, ...")
+    parser.add_argument("--layers", type=int, nargs="*", default=(3,), help="of iteration 1, ..., whose clusters the next one learns")
     args = parser.parse_args()
-    if len(args.layers) != len(args.updates) - 1:
-        parser.error("--layers: one number less than --updates; each names the layer that the next iteration learns from")
+    if not len(args.clusters) == len(args.updates) == len(args.layers) + 1:
+        parser.error("--updates and --clusters need a number an iteration; --layers one less, as each names the layer "
+                     "that the next iteration learns from")
     speech, work = args.speech.resolve(), args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
 
@@ -159,17 +175,21 @@ def main():
             write_manifest(speech, split, work / f"{name}.tsv")
     paths = {name: read_manifest(work / f"{name}.tsv") for name in ("train", "valid")}
 
-    for iteration, updates in enumerate(args.updates, 1):
+    for iteration, (updates, clusters) in enumerate(zip(args.updates, args.clusters), 1):
         labels, last = work / f"labels_{iteration}", work / f"iteration_{iteration}.pt"
         if not labels.exists() and iteration == 1:
-            write_labels(labels, {split: mfcc_features(files) for split, files in paths.items()}, args.clusters)
+            mfcc = {split: mfcc_features(files) for split, files in paths.items()}
+            features = {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}
+            write_labels(labels, features, clusters)
         elif not labels.exists():
             features = layer_features(work / f"iteration_{iteration - 1}.pt", args.layers[iteration - 2], paths)
-            write_labels(labels, features, args.clusters)
+            write_labels(labels, features, clusters)
         if not last.exists() and iteration == 1:
             pretrain(work, 1, 100, updates)
         elif not last.exists():
-            pretrain(work, iteration, 50, updates, f"checkpoint.finetune_from_model={work / f'iteration_{iteration - 1}.pt'}")
+            start = work / f"start_{iteration}.pt"
+            write_start(work / f"iteration_{iteration - 1}.pt", start, labels / "dict.km.txt")
+            pretrain(work, iteration, 50, updates, f"checkpoint.finetune_from_model={start}")
 
     strip_checkpoint(last, args.out)
     args.figures.mkdir(parents=True, exist_ok=True)

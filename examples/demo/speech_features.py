@@ -1,4 +1,5 @@
 """What pretrain_base.py and measure_base.py share: manifests, phone labels, MFCCs and a HuBERT's layers."""
+import sys
 from pathlib import Path
 
 import librosa
@@ -7,6 +8,8 @@ import soundfile
 import torch
 from sklearn.cluster import MiniBatchKMeans
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for spin_fairseq
 
 SAMPLE_RATE = 16_000
 HOP = 160  # samples: MFCC frames and phone labels, 100 Hz
@@ -55,6 +58,17 @@ def mfcc_39(wave):
 def mfcc_features(paths):
     """[(frames, 39)] of each file, 100 Hz."""
     return [mfcc_39(read_wave(path)) for path in tqdm(paths, desc="MFCC", unit="file", mininterval=5)]
+
+
+def normalize_mfcc(features, reference):
+    """MFCCs for clustering: less the mean of each utterance, each dimension over the root of its standard deviation.
+
+    features, reference: [(frames, 39)]; the deviations are those of the reference. As they come, the energy rules
+    k-means' distances and the mean is mostly the speaker's and the channel's; with all dimensions of one size, the
+    noisy high cepstra and deltas count too much. The root is in between.
+    """
+    scale = np.concatenate([array - array.mean(axis=0) for array in reference]).std(axis=0) ** -0.5
+    return [(array - array.mean(axis=0)) * scale for array in features]
 
 
 def load_hubert(checkpoint):
