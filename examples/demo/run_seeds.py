@@ -2,13 +2,16 @@
 """The demo over several seeds, and whether Spin beats the base by more than chance.
 
     python examples/demo/run_seeds.py --seeds 1 2 3
+    python examples/demo/run_seeds.py --seeds 1 2 3 --beside task.perturbation=praat
 
 Runs run_demo.py for each seed (training, k-means and draws; those whose results.json is there are not run again) and writes
-mean and standard error of each figure, and of the difference Spin - base, to --table (examples/demo/RESULTS.md).
+mean and standard error of each figure, and of the difference Spin - base, to --table (examples/demo/RESULTS.md). With --beside
+the seeds run again with other keys, and the page has the difference between the two trainings as well.
 """
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +19,12 @@ from run_demo import FIGURES, HERE, REPOSITORY
 from run_demo import main as run_demo
 
 
+def mean_and_error(values):
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
 def summary(results):
     """results: of run_demo, a seed each -> {figure: {"base" | "spin" | "difference": (mean, standard error)}}."""
-
-    def mean_and_error(values):
-        return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
-
     rows = {}
     for key in FIGURES:
         base, spin = (np.array([result[name][key] for result in results]) for name in ("base", "spin"))
@@ -55,9 +58,32 @@ def markdown(rows, results, command):
     return "\n".join(lines) + "\n"
 
 
+def markdown_beside(results, others, overrides):
+    """The section that compares two trainings of the same seeds."""
+    lines = ["", f"## Beside {' '.join(overrides)}", "", "Differences are those of runs with the same seed.", "",
+             "| | as above | with it | difference |", "|---|---|---|---|"]  # fmt: skip
+    for key in FIGURES:
+        above, beside = (np.array([result["spin"][key] for result in runs]) for runs in (results, others))
+        cells = [mean_and_error(values) for values in (above, beside, beside - above)]
+        text = (f"{mean:{sign}.3f} ± {error:.3f}" for (mean, error), sign in zip(cells, ("", "", "+")))
+        lines.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {' | '.join(text)} |")
+    return "\n".join(lines) + "\n"
+
+
+def results_of(seeds, out, overrides):
+    """Results of run_demo for each seed, in folders of their own for other keys; run where they are not there yet."""
+    results = []
+    for seed in seeds:
+        folder = out / "_".join([f"demo_seed_{seed}", *(re.sub(r"[^\w.]", "-", key) for key in overrides)])
+        if not (folder / "results.json").exists():
+            run_demo(["--out", str(folder), "--seed", str(seed), *overrides])
+        results.append(json.loads((folder / "results.json").read_text()))
+    return results
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
-        usage="python examples/demo/run_seeds.py --seeds 1 2 3 [KEY=VALUE ...]",
+        usage="python examples/demo/run_seeds.py --seeds 1 2 3 [--overrides KEY=VALUE ...] [--beside KEY=VALUE ...]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,16 +91,16 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs", help="folder for the runs (default outputs)")
     parser.add_argument("--table", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="more keys of the configuration")
+    parser.add_argument("--beside", nargs="*", default=[], metavar="KEY=VALUE", help="keys of a second training to compare")
     args = parser.parse_args(argv)
-    results = []
-    for seed in args.seeds:
-        out = args.out / f"demo_seed_{seed}"
-        if not (out / "results.json").exists():
-            run_demo(["--out", str(out), "--seed", str(seed), *args.overrides])
-        results.append(json.loads((out / "results.json").read_text()))
+    results = results_of(args.seeds, args.out, args.overrides)
     overrides = ["--overrides", *args.overrides] if args.overrides else []
-    command = " ".join(["python examples/demo/run_seeds.py --seeds", *map(str, args.seeds), *overrides])
+    beside = ["--beside", *args.beside] if args.beside else []
+    command = " ".join(["python examples/demo/run_seeds.py --seeds", *map(str, args.seeds), *overrides, *beside])
     page = markdown(summary(results), results, command)
+    if beside:
+        others = results_of(args.seeds, args.out, [*args.overrides, *args.beside])
+        page += markdown_beside(results, others, args.beside)
     args.table.write_text(page)
     print(page)
 

@@ -1,4 +1,5 @@
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -38,3 +39,24 @@ def test_the_page_shows_each_seed_and_the_command(run_seeds):
     assert "    the command\n" in page
     assert "| PNMI | 0.400 ± 0.000 | 0.520 ± 0.006 | +0.120 ± 0.006 |" in page
     assert all(f"| {seed} | 0.400 | {0.5 + 0.01 * seed:.3f} |" in page for seed in (1, 2, 3))
+
+
+def test_two_trainings_are_compared_seed_by_seed(run_seeds):
+    results = [result(run_seeds, seed, 0.4, spin) for seed, spin in enumerate([0.40, 0.42, 0.44])]
+    others = [result(run_seeds, seed, 0.4, spin) for seed, spin in enumerate([0.41, 0.43, 0.46])]
+    page = run_seeds.markdown_beside(results, others, ["task.perturbation=praat"])
+    assert "## Beside task.perturbation=praat" in page
+    assert "| PNMI | 0.420 ± 0.012 | 0.433 ± 0.015 | +0.013 ± 0.003 |" in page
+
+
+def test_each_set_of_keys_has_folders_of_its_own(run_seeds, tmp_path, monkeypatch):
+    def run_demo(arguments):
+        folder = Path(arguments[1])
+        folder.mkdir()
+        (folder / "results.json").write_text(json.dumps({"arguments": arguments[2:]}))
+
+    monkeypatch.setattr(run_seeds, "run_demo", run_demo)
+    plain, other = (run_seeds.results_of([1, 2], tmp_path, keys) for keys in ([], ["task.a=b/c"]))
+    assert [run["arguments"] for run in plain] == [["--seed", "1"], ["--seed", "2"]]
+    assert [run["arguments"] for run in other] == [["--seed", "1", "task.a=b/c"], ["--seed", "2", "task.a=b/c"]]
+    assert {path.name for path in tmp_path.iterdir()} >= {"demo_seed_1", "demo_seed_1_task.a-b-c"}
