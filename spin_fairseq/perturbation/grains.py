@@ -96,8 +96,8 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
     place = torch.where(found.valid, place.minimum(end), end)
     place = F.pad(place, (1, 0))  # one grain on the very start
 
-    # The nearest mark's number, as an index into `edges`.
-    mark = F.pad(torch.where(in_voiced & (share < 0.5), found.piece, found.piece + 1), (1, 0))
+    # The nearest mark's number, as an index into `edges`; the later one of two, whatever the rounding.
+    mark = F.pad(torch.where(in_voiced & (share < 0.5 - ON_THE_MARK), found.piece, found.piece + 1), (1, 0))
     on_mark = F.pad(in_voiced, (1, 0))
     source = torch.where(on_mark, edges.gather(1, mark), place)
     # A grain on a mark takes no more than one period of the source, as it is read, on either side: more would sound as

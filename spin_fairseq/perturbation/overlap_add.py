@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from . import kernels
 
+SHORTEST_HALF = 1e-3  # samples; none lies within it
+
 
 def _place_in(wave_length, grains, ratio):
     """Places of the grains' sources in the wave once it has been read at `ratio` places a step."""
@@ -22,7 +24,9 @@ def overlap_add_row(wave, grains, ratio, length):
     room = int(np.diff(target).max(initial=0)) + 1
     out = np.zeros(length, np.float32)
     padded = F.pad(wave, (room, room)).numpy()
-    kernels.overlap_add(padded, target, source + room, grains.left[0].numpy(), grains.right[0].numpy(), out)
+    # A half may have no length: that of a grain on the end, when a mark lies there too.
+    left, right = (half[0].clamp(min=SHORTEST_HALF).numpy() for half in (grains.left, grains.right))
+    kernels.overlap_add(padded, target, source + room, left, right, out)
     return torch.from_numpy(out)
 
 

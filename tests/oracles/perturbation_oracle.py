@@ -61,10 +61,10 @@ def overlap_add(wave, grains, length):
     return out
 
 
-def grain_places(times, joined, end, pitch_ratio, range_ratio):
+def grain_places(times, joined, end, pitch_ratio, range_ratio, lowest, highest):
     """(target, source) of the grains in voiced stretches, one after another along each stretch, in samples.
 
-    end: of the wave.
+    end: of the wave; lowest, highest: of the new f0, in cycles a sample.
 
     The first lies on the first mark; each next one where the new f0, constant between two marks, completes a period. One
     more may come after the last mark, within half a new period and half of the gap to the next mark.
@@ -86,15 +86,16 @@ def grain_places(times, joined, end, pitch_ratio, range_ratio):
         while k < len(times) - 1 and joined[k]:
             gap = times[k + 1] - times[k]
             f0 = max(median * pitch_ratio * (1 + (1 / gap / median - 1) * range_ratio), 0.25 * median * pitch_ratio)
+            f0 = min(max(f0, lowest), highest)
             whole = math.floor(cycles + 1e-6) + 1
             while whole <= cycles + gap * f0 + 1e-6:
                 target = times[k] + (whole - cycles) / f0
-                places.append((target, times[k] if target - times[k] < gap / 2 else times[k + 1]))
+                places.append((target, times[k] if target - times[k] < gap * (0.5 - 1e-6) else times[k + 1]))
                 whole += 1
             cycles += gap * f0
             k += 1
         target = times[k] + (whole - cycles) / f0
         following = times[k + 1] if k + 1 < len(times) else end
-        if target <= times[k] + min(0.5 / f0, (following - times[k]) / 2):
+        if target <= times[k] + min(0.5 / f0, (following - times[k]) / 2) + 1e-6 / f0:
             places.append((target, times[k]))
     return places

@@ -47,7 +47,8 @@ ratios = st.floats(0.5, 2.0)
 def test_grains_in_voiced_stretches_lie_where_walking_along_them_gives(seed, pitch_ratio, range_ratio):
     marks = random_marks(np.random.default_rng(seed), 8000)
     planned = plan(marks, 8000, pitch_ratio, range_ratio)
-    expected = oracle.grain_places(marks.times.tolist(), marks.joined.tolist(), 8000.0, pitch_ratio, range_ratio)
+    limits = (grains.LOWEST_F0 / 16000, grains.HIGHEST_F0 / 16000)
+    expected = oracle.grain_places(*(x.tolist() for x in marks), 8000.0, pitch_ratio, range_ratio, *limits)
     found = dict(zip(planned.target[0].tolist(), planned.source[0].tolist()))
     for target, source in expected:
         near = [place for place in found if abs(place - target) <= 0.51]
@@ -117,6 +118,16 @@ def test_overlap_add_is_the_sum_of_the_grains(seed, pitch_ratio):
     batch = overlap_add(torch.from_numpy(wave)[None], planned, tensor(1.0), 3000)[0]
     np.testing.assert_allclose(row, expected, atol=2e-5)
     np.testing.assert_allclose(batch, expected, atol=2e-5)
+
+
+def test_a_mark_on_the_very_end():
+    """The last grain then has no rising half, and nothing is divided by its length."""
+    marks = PitchMarks(tensor(100.0, 200.0, 299.75), torch.tensor([True, True, False]))
+    planned = plan(marks, 300, 0.7)
+    wave = torch.ones(300)
+    row = overlap_add_row(wave, planned, 1.0, 300)
+    assert (planned.left[0, 1:][planned.target[0].diff() > 0] == 0).any() and torch.isfinite(row).all()
+    torch.testing.assert_close(row, overlap_add(wave[None], planned, tensor(1.0), 300)[0], atol=1e-5, rtol=0)
 
 
 @settings(deadline=None, max_examples=20)
