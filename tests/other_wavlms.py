@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec, spec_from_loader
 
 import pytest
-import torch
 
 from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
 from tests.small_wavlm import stir

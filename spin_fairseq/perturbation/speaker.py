@@ -5,7 +5,6 @@ import math
 import numpy as np
 import torch
 
-from .equalizer import equalize
 from .grains import HIGHEST_F0, plan
 from .overlap_add import overlap_add, overlap_add_row
 from .pitch_marks import PitchMarks, find_pitch_marks
