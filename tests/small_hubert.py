@@ -17,6 +17,15 @@ SMALL = {
     "conv_pos_groups": 4,
     "label_rate": 50.0,
 }
+BASE_SIZE = {
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+    "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
+    "conv_pos": 128,
+    "conv_pos_groups": 16,
+}
 
 
 def fairseq_hubert(normalize=False, seed=0, **options):

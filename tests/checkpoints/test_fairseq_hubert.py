@@ -13,7 +13,7 @@ from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.checkpoints.sizes import rebuild_config
 from spin_fairseq.errors import CheckpointError
 from tests.checkpoints.parity import assert_every_layer_equal
-from tests.small_hubert import LARGE_FORM, fairseq_hubert
+from tests.small_hubert import BASE_SIZE, LARGE_FORM, fairseq_hubert
 
 NORMALIZED = {**LARGE_FORM, "normalize": True}
 
@@ -177,16 +177,7 @@ def test_weight_norm_in_torchs_newer_spelling(form, tmp_path):
 @pytest.mark.slow
 @torch.no_grad()
 def test_base_size(tmp_path):
-    options = {
-        "encoder_layers": 12,
-        "encoder_embed_dim": 768,
-        "encoder_ffn_embed_dim": 3072,
-        "encoder_attention_heads": 12,
-        "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
-        "conv_pos": 128,
-        "conv_pos_groups": 16,
-    }
-    model, state = fairseq_hubert(**options)
+    model, state = fairseq_hubert(**BASE_SIZE)
     torch.save(state, tmp_path / "hubert_base.pt")
     encoder = load_encoder(tmp_path / "hubert_base.pt")
     wave = torch.randn(1, 8000)

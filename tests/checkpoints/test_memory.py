@@ -9,23 +9,15 @@ import pytest
 import torch
 
 from tests.lightning_checkpoint import hyper_parameters, random_head, reference_tensors, save_lightning
-from tests.small_hubert import fairseq_hubert
+from tests.small_hubert import BASE_SIZE, fairseq_hubert
 
-OPTIONS = {
-    "encoder_layers": 3,
-    "encoder_embed_dim": 768,
-    "encoder_ffn_embed_dim": 3072,
-    "encoder_attention_heads": 12,
-    "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
-    "conv_pos": 128,
-    "conv_pos_groups": 16,
-}
+OPTIONS = {**BASE_SIZE, "encoder_layers": 3}
 
 MEASURE = """
 import gc, json, sys
 import spin_fairseq
 from spin_fairseq.checkpoints import load_encoder, load_spin
-from tests.small_hubert import fairseq_hubert
+from tests.small_hubert import BASE_SIZE, fairseq_hubert
 import torch
 
 def kilobytes(key):

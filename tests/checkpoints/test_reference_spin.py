@@ -21,7 +21,7 @@ from tests.lightning_checkpoint import (
     save_lightning,
 )
 from tests.oracles.reference_spin_oracle import reference_spin_oracle
-from tests.small_hubert import LARGE_FORM, fairseq_hubert
+from tests.small_hubert import BASE_SIZE, LARGE_FORM, fairseq_hubert
 from tests.small_wavlm import small_wavlm
 
 HEADS = {"encoder_attention_heads": 4}
@@ -143,16 +143,7 @@ def test_wavlm(path, caplog):
 @torch.no_grad()
 def test_base_size(path, caplog):
     """As the ten released checkpoints: nothing is given, and nothing is left to guess."""
-    options = {
-        "encoder_layers": 12,
-        "encoder_embed_dim": 768,
-        "encoder_ffn_embed_dim": 3072,
-        "encoder_attention_heads": 12,
-        "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
-        "conv_pos": 128,
-        "conv_pos_groups": 16,
-    }
-    made = make(path, codes=2048, hid_dims=(256,), use_layer=12, encoder_options=options)
+    made = make(path, codes=2048, hid_dims=(256,), use_layer=12, encoder_options=BASE_SIZE)
     with caplog.at_level(logging.WARNING):
         spin = load_spin(path)
     assert not caplog.records
