@@ -4,13 +4,16 @@
     python scripts/benchmark_data_loading.py DATA/train.tsv
     python scripts/benchmark_data_loading.py DATA/train.tsv --workers 0 2 8 --backends none native praat --batches 20
     python scripts/benchmark_data_loading.py DATA/train.tsv --backends native --pitch-marks DATA/marks
+    python scripts/benchmark_data_loading.py DATA/train.tsv PACKED/train.tsv --backends none --repeats 5
 
 What is timed is the way from file to batch: decode, crop, perturb, equalise, pad. A row gives the seconds of one view a
 second, in all and per worker (0 workers: the main process loads). 45 minutes for the 5,000 updates of 256 s of the recipe
-take 474 of these a second.
+take 474 of these a second. Several manifests, such as the files and the same packed by pack_corpus.py, take turns; the
+medians of --repeats turns are given.
 """
 
 import argparse
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -40,31 +43,41 @@ def seconds_per_second(dataset, batches, workers):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
-        usage="python scripts/benchmark_data_loading.py DATA/train.tsv [--workers 0 2] [--backends none native praat]",
+        usage="python scripts/benchmark_data_loading.py DATA/train.tsv [PACKED/train.tsv] [--workers 0 2] [--backends none native praat]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifests", type=Path, nargs="+", metavar="manifest")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--backends", nargs="+", choices=list(BACKENDS), default=list(BACKENDS))
     parser.add_argument("--pitch-marks", help="folder of cached marks for the native backend")
     parser.add_argument("--batches", type=int, default=10, help="how many are loaded (default 10)")
     parser.add_argument("--max-tokens", type=int, default=800000, help="samples of one view a batch (default 800000)")
+    parser.add_argument("--repeats", type=int, default=1, help="times that all is measured (default 1)")
     args = parser.parse_args(argv)
     try:
-        manifest = load_manifest(args.manifest.parent, args.manifest.stem)
         pitch = load_speaker_pitch(None)
-        marks = PitchMarkCache.open(args.pitch_marks, args.manifest.stem) if args.pitch_marks else None
-        print(f"{'backend':8s} {'workers':>7s} {'s/s':>8s} {'s/s per worker':>15s}")
+        loaded = []
+        for path in args.manifests:
+            marks = PitchMarkCache.open(args.pitch_marks, path.stem) if args.pitch_marks else None
+            loaded.append((load_manifest(path.parent, path.stem), marks))
+        print(f"{'backend':8s} {'workers':>7s} {'s/s':>8s} {'s/s per worker':>15s}  manifest")
         for name in args.backends:
-            dataset = TwoViewDataset(
-                manifest, pitch=pitch, backend=build_backend(name), seed=1, train=True,
-                min_samples=SAMPLE_RATE, max_samples=17 * SAMPLE_RATE, marks=marks if name == "native" else None,
-            )  # fmt: skip
-            batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=args.max_tokens)[: args.batches]
+            datasets = [
+                TwoViewDataset(
+                    manifest, pitch=pitch, backend=build_backend(name), seed=1, train=True,
+                    min_samples=SAMPLE_RATE, max_samples=17 * SAMPLE_RATE, marks=marks if name == "native" else None,
+                )
+                for manifest, marks in loaded
+            ]  # fmt: skip
             for workers in args.workers:
-                speed = seconds_per_second(dataset, batches, workers)
-                print(f"{name:8s} {workers:7d} {speed:8.1f} {speed / max(workers, 1):15.1f}", flush=True)
+                speeds = [[] for _ in datasets]
+                for _ in range(args.repeats):
+                    for dataset, found in zip(datasets, speeds):
+                        batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=args.max_tokens)
+                        found.append(seconds_per_second(dataset, batches[: args.batches], workers))
+                for path, speed in zip(args.manifests, map(statistics.median, speeds)):
+                    print(f"{name:8s} {workers:7d} {speed:8.1f} {speed / max(workers, 1):15.1f}  {path}", flush=True)
     except SpinError as error:
         sys.exit(f"error: {error}")
 

@@ -21,6 +21,8 @@ time with the square of its length; --attention-seconds 60 bounds that for files
 import argparse
 import sys
 
+import torch
+
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.data.folder import manifest_of
 from spin_fairseq.errors import CheckpointError, SpinError
@@ -37,6 +39,14 @@ def load(checkpoint, output):
         return load_encoder(checkpoint)
 
 
+def device(name):
+    try:
+        torch.zeros(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # of no such kind, or not on this machine
+        raise argparse.ArgumentTypeError(f"{name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return name
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         usage="python scripts/dump_units.py checkpoint_last.pt DATA/dev.tsv dev.km [options]",
@@ -51,7 +61,7 @@ def main(argv=None):
     parser.add_argument("--codebook", type=int, default=0, help="which codebook, when there are several (default 0)")
     parser.add_argument("--format", choices=FORMATS, help="whatever the name of the output says")
     parser.add_argument("--deduplicate", action="store_true", help="in .km, write a run of equal units as one")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
     parser.add_argument("--workers", type=int, default=1, help="threads that decode audio meanwhile (default 1)")
     parser.add_argument("--batch-seconds", type=float, default=30.0, help="of audio in a batch (default 30)")
     parser.add_argument("--chunk-seconds", type=float, default=10.0, help="computed at a time of a file (default 10)")

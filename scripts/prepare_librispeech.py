@@ -44,7 +44,7 @@ def main(argv=None):
         if args.phones:
             for line in write_phone_labels(args.phones, args.out, list(splits), jobs=args.jobs):
                 print(line)
-    except SpinError as error:
+    except (SpinError, OSError) as error:  # of the system: a file is in the way, the disk is full
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

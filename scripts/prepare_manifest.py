@@ -55,7 +55,7 @@ def main(argv=None):
             valid_percent=args.valid_percent,
             seed=args.seed,
         )
-    except SpinError as error:
+    except (SpinError, OSError) as error:  # of the system: a file is in the way, the disk is full
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from spin_fairseq.data.preparation import mapped
 from spin_fairseq.errors import PhoneLabelError
 
 SAMPLES_PER_LABEL = SAMPLE_RATE // 100  # 10 ms
+ANEW = "align the utterance anew, or delete the file: it has no labels then"
 SILENCE = {"": "SIL", "sil": "SIL", "sp": "SIL", "spn": "SPN"}  # spn: a noise, or a word that could not be aligned
 
 _TIER = re.compile(r'name = "phones"(.*?)(?=\n\s*item \[|\Z)', re.DOTALL)
@@ -28,12 +29,14 @@ def read_textgrid(path: str | Path) -> list[tuple[float, float, str]]:
     Raises:
         PhoneLabelError: the file is unreadable, of another form, or its intervals are out of order.
     """
+    if not os.path.isfile(path):
+        raise PhoneLabelError(f"{path}: no such file; give the folder of the alignments with --phones")
     try:
         content = Path(path).read_bytes()
         is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except (OSError, UnicodeError) as error:
-        raise PhoneLabelError(f"{path}: cannot be read as text: {error}") from error
+        raise PhoneLabelError(f"{path}: cannot be read as text: {error}; {ANEW}") from error
     tier = _TIER.search(text)
     if tier is None:
         raise PhoneLabelError(f'{path}: has no tier "phones" in Praat\'s long text form; save it so from Praat')
@@ -42,12 +45,12 @@ def read_textgrid(path: str | Path) -> list[tuple[float, float, str]]:
         for begin, end, phone in _INTERVAL.findall(tier.group(1)):
             intervals.append((float(begin), float(end), phone.strip()))
     except ValueError as error:
-        raise PhoneLabelError(f"{path}: a time is not a number: {error}") from error
+        raise PhoneLabelError(f"{path}: a time is not a number: {error}; {ANEW}") from error
     if not intervals:
-        raise PhoneLabelError(f'{path}: its tier "phones" is empty')
+        raise PhoneLabelError(f'{path}: its tier "phones" is empty; {ANEW}')
     times = [time for begin, end, _ in intervals for time in (begin, end)]
     if not (np.diff(times) >= 0).all():
-        raise PhoneLabelError(f"{path}: the phones are not in the order of time")
+        raise PhoneLabelError(f"{path}: the phones are not in the order of time; {ANEW}")
     return intervals
 
 
@@ -119,8 +122,7 @@ def write_phone_labels(
         report += [f"    {problem}" for problem in problems[:3]]
         keep = [i for i in range(len(manifest)) if manifest.utterance_id(i) in labelled]
         if len(keep) < len(manifest) and split not in keep_whole:
-            rows = ((os.path.relpath(manifest.path(i), manifest.root), manifest.sizes[i]) for i in keep)
-            write_manifest(manifest.source, manifest.root, rows)
+            write_manifest(manifest.source, manifest.root, manifest.rows(keep))
             report.append(f"    the {len(manifest) - len(keep):,} others have left {manifest.source}")
     report.append(f"phone labels: task.phones={folder}")
     return report

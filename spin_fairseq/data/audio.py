@@ -6,6 +6,7 @@ resampled on the fly: that would cost every epoch what `scripts/prepare_manifest
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Iterator
 import numpy as np
 import soundfile
 
+from spin_fairseq.data.archives import PACK_AGAIN, read_slice, slice_of
 from spin_fairseq.errors import AudioError
 
 SAMPLE_RATE = 16000  # Hz, of every model here
@@ -23,22 +25,23 @@ UNKNOWN_LENGTH = 1 << 48  # samples; a stream's FLAC header without a length is 
 
 
 def read_audio(
-    path: str | Path, *, sample_rate: int = SAMPLE_RATE, start: int = 0, frames: int = -1
+    path: str | Path, *, sample_rate: int = SAMPLE_RATE, start: int = 0, frames: int = -1, expected: int | None = None
 ) -> np.ndarray:
     """Decode a mono file, or a stretch of it.
 
     Args:
-        path: any file that soundfile reads.
+        path: any file that soundfile reads, or one inside an archive: `archive.zip:offset:length` (see `archives`).
         sample_rate: what the file must have, Hz.
         start: the first sample to return.
         frames: how many samples to return; -1: all that follow.
+        expected: samples that the whole file must have, by its manifest; None: any number.
 
     Returns:
         (T,) float32.
 
     Raises:
         AudioError: the file is missing, unreadable, cut off, empty, at another rate, has several channels, holds
-            fewer samples than asked for, or holds NaN or infinity.
+            fewer samples than asked for or another number than expected, or holds NaN or infinity.
     """
     with _opened(path) as file:
         if file.samplerate != sample_rate:
@@ -46,6 +49,11 @@ def read_audio(
         if file.channels != 1:
             raise AudioError(f"{path}: has {file.channels} channels instead of one; {CONVERT}")
         length = _checked_length(file, path)
+        if expected is not None and length != expected:
+            raise AudioError(
+                f"{path}: has {length} samples, but its manifest says {expected}: it belongs to another file, "
+                "prepare it again"
+            )
         asked = length - start if frames < 0 else frames
         if start < 0 or asked < 1 or start + asked > length:
             raise AudioError(
@@ -79,21 +87,47 @@ def audio_info(path: str | Path) -> tuple[int, int, int]:
 def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """The open file; what soundfile raises on opening or reading it becomes an AudioError."""
     try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
+        with soundfile.SoundFile(_content(path)) as file:
             yield file
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, UnicodeError) as error:
-        # soundfile says "System error" for all of the first three.
-        if not os.path.exists(path):
-            why = "no such file; check the first line of the manifest, which is the root folder"
-        elif os.path.isdir(path):
-            why = "is a folder, not an audio file"
-        elif not os.access(path, os.R_OK):
-            why = "may not be read; check its permissions"
-        elif os.path.getsize(path) == 0:
-            why = f"is an empty file; {REPLACE}"
-        else:
-            why = f"cannot be decoded, is cut off or not audio ({str(error).strip()}); {REPLACE}"
-        raise AudioError(f"{path}: {why}") from error
+        raise AudioError(f"{path}: {_complaint(path, error)}") from error
+
+
+def _content(path: str | Path) -> str | io.BytesIO:
+    """What soundfile opens. A file whose own name ends like a place in an archive is read where there is no archive."""
+    part = slice_of(path)
+    if part is None:
+        if not os.path.isfile(path):  # opening a pipe would wait for whoever writes into it
+            raise OSError("not a file")
+        return os.fspath(path)
+    try:
+        return io.BytesIO(read_slice(part))
+    except FileNotFoundError:
+        return os.fspath(path)
+
+
+def _complaint(path: str | Path, error: Exception) -> str:
+    """What is wrong with a file; soundfile says "System error" for the first three."""
+    part = slice_of(path)
+    if part is not None and not os.path.exists(path):
+        if not os.path.exists(part.archive):
+            return "no such archive; check the first line of the manifest, which is the root folder"
+        if os.path.isdir(part.archive) or not os.access(part.archive, os.R_OK):
+            return "the archive is a folder, or may not be read; check its permissions"
+        if part.length == 0:
+            return f"is an empty file; {REPLACE}"
+        return f"what lies there cannot be decoded, is cut off or not audio ({str(error).strip()}); {PACK_AGAIN}"
+    if not os.path.exists(path):
+        return "no such file; check the first line of the manifest, which is the root folder"
+    if os.path.isdir(path):
+        return f"is a folder, not an audio file; {REPLACE}"
+    if not os.path.isfile(path):
+        return f"is a pipe or a device, not an audio file; {REPLACE}"
+    if not os.access(path, os.R_OK):
+        return "may not be read; check its permissions"
+    if os.path.getsize(path) == 0:
+        return f"is an empty file; {REPLACE}"
+    return f"cannot be decoded, is cut off or not audio ({str(error).strip()}); {REPLACE}"
 
 
 def _checked_length(file: soundfile.SoundFile, path: str | Path) -> int:

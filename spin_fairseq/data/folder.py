@@ -22,10 +22,10 @@ def manifest_of(path: str | Path) -> Manifest:
     if path.suffix in (".tsv", ".json"):
         return load_manifest(path.parent, path.stem)
     if not path.is_dir():
-        raise ManifestError(f"{path}: neither a manifest (.tsv, .json) nor a folder of audio files")
+        raise ManifestError(f"{path}: neither a manifest (.tsv, .json) nor a folder of audio files; give one of them")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise ManifestError(f"{path}: no audio files ({', '.join(SUFFIXES)}) below this folder")
+        raise ManifestError(f"{path}: no audio files ({', '.join(SUFFIXES)}) below this folder; choose another")
     rows = [(os.path.relpath(file, path), audio_info(file)[0]) for file in files]
     with tempfile.TemporaryDirectory() as folder:
         write_manifest(Path(folder) / "all.tsv", path.resolve(), rows)

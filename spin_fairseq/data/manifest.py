@@ -6,8 +6,11 @@ Two forms are read:
   with an optional third column that names the speaker. A relative root is relative to the manifest's own folder.
 - the reference Spin's `{split}.json`: a list of `[path, samples]`, paths absolute or relative to the file's folder.
 
+A path may be a place in an archive, `archive.zip:offset:length` (see `archives`). Such a row has a fourth column, or
+element: the path that the file had before it was packed, by which its utterance id, phone labels and pitch marks go.
+
 A split may have tens of millions of rows, so no Python object is kept per row: the rows stay one `bytes` object,
-beside arrays that say where each path and speaker lies in it.
+beside an array that says where each begins. Forked data workers share both; what they look up is parsed anew.
 """
 
 from __future__ import annotations
@@ -15,16 +18,26 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Iterator, NamedTuple
 
 import numpy as np
 
+from spin_fairseq.data.archives import slice_of
+from spin_fairseq.data.fairseq_manifest import read_fairseq_manifest
 from spin_fairseq.data.reference_list import read_reference_list
 from spin_fairseq.errors import ManifestError
 
-CHUNK_BYTES = 1 << 24  # what is parsed at a time; bounds the temporary arrays
-LONGEST_NUMBER = 18  # digits that surely fit into int64
-TAB, NEWLINE, RETURN = 9, 10, 13
+BLOCK = 1 << 16  # rows that are looked at together
+
+
+class _Form(NamedTuple):
+    """How the rows lie in the text; a field is never empty, so that two separators are no field."""
+
+    separator: bytes
+    row_end: bytes
+
+
+TSV, LIST = _Form(b"\t", b"\n"), _Form(b"\0", b"\0\0")
 
 
 class Manifest:
@@ -37,24 +50,14 @@ class Manifest:
     """
 
     def __init__(
-        self,
-        source: Path,
-        root: str,
-        text: bytes | bytearray,
-        starts: np.ndarray,
-        path_lengths: np.ndarray,
-        speaker_lengths: np.ndarray,
-        speaker_starts: np.ndarray,
-        sizes: np.ndarray,
+        self, source: Path, root: str, text: bytes | bytearray, starts: np.ndarray, sizes: np.ndarray, form: _Form = TSV
     ):
         self.source = source
         self.sizes = sizes
         self.root = root
-        self._text = text
-        self._starts = starts  # (N,) int64, bytes: where the path begins
-        self._path_lengths = path_lengths  # (N,) int32, bytes
-        self._speaker_starts = speaker_starts  # (N,) int32, bytes after the path's begin
-        self._speaker_lengths = speaker_lengths  # (N,) int32, bytes; 0: no speaker column
+        self._text = text  # rows: path, samples, and optionally speaker and name
+        self._starts = starts  # (N,) int64, bytes: where the row begins
+        self._form = form
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -64,43 +67,75 @@ class Manifest:
 
     def path(self, i: int) -> str:
         """Absolute path of the audio of utterance `i`."""
-        return os.path.join(self.root, self._relative_path(i))
+        return os.path.join(self.root, _text_of(self._fields(self._starts[i])[0]))
+
+    def name(self, i: int) -> str:
+        """The path below the root; of a file in an archive, what that was before it was packed."""
+        fields = self._fields(self._starts[i])
+        if len(fields) > 3:
+            return _text_of(fields[3])
+        path, root = os.path.join(self.root, _text_of(fields[0])), os.path.join(self.root, "")
+        return path[len(root) :] if path.startswith(root) else path
 
     def utterance_id(self, i: int) -> str:
         """The file's name without folder and suffix."""
-        return os.path.splitext(os.path.basename(self._relative_path(i)))[0]
+        return _text_of(_utterance_id(self._fields(self._starts[i])))
 
     def speaker(self, i: int) -> str:
         """The third column if the row has one, else what stands before the first `-` of the utterance id."""
-        length = self._speaker_lengths[i]
-        if length == 0:
-            return self.utterance_id(i).split("-", 1)[0]
-        start = self._starts[i] + self._speaker_starts[i]
-        return self._text[start : start + length].decode("utf-8", "surrogateescape")
+        return _text_of(_speaker(self._fields(self._starts[i])))
 
     def speakers(self) -> set[str]:
         """All speakers of the split."""
-        return {self.speaker(i) for i in range(len(self))}
+        found = set()
+        for begin in range(0, len(self), BLOCK):
+            found.update(map(_speaker, map(self._fields, self._starts[begin : begin + BLOCK].tolist())))
+        return set(map(_text_of, found))
+
+    def rows(self, indices: Iterable[int]) -> Iterator[tuple]:
+        """Some of the rows, as `write_manifest` takes them together with the root."""
+        for i in indices:
+            path, _, *more = self._fields(self._starts[i])
+            yield (_text_of(path), int(self.sizes[i]), *map(_text_of, more))
 
     def select(self, keep: np.ndarray) -> Manifest:
         """The rows that `keep`, a boolean mask (N,) or indices, picks; the text is shared, not copied."""
         keep = np.asarray(keep)
         if keep.size == 0 and keep.dtype != bool:
             keep = keep.astype(np.int64)  # np.asarray([]) is float64
-        return Manifest(
-            self.source,
-            self.root,
-            self._text,
-            self._starts[keep],
-            self._path_lengths[keep],
-            self._speaker_lengths[keep],
-            self._speaker_starts[keep],
-            self.sizes[keep],
-        )
+        return Manifest(self.source, self.root, self._text, self._starts[keep], self.sizes[keep], self._form)
 
-    def _relative_path(self, i: int) -> str:
-        start = self._starts[i]
-        return self._text[start : start + self._path_lengths[i]].decode("utf-8", "surrogateescape")
+    def _fields(self, start: int) -> list[bytes]:
+        """The columns of the row that begins there."""
+        text, form = self._text, self._form
+        end = text.find(form.row_end, start)
+        row = text[start : end if end >= 0 else None]
+        return (row.rstrip(b"\r") if form is TSV else bytes(row)).split(form.separator)
+
+
+def _utterance_id(fields: list[bytes]) -> bytes:
+    file = _file_name(fields)
+    if len(fields) <= 3 and b":" in file and slice_of(_text_of(file)):
+        return file  # nobody says what lies there
+    return os.path.splitext(file)[0]
+
+
+def _speaker(fields: list[bytes]) -> bytes:
+    if len(fields) > 2:
+        return fields[2]
+    first, dash, _ = _file_name(fields).partition(b"-")
+    if dash and b"." not in first:  # the suffix comes later; looking for it costs more than all else
+        return first
+    return _utterance_id(fields).split(b"-", 1)[0]
+
+
+def _file_name(fields: list[bytes]) -> bytes:
+    path = fields[3] if len(fields) > 3 else fields[0]
+    return path[path.rfind(b"/") + 1 :]
+
+
+def _text_of(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")
 
 
 def load_manifest(data: str | Path, split: str) -> Manifest:
@@ -110,23 +145,24 @@ def load_manifest(data: str | Path, split: str) -> Manifest:
         ManifestError: the folder or file is missing or empty, or a row is malformed; it names the file and line.
     """
     folder = Path(data)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ManifestError(
             f"{folder}: no such folder; task.data is the folder with {split}.tsv "
             "(scripts/prepare_librispeech.py or scripts/prepare_manifest.py make one)"
         )
-    for suffix, parse in ((".tsv", _parse_tsv), (".json", _parse_json)):
+    for suffix, read in ((".tsv", _read_tsv), (".json", _read_json)):
         source = (folder / f"{split}{suffix}").absolute()
-        if source.is_file():
+        if os.path.isfile(source):
             try:
-                manifest = parse(source)
+                manifest = read(source)
             except OSError as error:
                 raise ManifestError(f"{source}: cannot be read: {error.strerror or error}") from error
             if len(manifest) == 0:
                 raise ManifestError(f"{source}: has no utterances; prepare it again or choose another split")
             return manifest
     found = sorted(file.stem for file in folder.iterdir() if file.suffix in (".tsv", ".json"))
-    there = f"the splits there are: {', '.join(found)}" if found else "there are no .tsv or .json files at all"
+    make_one = "there are no .tsv or .json files at all: make them with scripts/prepare_manifest.py"
+    there = f"the splits there are: {', '.join(found)}" if found else make_one
     raise ManifestError(f"{folder}: no {split}.tsv or {split}.json; {there}")
 
 
@@ -136,7 +172,8 @@ def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) ->
     Args:
         path: the .tsv file; replaced if it exists.
         root: the folder that the rows' paths are relative to; a relative root is relative to `path`'s folder.
-        rows: `(relative path, samples)` or `(relative path, samples, speaker)`.
+        rows: `(relative path, samples)`, `(relative path, samples, speaker)`, or of a file in an archive
+            `(place, samples, speaker, name)`.
 
     Raises:
         ManifestError: a row cannot be written (a tab or line break in a name, samples not positive).
@@ -147,11 +184,14 @@ def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) ->
     try:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             file.write(_checked_field(os.fspath(root), path, 1, "the root folder") + "\n")
-            for line, (name, samples, *speaker) in enumerate(rows, start=2):
+            for line, (place, samples, *more) in enumerate(rows, start=2):
                 if samples < 1:
-                    raise ManifestError(f"{path}, line {line}: {name!r} has {samples} samples; leave it out")
-                fields = [_checked_field(os.fspath(name), path, line, "the path"), str(int(samples))]
-                fields += [_checked_field(text, path, line, "the speaker") for text in speaker]
+                    raise ManifestError(f"{path}, line {line}: {place!r} has {samples} samples; leave it out")
+                fields = [_checked_field(os.fspath(place), path, line, "the path"), str(int(samples))]
+                if len(more) > 1 and slice_of(place) is None:
+                    raise ManifestError(f"{path}, line {line}: {place!r} is in no archive; it needs no name beside it")
+                for text, what in zip(more, ("the speaker", "the name")):
+                    fields.append(_checked_field(text, path, line, what))
                 file.write("\t".join(fields) + "\n")
         os.replace(temporary, path)
     except UnicodeEncodeError as error:
@@ -169,113 +209,9 @@ def _checked_field(text: str, path: Path, line: int, what: str) -> str:
     return text
 
 
-def _parse_json(source: Path) -> Manifest:
-    text, starts, path_lengths, speaker_lengths, sizes = read_reference_list(source)
-    return Manifest(source, str(source.parent), text, starts, path_lengths, speaker_lengths, path_lengths, sizes)
+def _read_json(source: Path) -> Manifest:
+    return Manifest(source, str(source.parent), *read_reference_list(source), LIST)
 
 
-# --- fairseq's .tsv ---------------------------------------------------------------------------------------------
-
-
-def _parse_tsv(source: Path) -> Manifest:
-    text = source.read_bytes()
-    if not text.strip():
-        raise ManifestError(f"{source}: is empty; its first line is the root folder, the others path<TAB>samples")
-    begin = len(b"\xef\xbb\xbf") if text.startswith(b"\xef\xbb\xbf") else 0  # what some editors put in front
-    end_of_root = text.find(b"\n", begin)
-    end_of_root = len(text) if end_of_root < 0 else end_of_root
-    root = text[begin:end_of_root].rstrip(b"\r").decode("utf-8", "surrogateescape")
-    if "\t" in root or "\0" in root:
-        raise ManifestError(f"{source}, line 1: {_shortened(root)!r} is not a folder; the first line is the root folder")
-    end = len(text.rstrip(b"\r\n"))  # blank lines at the end do no harm
-
-    pieces = []
-    position, line = end_of_root + 1, 2
-    while position < end:
-        chunk_end = text.rfind(b"\n", position, position + CHUNK_BYTES) + 1
-        if chunk_end == 0:  # one line longer than a chunk
-            chunk_end = text.find(b"\n", position) + 1 or end
-        if position + CHUNK_BYTES >= end:
-            chunk_end = end
-        piece = _parse_tsv_rows(text, position, min(chunk_end, end), line, source)
-        pieces.append(piece)
-        line += len(piece[0])
-        position = chunk_end
-    if not pieces:
-        columns = [np.zeros(0, dtype) for dtype in (np.int64, np.int32, np.int32, np.int32, np.int64)]
-    else:
-        columns = []
-        for _ in range(len(pieces[0])):  # column by column, so that not everything exists twice at once
-            columns.append(np.concatenate([piece.pop(0) for piece in pieces]))
-    return Manifest(source, os.path.join(source.parent, root), text, *columns)
-
-
-def _parse_tsv_rows(text: bytes, begin: int, end: int, first_line: int, source: Path) -> list[np.ndarray]:
-    """Rows of text[begin:end] -> starts, path lengths, speaker lengths, speaker starts (in the row), sizes."""
-    chars = np.frombuffer(text, np.uint8, count=end - begin, offset=begin)
-    newlines = np.flatnonzero(chars == NEWLINE)
-    if len(newlines) == 0 or newlines[-1] != len(chars) - 1:
-        newlines = np.append(newlines, len(chars))
-    starts = np.concatenate([[0], newlines[:-1] + 1])
-    ends = newlines - (chars[np.maximum(newlines - 1, 0)] == RETURN)  # CRLF
-    ends = np.maximum(ends, starts)
-
-    tabs = np.flatnonzero(chars == TAB)
-    first_tab = np.searchsorted(tabs, starts)
-    tab_count = np.searchsorted(tabs, ends) - first_tab
-    nowhere = len(chars)
-    tabs = np.concatenate([tabs, [nowhere, nowhere]])
-    path_ends = np.where(tab_count >= 1, tabs[first_tab], ends)
-    number_ends = np.where(tab_count >= 2, tabs[np.minimum(first_tab + 1, len(tabs) - 1)], ends)
-    number_starts = np.minimum(path_ends + 1, number_ends)
-
-    widths = number_ends - number_starts
-    sizes = np.zeros(len(starts), np.int64)
-    is_number = (widths > 0) & (widths <= LONGEST_NUMBER)
-    for column in range(min(int(widths.max()), LONGEST_NUMBER)):
-        inside = column < widths
-        digits = chars[np.where(inside, number_starts + column, 0)].astype(np.int64) - ord("0")
-        is_number &= ~inside | ((digits >= 0) & (digits <= 9))
-        sizes = np.where(inside, sizes * 10 + digits, sizes)
-
-    speaker_starts = np.where(tab_count >= 2, number_ends + 1, ends)
-    speaker_lengths = ends - speaker_starts
-    good = (tab_count >= 1) & (tab_count <= 2) & (path_ends > starts) & is_number & (sizes > 0)
-    good &= (tab_count < 2) | (speaker_lengths > 0)
-    if text.find(b"\0", begin, end) >= 0:
-        good &= np.add.reduceat(np.append(chars == 0, False), starts) == 0
-    if not good.all():
-        row = int(np.flatnonzero(~good)[0])
-        content = bytes(chars[starts[row] : ends[row]]).decode("utf-8", "surrogateescape")
-        raise ManifestError(
-            f"{source}, line {first_line + row}: {_tsv_complaint(content)}: {_shortened(content)!r}; "
-            "a row is path<TAB>samples, or path<TAB>samples<TAB>speaker"
-        )
-    return [
-        starts + begin,
-        (path_ends - starts).astype(np.int32),
-        speaker_lengths.astype(np.int32),
-        (speaker_starts - starts).astype(np.int32),
-        sizes,
-    ]
-
-
-def _tsv_complaint(row: str) -> str:
-    fields = row.split("\t")
-    if not row.strip():
-        return "the row is blank"
-    if "\0" in row:
-        return "the row has a NUL byte in it"
-    if len(fields) < 2:
-        return "the row has no tab"
-    if len(fields) > 3:
-        return f"the row has {len(fields)} columns"
-    if not fields[0]:
-        return "the path is empty"
-    if len(fields) == 3 and not fields[2]:
-        return "the speaker is empty"
-    return f"{_shortened(fields[1])!r} is not a positive whole number of samples"
-
-
-def _shortened(text: str, longest: int = 120) -> str:
-    return text if len(text) <= longest else text[:longest] + "..."
+def _read_tsv(source: Path) -> Manifest:
+    return Manifest(source, *read_fairseq_manifest(source))

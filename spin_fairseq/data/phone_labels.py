@@ -6,6 +6,7 @@ dropped (AH0 -> AH), as in the reference.
 
 from __future__ import annotations
 
+import os
 import re
 from array import array
 from pathlib import Path
@@ -64,8 +65,8 @@ def load_phone_labels(folder: str | Path, split: str) -> PhoneLabels:
         PhoneLabelError: the file is missing, empty or malformed; it names the file and line.
     """
     source = Path(folder) / f"{split}.tsv"
-    if not source.is_file():
-        raise PhoneLabelError(f"{source}: no such file; task.phones is the folder with the split's phone labels")
+    if not os.path.isfile(source):
+        raise PhoneLabelError(f"{source}: no such file; set task.phones to the folder with the split's phone labels")
     seen = _SymbolTable()
     ids, offsets, rows = array("h"), array("q", [0]), {}
     try:
@@ -86,11 +87,11 @@ def load_phone_labels(folder: str | Path, split: str) -> PhoneLabels:
                 try:
                     ids.extend(map(seen.__getitem__, labels.split(",")))
                 except (ValueError, OverflowError) as error:
-                    raise PhoneLabelError(f"{where}: {error}") from error
+                    raise PhoneLabelError(f"{where}: {error}; a row is utterance-id<TAB>label,label,...") from error
                 rows[utterance_id] = len(rows)
                 offsets.append(len(ids))
     except (OSError, UnicodeError) as error:
-        raise PhoneLabelError(f"{source}: cannot be read as UTF-8 text: {error}") from error
+        raise PhoneLabelError(f"{source}: cannot be read as UTF-8 text: {error}; save it so") from error
     if not rows:
         raise PhoneLabelError(f"{source}: is empty; its rows are utterance-id<TAB>label,label,...")
 

@@ -8,8 +8,8 @@
     words     uint16, see `encode`: two bytes a mark
 
 An entry belongs to a path, a number of samples, a size of the audio file in bytes, and the pitch range that was given.
-The order of the manifest does not matter, nor does its root; a subset finds its own. What an entry cannot tell: a WAV
-file that was replaced by another of the same length.
+The order of the manifest does not matter, nor its root, nor whether the files lie in archives; a subset finds its own.
+What an entry cannot tell: a WAV file that was replaced by another of the same length.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import torch
 
 from ..errors import PitchMarkError
 from ..perturbation.pitch_marks import ANALYSIS_VERSION, RESOLUTION, PitchMarks
+from .archives import stored_bytes
 from .manifest import Manifest
 
 MAGIC = b"SPINMARK"
@@ -47,6 +48,7 @@ ENTRY = np.dtype(
 WORD = np.dtype("<u2")
 JOINED, GAP = 0x8000, 0x7FFF  # the bits of a word
 ESTIMATED = (0.0, 0.0)
+SURVEYED = 100_000  # utterances: some seconds
 
 FOUND = "found"
 OTHER_ANALYSIS, UNKNOWN = "of another version of the analysis", "of unknown files"
@@ -89,15 +91,13 @@ class Subject(NamedTuple):
 
 def subject_of(manifest: Manifest, index: int, pitch_range: tuple[float, float] | None) -> Subject:
     """An utterance of a manifest."""
-    path, root = manifest.path(index), os.path.join(manifest.root, "")
-    name = path[len(root) :] if path.startswith(root) else path
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return Subject(path, int.from_bytes(digest, "little"), int(manifest.sizes[index]), pitch_range)
+    digest = hashlib.blake2b(manifest.name(index).encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return Subject(manifest.path(index), int.from_bytes(digest, "little"), int(manifest.sizes[index]), pitch_range)
 
 
 def entry_of(subject: Subject, words: np.ndarray, start: int) -> tuple:
     """What ENTRY takes. OSError: the audio file is gone."""
-    file_bytes = os.stat(subject.path).st_size
+    file_bytes = stored_bytes(subject.path)
     return (start, len(words), _crc(words), subject.samples, file_bytes, *(subject.pitch_range or ESTIMATED))
 
 
@@ -143,6 +143,8 @@ class PitchMarkCache:
         self.counts: Counter[str] = Counter()
         remedy = "make it anew with scripts/cache_pitch_marks.py, or leave task.pitch_marks out"
         try:
+            if os.path.exists(self.path) and not os.path.isfile(self.path):
+                raise OSError("not a file")  # opening a pipe would wait for whoever writes into it
             content = np.memmap(self.path, np.uint8, "r").view(np.ndarray)
         except FileNotFoundError:
             raise PitchMarkError(f"{self.path}: no such file; {remedy.replace('anew ', '')}") from None
@@ -220,9 +222,11 @@ class PitchMarkCache:
     def survey(self, manifest: Manifest, pitch_range_of: Callable[[str], tuple[float, float] | None]) -> Counter[str]:
         """What `lookup` of every utterance would count; no audio file is looked at, so changed ones are not told.
 
+        Of a large split, only SURVEYED utterances are looked up, spread evenly over it.
         pitch_range_of: speaker -> pitch range.
         """
-        subjects = (subject_of(manifest, i, pitch_range_of(manifest.speaker(i))) for i in range(len(manifest)))
+        rows = np.linspace(0, len(manifest) - 1, min(len(manifest), SURVEYED)).astype(np.int64)
+        subjects = (subject_of(manifest, i, pitch_range_of(manifest.speaker(i))) for i in rows)
         return Counter(self.find(subject)[0] for subject in subjects)
 
     def summary(self, counts: Counter[str] | None = None) -> str:
@@ -242,6 +246,6 @@ def _crc(words: np.ndarray) -> int:
 
 def _file_bytes(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return stored_bytes(path)
     except OSError:
         return -1

@@ -256,10 +256,10 @@ def prepare_folders(
     tops = [os.path.abspath(folder) for folder in folders]
     for top in tops:
         if not os.path.isdir(top):
-            raise ManifestError(f"{top}: no such folder")
+            raise ManifestError(f"{top}: no such folder; check its name")
     paths = sorted({path for top in tops for path in find_audio(top, leave_out=convert_to)})
     if not paths:
-        raise ManifestError(f"{', '.join(tops)}: no audio files ({' '.join(sorted(AUDIO_SUFFIXES))})")
+        raise ManifestError(f"{', '.join(tops)}: no audio files ({' '.join(sorted(AUDIO_SUFFIXES))}); choose another folder")
     common = os.path.commonpath(tops)
     root = os.path.abspath(convert_to) if convert_to else common
     convert = _target_names(paths, common, root).__getitem__ if convert_to else None

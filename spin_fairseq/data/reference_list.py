@@ -1,6 +1,6 @@
 """The reference Spin's utterance lists: JSON `[[path, samples], ...]`, read one row at a time.
 
-`json.load` would hold tens of millions of rows as Python objects; here they go into one text and four arrays.
+`json.load` would hold tens of millions of rows as Python objects; here they go into one text and two arrays.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Iterator
 
 import numpy as np
 
+from spin_fairseq.data.archives import slice_of
 from spin_fairseq.errors import ManifestError
 
 CHUNK_CHARACTERS = 1 << 24  # what is read at a time
@@ -21,46 +22,46 @@ LONGEST_ROW = 1 << 20  # characters; a row that is still incomplete then is malf
 MOST_SAMPLES = 10**18
 
 
-def read_reference_list(source: Path) -> tuple[bytearray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """-> text with every path and, right behind it, its speaker if the row names one as a third element;
-    (N,) starts of the paths in it, lengths of the paths and of the speakers (0: none), all in bytes; samples.
+def read_reference_list(source: Path) -> tuple[bytearray, np.ndarray, np.ndarray]:
+    """-> the rows, each its path, samples and what else it has, divided by NUL bytes and followed by two;
+    (N,) where each starts in them; (N,) samples.
 
     Raises:
         ManifestError: the file is no such list, or a row is malformed; it names the file and row.
     """
-    text = bytearray()
-    starts, path_lengths, speaker_lengths, sizes = array("q"), array("i"), array("i"), array("q")
+    text, starts, sizes = bytearray(), array("q"), array("q")
     for number, row in enumerate(_rows(source), start=1):
         problem = _complaint(row)
         if problem:
             raise ManifestError(f"{source}, row {number}: {problem}: {reprlib.repr(row)}; a row is [path, samples]")
         try:
-            path = row[0].encode("utf-8", "surrogateescape")
-            speaker = row[2].encode("utf-8", "surrogateescape") if len(row) == 3 else b""
+            content = "\0".join(map(str, row)).encode("utf-8", "surrogateescape")
         except UnicodeEncodeError as error:
             raise ManifestError(
-                f"{source}, row {number}: the path or speaker is not Unicode text: {reprlib.repr(row)}"
+                f"{source}, row {number}: the path or speaker is not Unicode text: {reprlib.repr(row)}; rename it"
             ) from error
         starts.append(len(text))
-        path_lengths.append(len(path))
-        speaker_lengths.append(len(speaker))
         sizes.append(row[1])
-        text += path
-        text += speaker
-    lengths = [np.array(numbers, np.int32) for numbers in (path_lengths, speaker_lengths)]
-    return text, np.array(starts, np.int64), *lengths, np.array(sizes, np.int64)
+        text += content + b"\0\0"
+    return text, np.array(starts, np.int64), np.array(sizes, np.int64)
 
 
 def _complaint(row: object) -> str | None:
-    if not isinstance(row, list) or len(row) not in (2, 3):
+    if not isinstance(row, list) or len(row) not in (2, 3, 4):
         return "the row is not a list of path and samples"
-    if not isinstance(row[0], str) or not row[0] or "\0" in row[0]:
+    if not _is_name(row[0]):
         return "the path is not a name"
     if type(row[1]) is not int or not 0 < row[1] < MOST_SAMPLES:
         return "the samples are not a positive whole number"
-    if len(row) == 3 and (not isinstance(row[2], str) or not row[2]):
+    if not all(map(_is_name, row[2:])):
         return "the speaker is not a name"
+    if len(row) == 4 and slice_of(row[0]) is None:
+        return "the row has 4 elements, but its path is not archive.zip:offset:length"
     return None
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def _rows(source: Path) -> Iterator[object]:
@@ -88,7 +89,7 @@ def _rows(source: Path) -> Iterator[object]:
         if next_char() == "\ufeff":
             position += 1
         if next_char() == "":
-            raise ManifestError(f"{source}: is empty")
+            raise malformed("is empty")
         if next_char() != "[":
             raise malformed("it does not begin with a list")
         position += 1

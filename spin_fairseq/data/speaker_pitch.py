@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pickle
+import reprlib
 from pathlib import Path
 
 import numpy as np
 
 from spin_fairseq.errors import SpeakerPitchError
 
+FETCH = "fetch the file from its original source"
 RANGE_OF_SEX = {"F": (100.0, 400.0), "M": (75.0, 250.0)}  # Hz
 
 
@@ -61,10 +64,12 @@ def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
     if path is None:
         return SpeakerPitch({}, None)
     source = Path(path)
+    if not os.path.isfile(source):
+        raise SpeakerPitchError(f"{source}: cannot be read: no such file; check task.speaker_pitch")
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise SpeakerPitchError(f"{source}: cannot be read: {error.strerror or error}") from error
+        raise SpeakerPitchError(f"{source}: cannot be read: {error.strerror or error}; check its permissions") from error
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -77,7 +82,7 @@ def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
     else:
         ranges = _ranges_of_spk2info(content, source)
     if not ranges:
-        raise SpeakerPitchError(f"{source}: has no speakers")
+        raise SpeakerPitchError(f"{source}: has no speakers; add rows speaker<TAB>floor<TAB>ceiling")
     return SpeakerPitch(ranges, source)
 
 
@@ -87,7 +92,9 @@ def _checked_range(floor: object, ceiling: object, where: str) -> tuple[float, f
     except (TypeError, ValueError, OverflowError):
         low, high = math.nan, math.nan
     if not 0 < low < high < math.inf:
-        raise SpeakerPitchError(f"{where}: {floor!r}, {ceiling!r} is not a floor in Hz and a higher ceiling"[:500])
+        raise SpeakerPitchError(
+            f"{where}: {reprlib.repr(floor)}, {reprlib.repr(ceiling)} is not a floor in Hz and a higher ceiling; mend it"
+        )
     return low, high
 
 
@@ -131,7 +138,7 @@ def _ranges_of_speakers_txt(rows: list[tuple[int, str]], source: Path) -> dict[s
 def _ranges_of_spk2info(content: bytes, source: Path) -> dict[str, tuple[float, float]]:
     info = _read_plain_pickle(content, source)
     if not isinstance(info, dict) or not any(isinstance(info.get(part), dict) for part in ("train", "valid")):
-        raise SpeakerPitchError(f"{source}: is a pickle, but not spk2info.dict's {{'train': {{speaker: ...}}}}")
+        raise SpeakerPitchError(f"{source}: is a pickle, but not spk2info.dict's {{'train': {{speaker: ...}}}}; {FETCH}")
     ranges = {}
     for part in ("valid", "train"):  # a speaker of both has the range of "train"
         speakers = info.get(part)
@@ -139,8 +146,10 @@ def _ranges_of_spk2info(content: bytes, source: Path) -> dict[str, tuple[float, 
             where = f"{source}, speaker {speaker!r} of {part!r}"[:300]
             try:
                 floor, ceiling = entry[1][0], entry[1][1]
+                if isinstance(entry[1], (str, bytes, bytearray)):
+                    raise TypeError("text")
             except (TypeError, IndexError, KeyError) as error:
-                raise SpeakerPitchError(f"{where}: the entry is not (_, (floor, ceiling, _))") from error
+                raise SpeakerPitchError(f"{where}: the entry is not (_, (floor, ceiling, _)); {FETCH}") from error
             low, high = _checked_range(floor, ceiling, where)
             # The reference's two corrections of this very file.
             ranges[str(speaker)] = (60.0, 400.0) if str(speaker) == "1447" else (75.0 if low == 50 else low, high)
@@ -187,11 +196,11 @@ def _read_plain_pickle(content: bytes, source: Path) -> object:
         return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
     except _Refused as refused:
         raise SpeakerPitchError(
-            f"{source}: this pickle wants to call {refused}, which a table of numbers does not need; nothing was run. "
-            "Take the file from its original source"
+            f"{source}: this pickle wants to call {refused}, which a table of numbers does not need; nothing was run; "
+            f"{FETCH}"
         ) from refused
     except Exception as error:  # garbage makes an unpickler raise almost anything
         raise SpeakerPitchError(
-            f"{source}: is none of spk2info.dict, SPEAKERS.TXT, and a table speaker<TAB>floor<TAB>ceiling "
-            f"(read as a pickle: {type(error).__name__}: {error})"[:600]
+            f"{source}: is none of spk2info.dict, SPEAKERS.TXT, and a table speaker<TAB>floor<TAB>ceiling; "
+            f"make one with scripts/estimate_speaker_pitch.py (read as a pickle: {type(error).__name__}: {error})"[:600]
         ) from error

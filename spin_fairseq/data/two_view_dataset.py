@@ -1,6 +1,8 @@
 """The dataset: each utterance as it is, and again by another voice."""
 
+import gc
 import logging
+import os
 
 import numpy as np
 import torch
@@ -19,6 +21,10 @@ SAMPLE_RATE = 16000
 BUCKET_SAMPLES = 4000  # utterances whose lengths differ by less than this may share a batch, in random order
 FILLER_SAMPLES = 8000  # stands in for a batch in which every utterance is bad
 
+# Python's garbage collection writes into each object that it visits. In a forked data worker that would copy all that the
+# main process has, some 200 MB; nothing of that is the worker's to throw away.
+os.register_at_fork(after_in_child=gc.freeze)
+
 
 class TwoViewDataset(FairseqDataset):
     """Two views of each utterance of a manifest.
@@ -31,14 +37,14 @@ class TwoViewDataset(FairseqDataset):
     train: random crops and fresh draws each epoch; otherwise the first samples, and the same draws each time.
     min_samples: shorter utterances are dropped. max_samples: longer ones are cropped.
     phones: of `load_phone_labels`, or None.
-    both_views: change the first view too.
+    both_views: change the first view too. strength: of the change, as `draw_speaker` takes it.
     marks: a PitchMarkCache for the native engine, or None: marks are then found as they are needed.
     on_device: leave the change, by the native engine, to `device_views.complete_views`.
     """
 
     def __init__(
         self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
-        marks=None, on_device=False,
+        strength=1.0, marks=None, on_device=False,
     ):  # fmt: skip
         long_enough = manifest.sizes >= min_samples
         if not long_enough.any():
@@ -49,11 +55,11 @@ class TwoViewDataset(FairseqDataset):
         dropped = int((~long_enough).sum())
         if dropped:
             logger.info(f"{manifest.source}: {dropped} of {len(manifest)} utterances are under {min_samples} samples")
-        self.manifest = manifest.select(long_enough)
+        self.manifest = manifest.select(long_enough) if dropped else manifest
         self.sizes = np.minimum(self.manifest.sizes, max_samples)
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views
-        self.marks, self.on_device = marks, on_device
+        self.strength, self.marks, self.on_device = strength, marks, on_device
         self.epoch = 1
 
     def __len__(self):
@@ -69,11 +75,11 @@ class TwoViewDataset(FairseqDataset):
         """
         index = int(index)
         path = self.manifest.path(index)
-        samples = int(self.sizes[index])
-        spare = int(self.manifest.sizes[index]) - samples
+        samples, whole = int(self.sizes[index]), int(self.manifest.sizes[index])
+        spare = whole - samples
         start = int(self._rng(index, 0).integers(0, spare + 1)) if self.train else 0
         try:
-            item = {"index": index, **self._views(index, path, start, samples)}
+            item = {"index": index, **self._views(index, path, start, samples, whole)}
         except AudioError as error:
             return {"index": index, "error": str(error)}
         except PerturbationError as error:
@@ -82,9 +88,10 @@ class TwoViewDataset(FairseqDataset):
             item["phones"] = self.phones[self.manifest.utterance_id(index)]
         return item
 
-    def _views(self, index, path, start, samples):
-        wave = read_audio(path, sample_rate=SAMPLE_RATE, start=start, frames=samples)
-        draws = tuple(draw_speaker(self._rng(index, stream)) for stream in ((1, 2) if self.both_views else (2,)))
+    def _views(self, index, path, start, samples, whole):
+        wave = read_audio(path, sample_rate=SAMPLE_RATE, start=start, frames=samples, expected=whole)
+        streams = (1, 2) if self.both_views else (2,)
+        draws = tuple(draw_speaker(self._rng(index, stream), self.strength) for stream in streams)
         pitch_range = self.pitch.range(self.manifest.speaker(index))
         marks = self.marks.lookup(self.manifest, index, pitch_range) if self.marks else None
         if marks is not None:
@@ -103,8 +110,8 @@ class TwoViewDataset(FairseqDataset):
         "net_input": {"source": (2B, T) float32, first all first views, then all second ones,
                       "padding_mask": (2B, T) bool, True behind the end};
         "pending": what `device_views.complete_views` needs; "source" is then (B, T), the waves as they are;
-        "id": (B,) int64; "lengths": list of B ints, samples; "phones": list of B arrays, with "split";
-        "skipped": [(index, what is wrong)].
+        "id": (B,) int64; "lengths": list of B ints, samples; "phones": list of B arrays;
+        "split": its name; "skipped": [(index, what is wrong)].
         """
         good = [item for item in items if "error" not in item]
         skipped = [(item["index"], item["error"]) for item in items if "error" in item]
@@ -121,12 +128,12 @@ class TwoViewDataset(FairseqDataset):
             "lengths": lengths,
             "skipped": skipped,
             "ignored": not good,
+            "split": self.manifest.source.stem,
         }
         if good and self.on_device:
             batch["pending"] = pending_views([item["draws"] for item in good], [item["marks"] for item in good])
         if self.phones is not None:
             batch["phones"] = [item["phones"] for item in good]
-            batch["split"] = self.manifest.source.stem
         return batch
 
     def num_tokens(self, index):
@@ -143,7 +150,9 @@ class TwoViewDataset(FairseqDataset):
         if not self.train:
             return np.argsort(-self.sizes, kind="stable")
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
-        return order[np.argsort(-(self.sizes[order] // BUCKET_SAMPLES), kind="stable")]
+        buckets = self.sizes // BUCKET_SAMPLES
+        buckets = (buckets.max() - buckets).astype(np.min_scalar_type(buckets.max()))  # few bits are sorted at once
+        return order[np.argsort(buckets[order], kind="stable")]
 
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
         """fairseq's own, without the multiple: it would drop the last utterances of a split."""

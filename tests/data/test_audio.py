@@ -55,6 +55,14 @@ def test_cut_off(tmp_path, wave, suffix):
         read_audio(path)
 
 
+@pytest.mark.parametrize("expected", [7999, 8001])
+def test_another_length_than_the_manifest_says(tmp_path, wave, expected):
+    path = saved(tmp_path / "a.wav", wave)
+    with pytest.raises(AudioError, match=f"a.wav: has 8000 samples, but its manifest says {expected}.*prepare it again"):
+        read_audio(path, frames=100, expected=expected)
+    assert len(read_audio(path, frames=100, expected=8000)) == 100
+
+
 def test_damaged_in_the_middle(tmp_path, wave):
     path = saved(tmp_path / "a.flac", wave)
     content = bytearray(path.read_bytes())

@@ -146,6 +146,11 @@ def test_stale_and_missing_entries_are_none_and_counted(dev, marks_folder, tmp_p
     assert sum(cache.counts.values()) == 5  # of the lookups
 
 
+def test_of_a_large_split_some_are_surveyed(dev, marks_folder, monkeypatch):
+    monkeypatch.setattr(pitch_mark_cache, "SURVEYED", 4)
+    assert PitchMarkCache.open(marks_folder, "dev").survey(dev, NO_TABLE.range) == {"found": 4}
+
+
 def test_marks_of_another_version_of_the_analysis_are_not_used(dev, marks_folder, monkeypatch):
     monkeypatch.setattr(pitch_mark_cache, "ANALYSIS_VERSION", pitch_mark_cache.ANALYSIS_VERSION + 1)
     cache = PitchMarkCache.open(marks_folder, "dev")

@@ -1,5 +1,7 @@
+import gc
 import json
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -113,6 +115,26 @@ def test_validation_is_fixed(data):
     assert dataset.ordered_indices().tolist() == np.argsort(-dataset.sizes, kind="stable").tolist()
 
 
+def test_a_collection_in_a_worker_copies_nothing_of_the_main_process():
+    inherited = [[] for _ in range(400_000)]  # 30 MB which a collection would write into
+
+    def own_bytes():
+        with open("/proc/self/smaps_rollup") as file:
+            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Private_"))
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        before = own_bytes()
+        gc.collect()
+        os.write(writing, str(own_bytes() - before).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        assert int(file.read()) < 8e6
+    assert os.waitpid(child, 0)[1] == 0 and len(inherited) == 400_000
+
+
 # --- views ------------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +152,18 @@ def test_both_views_can_be_perturbed_and_differently(data):
     assert not np.allclose(both[3]["views"][0], alone[3]["views"][0])
     assert not np.allclose(*both[3]["views"])
     assert np.array_equal(both[3]["views"][1], alone[3]["views"][1])
+
+
+def test_strength_reaches_the_draw(data):
+    seen = []
+
+    def remember(wave, sample_rate, pitch_range, draw):
+        seen.append(draw.formant_ratio)
+        return wave
+
+    for strength in (1.0, 0.5):
+        make_dataset(data, backend=remember, strength=strength)[0]
+    assert seen[1] ** 2 == pytest.approx(seen[0]) and seen[0] != 1
 
 
 def test_without_perturbation_both_views_are_alike(data):

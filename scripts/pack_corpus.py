@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Pack the files of manifests into a few uncompressed archives that are read in place.
+
+    python scripts/pack_corpus.py data/mine/train.tsv data/mine/dev.tsv --out /fast/mine
+
+writes /fast/mine/train-00000.zip, train-00001.zip ... and train.tsv, whose rows are
+
+    train-00000.zip:offset:length <TAB> samples <TAB> speaker <TAB> the path that the file had
+
+and the same of dev. Training then takes task.data=/fast/mine, and everything else as before: phone labels, pitch ranges
+and cached pitch marks go by the old path and match. The bytes of the audio files stay as they are; the files are left.
+
+An interrupted command, given again, goes on after the last archive that is whole. fairseq's own scripts read such rows
+too, of zips, where no colon is in the path of the folder; they want two columns: cut -f 1,2 dev.tsv
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.data.packing import FORMS, LARGEST, pack
+from spin_fairseq.data.worker_pool import ProgressBar
+from spin_fairseq.errors import SpinError
+
+USAGE = "python scripts/pack_corpus.py data/mine/train.tsv data/mine/dev.tsv --out /fast/mine [--format zip|tar]"
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def size(text):
+    """"500M" -> bytes."""
+    number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
+    try:
+        value = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 4G or 500M")
+    return value
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
+    parser.add_argument("--out", required=True, help="folder for archives and manifests: the later task.data")
+    parser.add_argument("--format", choices=FORMS, default="zip", help="of the archives (default zip)")
+    parser.add_argument("--shard-size", type=size, default=LARGEST, metavar="SIZE",
+                        help="of an archive at most, such as 500M (default 4G)")
+    args = parser.parse_args(argv)
+    splits = [Path(name).stem for name in args.manifests]
+    if len(set(splits)) < len(splits):
+        parser.error("two of the manifests have the same name, which the packed ones would share")
+    try:
+        for name in args.manifests:
+            with ProgressBar(desc=Path(name).stem, unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+                manifest = load_manifest(Path(name).parent, Path(name).stem)
+                packed = pack(manifest, args.out, form=args.format, largest=args.shard_size, progress=bar.update)
+            print(packed)
+    except (SpinError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same command again", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""fairseq's batches of an epoch, for any number of ranks, and for another number than before a resume."""
+
+from fairseq.data.iterators import EpochBatchIterator
+
+
+class EpochBatches(EpochBatchIterator):
+    """EpochBatchIterator, except for two things.
+
+    The batch that stands in for one that a rank lacks is a filler without utterances, as the dataset's collater makes of
+    none. fairseq would make a whole batch for it, in the main process, at each validation; and let it count in what
+    ranks compute together.
+
+    The position in the epoch is kept beside the epoch's length. With another number of ranks or another batch size an
+    epoch has another number of steps; a resumed run then goes on at the same part of it, where fairseq would go on
+    after the same number of steps, or refuse.
+    """
+
+    @classmethod
+    def of(cls, batches):
+        """Make one of fairseq's into one of these: its task builds them, and does not ask which."""
+        batches.__class__ = cls
+        return batches
+
+    @property
+    def first_batch(self):
+        return self.collate_fn([])
+
+    def state_dict(self):
+        return {**super().state_dict(), "steps_in_epoch": len(self)}
+
+    def load_state_dict(self, state_dict):
+        position = state_dict.get("iterations_in_epoch", 0)
+        steps = state_dict.get("steps_in_epoch", len(self))
+        super().load_state_dict({**state_dict, "iterations_in_epoch": position * len(self) // steps})

@@ -1,0 +1,63 @@
+"""That the benchmark measures what it says, on small corpora; its figures for large ones are in the README."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory of processes is read from Linux' /proc"),
+]
+
+path = Path(__file__).parents[2] / "scripts" / "benchmark_scale.py"
+spec = importlib.util.spec_from_file_location("benchmark_scale", path)
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+
+
+def cells(out):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if re.match(r"\| [0-9]", line)]
+
+
+def test_rows(tmp_path):
+    command = [sys.executable, path, "--rows", "2000", "500", "--workers", "2", "--folder", tmp_path]
+    environment = {**os.environ, "PYTHONPATH": str(path.parents[1])}
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in cells(done.stdout)] == ["500", "2,000"]
+    assert "from 500 to 2,000 rows, 2 workers grow by" in done.stdout and os.listdir(tmp_path) == []
+
+
+def test_what_a_process_has_of_its_own():
+    """A child shares what it inherits, until it writes into it."""
+    inherited = np.ones(50_000_000, np.uint8)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        before = script.own_bytes(os.getpid())
+        inherited.sum()
+        read = script.own_bytes(os.getpid())
+        inherited[:] = 2
+        written = script.own_bytes(os.getpid())
+        os.write(writing, f"{read - before} {written - before}".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        read, written = map(int, file.read().split())
+    assert os.waitpid(child, 0)[1] == 0
+    assert read < 5e6 and 45e6 < written < 55e6
+
+
+def test_a_few_updates_leave_no_workers_behind(capsys, tmp_path):
+    """Each epoch and validation has two workers, who would add up; fairseq-fixed keeps those of its dry run."""
+    script.main(["--rows", "--updates", "12", "--folder", str(tmp_path)])
+    table = cells(capsys.readouterr().out)
+    assert len(table) > 5
+    assert all(float(row[1].replace(",", "")) > 50 for row in table)
+    assert all(3 <= int(row[3]) <= 11 for row in table)
