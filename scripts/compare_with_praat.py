@@ -131,8 +131,8 @@ def compare(wave, sample_rate, pitch_range, labels, draw):
     voices = {
         name: ask(changed, formant_ratio=draw.formant_ratio, pitch_ratio=draw.pitch_ratio) for name, changed in waves.items()
     }
-    target = draw.pitch_ratio * measures.median_f0(f0)
-    row = {"target_f0": target}
+    row = {"target_f0": draw.pitch_ratio * measures.median_f0(f0)}
+    row["target_f0_alike"] = draw.pitch_ratio * measures.median_f0(original.f0)  # found in the range that outputs are
     for name, voice in voices.items():
         row[f"{name}_f0"] = measures.median_f0(voice.f0)
         row[f"{name}_voiced"] = float(np.mean(voice.f0 > 0))
@@ -143,6 +143,10 @@ def compare(wave, sample_rate, pitch_range, labels, draw):
         if name in ("native", "praat_again"):
             row[f"{name}_spectrum"] = measures.spectrum_distance(voice, voices["praat"])
             row[f"{name}_near"], row[f"{name}_voicing"] = measures.contour_agreement(voice.f0, voices["praat"].f0)
+    for name in ("native", "praat", "in_place"):
+        contour = voices[name].f0
+        asked = measures.asked_contour(original.f0, draw.pitch_ratio, draw.range_ratio, len(contour))
+        row[f"{name}_near_asked"] = measures.contour_agreement(contour, asked)[0]
     for name in ("native", "praat"):
         agreement = measures.contour_agreement(voices[name].f0, voices["in_place"].f0)
         row[f"{name}_near_in_place"], row[f"{name}_voicing_in_place"] = agreement

@@ -10,15 +10,12 @@ Needs praat-parselmouth and matplotlib.
 """
 
 import argparse
-import base64
 import html
-import io
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from spin_fairseq.data.audio import SAMPLE_RATE, read_audio
 from spin_fairseq.data.folder import manifest_of
@@ -26,11 +23,11 @@ from spin_fairseq.data.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ConfigError, PerturbationError, SpinError
 from spin_fairseq.evaluation import voice_measures as measures
 from spin_fairseq.perturbation import draw_speaker, native, praat
+from spin_fairseq.report.media import loudest_level, sound, spectrogram
+from spin_fairseq.report.utterances import spread_over_speakers
 
 USAGE = "python scripts/listen_to_perturbation.py AUDIO --speaker-pitch SPEAKERS.TXT --out listen.html [options]"
 ENGINES = {"Praat": praat, "native": native}
-FFT, HOP = 512, 128  # samples, of the spectrograms
-RANGE_DB = 70  # shown below the loudest
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -96,30 +93,6 @@ for (const player of players) {
 """
 
 
-def data_uri(kind, content):
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def sound(wave):
-    """(T,) float32 -> a FLAC as a data URI."""
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(wave, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return data_uri("audio/flac", file.getvalue())
-
-
-def spectrogram(wave, loudest):
-    """(T,) -> a PNG of 0 to 8 kHz as a data URI; loudest: dB, the brightest colour."""
-    from matplotlib import cm
-    from matplotlib.image import imsave
-
-    padded = np.pad(wave, (FFT // 2, FFT))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[: len(wave) : HOP] * np.hanning(FFT)
-    level = 20 * np.log10(np.abs(np.fft.rfft(frames)).T[::-1] + 1e-6)
-    file = io.BytesIO()
-    imsave(file, np.clip((level - loudest) / RANGE_DB + 1, 0, 1)[1::2], vmin=0, vmax=1, cmap=cm.magma, format="png")
-    return data_uri("image/png", file.getvalue())
-
-
 def polylines(times, values, kind, scale):
     """SVG lines through the values, broken where they are NaN. scale: value -> 0 (bottom) to 1 (top); times: 0 to 1."""
     lines, current = [], []
@@ -176,7 +149,7 @@ def figure(title, wave, pitch_range, loudest, before=None, formant_ratio=1.0, pi
 
 def section(utterance, wave, pitch_range, draws):
     """HTML of one utterance: the original, and each draw by each engine. Raises PerturbationError."""
-    loudest = 20 * np.log10(np.abs(np.fft.rfft(wave)).max() / np.sqrt(len(wave) / FFT) + 1e-6)
+    loudest = loudest_level(wave)
     first, f0 = figure("original", wave, pitch_range, loudest)
     parts = [f"<h2>{html.escape(utterance)}</h2>\n<div class=\"voices\">\n{first}\n</div>"]
     for draw in draws:
@@ -187,15 +160,6 @@ def section(utterance, wave, pitch_range, draws):
             parts.append(figure(name, changed, pitch_range, loudest, f0, draw.formant_ratio, draw.pitch_ratio)[0])
         parts.append("</div>")
     return "\n".join(parts)
-
-
-def choose(manifest, count):
-    """Rows of utterances by `count` different speakers, spread over all speakers; each speaker's first."""
-    first = {}
-    for i in sorted(range(len(manifest)), key=manifest.path):
-        first.setdefault(manifest.speaker(i), i)
-    rows = list(first.values())
-    return [rows[round(n)] for n in np.linspace(0, len(rows) - 1, min(count, len(rows)))]
 
 
 def main(argv=None):
@@ -210,14 +174,14 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         if min(args.utterances, args.draws) < 1 or args.seconds < 0.5:
-            raise ConfigError("--utterances and --draws are 1 or more, --seconds 0.5 or more")
+            raise ConfigError("--utterances and --draws must be 1 or more, --seconds 0.5 or more")
         measures.parselmouth_or_error()
         native.check_installed()
         pitch = load_speaker_pitch(args.speaker_pitch)
         manifest = manifest_of(args.audio)
         rng = np.random.default_rng(args.seed)
         sections = []
-        for i in choose(manifest, args.utterances):
+        for i in spread_over_speakers(manifest, args.utterances):
             wave = read_audio(manifest.path(i))[: round(args.seconds * SAMPLE_RATE)]
             draws = [draw_speaker(rng) for _ in range(args.draws)]
             try:

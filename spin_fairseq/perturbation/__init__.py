@@ -12,7 +12,8 @@ What Praat's "Change gender" does, done anew, for one wave or a batch, on the CP
  4. The contour is integrated to a phase; each frame adds where in the period its energy lies, averaged over neighbours.
  5. Pitch marks are where the phase passes whole numbers, up to half a period beyond a stretch's frames. So far nothing
     depends on the draw.
- 6. A new contour: f0 = median * pitch_ratio * (1 + (f0 / median - 1) * range_ratio), of the same duration.
+ 6. A new contour: f0 = median * pitch_ratio * (1 + (f0 / median - 1) * range_ratio), of the same duration; f0 is taken
+    over three periods, as jitter is no intonation.
  7. Its phase, integrated from mark to mark, tells where grains go: one a new period in voiced stretches, each taken from
     around the nearest mark; elsewhere one every 8 to 12 ms, taken from where it lies.
  8. The wave is read `formant_ratio` times as fast by a windowed sinc, low-passed where that would alias: all resonances

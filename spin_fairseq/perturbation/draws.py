@@ -27,18 +27,22 @@ def stack_draws(draws):
     return SpeakerDraw(*map(np.array, zip(*draws)))
 
 
-def draw_speaker(rng):
-    """rng: numpy Generator -> SpeakerDraw. Ratios are uniform above 1, and inverted with probability 1/2."""
+def draw_speaker(rng, strength=1.0):
+    """rng: numpy Generator -> SpeakerDraw. Ratios are uniform above 1, and inverted with probability 1/2.
+
+    strength: 1 is the recipe's; below it each ratio is raised to this power and each gain (dB) multiplied by it, so that
+    0 changes nothing. The same generator draws the same voice, nearer to or farther from the speaker's own.
+    """
 
     def ratio(largest):
         value = rng.uniform(1.0, largest)
-        return value if rng.random() < 0.5 else 1.0 / value
+        return (value if rng.random() < 0.5 else 1.0 / value) ** strength
 
     return SpeakerDraw(
         formant_ratio=ratio(LARGEST_FORMANT_RATIO),
         pitch_ratio=ratio(LARGEST_PITCH_RATIO),
         range_ratio=ratio(LARGEST_RANGE_RATIO),
         q=LOWEST_Q * (HIGHEST_Q / LOWEST_Q) ** rng.uniform(0.0, 1.0, BANDS),
-        gains_db=rng.uniform(-LARGEST_GAIN_DB, LARGEST_GAIN_DB, BANDS),
+        gains_db=rng.uniform(-LARGEST_GAIN_DB, LARGEST_GAIN_DB, BANDS) * strength,
         seed=int(rng.integers(1, 2**31)),
     )

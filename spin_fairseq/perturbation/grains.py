@@ -28,6 +28,17 @@ class Grains(NamedTuple):
     right: torch.Tensor  # float32: of the falling half
 
 
+def contour_f0(gap, voiced, sample_rate):
+    """f0 of each gap between marks, over its neighbours as well, with half its weight: Hz, 0 where voiceless.
+
+    gap: (B, M) samples; voiced: (B, M) bool -> (B, M). What differs from one period to the next is jitter: no intonation,
+    and the range ratio is not to widen it.
+    """
+    before = torch.where(F.pad(voiced[:, :-1], (1, 0)), F.pad(gap[:, :-1], (1, 0)), gap)
+    behind = torch.where(F.pad(voiced[:, 1:], (0, 1)), F.pad(gap[:, 1:], (0, 1)), gap)
+    return torch.where(voiced, 4 * sample_rate / (before + 2 * gap + behind), 0.0)
+
+
 def median_f0(gap_f0, gap, voiced):
     """The median of f0 over voiced time; 1 where there is none. All (B, M), -> (B, 1)."""
     order = torch.where(voiced, gap_f0, torch.inf).sort(1)
@@ -64,8 +75,11 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
     start, stop = edges[:, :-1], edges[:, 1:]
     gap = stop - start
     voiced = F.pad(marks.joined, (1, 0)) & (gap > 0)
-    f0 = torch.where(voiced, sample_rate / gap, 0.0)
+    f0 = contour_f0(gap, voiced, sample_rate)
     target_f0 = new_f0(f0, median_f0(f0, gap, voiced), pitch_ratio[:, None], range_ratio[:, None])
+    # Where no other pitch is asked for, every period stays as long as it is.
+    as_it_is = voiced & (pitch_ratio == 1)[:, None] & (range_ratio == 1)[:, None]
+    target_f0 = torch.where(as_it_is, sample_rate / gap, target_f0)
 
     # A stretch lasts until half a new period after its last mark, and no longer than half of the gap that follows.
     last = voiced & ~F.pad(voiced[:, 1:], (0, 1))

@@ -7,13 +7,21 @@ import numpy as np
 from numba import njit
 
 
+# Sums may be taken in any order, so that they are vectorised; NaN and infinity keep their meaning.
+OPTIONS = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+
+
 def _compiled(function):
-    # Sums may be taken in any order, so that they are vectorised; NaN and infinity keep their meaning.
-    options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
     try:
-        return njit(function, cache=True, **options)
+        return njit(function, cache=True, **OPTIONS)
     except RuntimeError:  # no folder to keep the result in
-        return njit(function, **options)
+        return njit(function, **OPTIONS)
+
+
+def _inlined(function):
+    """A part of what calls it. As a function of its own it is optimised otherwise in the process that compiles it than
+    in those that find it on disk, and a training would not be repeatable to the last bit."""
+    return njit(function, inline="always", **OPTIONS)
 
 
 @_compiled
@@ -76,9 +84,8 @@ def track(r, intensity, lag_rate, floor, ceiling, count, voicing, silence, octav
     return f0
 
 
-@_compiled
+@_inlined
 def _interpolate(wave, coefficients, differences, share):
-    # In a function of its own: there LLVM vectorises the sum.
     total = np.float32(0.0)
     for i in range(len(wave)):
         total += wave[i] * (coefficients[i] + share * differences[i])
@@ -101,7 +108,7 @@ def resample(wave, ratio, coefficients, differences, out):
         out[m] = _interpolate(wave[start : start + taps], coefficients[row], differences[row], np.float32(phase - row))
 
 
-@_compiled
+@_inlined
 def _crossfade(fading, rising, rate_fading, rate_rising, out):
     # cos(x) on 0..pi as an odd polynomial around pi/2, to 4e-6; numba's own cosine is not vectorised.
     pi, half = np.float32(np.pi), np.float32(0.5)

@@ -11,11 +11,12 @@ from . import kernels, pitch
 from .crossings import whole_numbers
 from .waves import as_waves, per_row
 
-ANALYSIS_VERSION = 2  # of what marks are found; cached ones of another version are measured anew
+ANALYSIS_VERSION = 3  # of what marks are found; cached ones of another version are measured anew
 RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
-# Weights of a frame and its neighbours in a stretch, when their phases are averaged. Less would let marks jump where one
-# phone has its energy later in the period than the last one had: the new contour would follow.
-SMOOTHING = tuple(1 - distance / 7 for distance in range(7))
+# Phases are averaged over this many frames of a stretch on either side, twice, which gives weights that fall off about
+# as a triangle. Less would let marks move where one phone has its energy later in the period than the last one had,
+# and the new contour would follow.
+REACH = 8
 BEYOND = 0.5  # periods by which a stretch is longer on either side than its frames, as long as that is half a step at most
 
 
@@ -63,17 +64,22 @@ def _energy_phasor(frames, f0):
     return torch.complex((energy * angle.cos()).sum(-1) / total, (energy * angle.sin()).sum(-1) / total)
 
 
+def _sum_over_neighbours(values, stretch):
+    """Each frame's value and those up to REACH frames before and behind it in its stretch, summed: (B, F) -> (B, F)."""
+    frame = torch.arange(stretch.size(1), device=stretch.device).expand_as(stretch)
+    change = stretch.diff(dim=1) != 0
+    first = torch.where(F.pad(change, (1, 0), value=True), frame, 0).cummax(1).values
+    last = torch.where(F.pad(change, (0, 1), value=True), frame, stretch.size(1)).flip(1).cummin(1).values.flip(1)
+    total = F.pad(values.cumsum(1), (1, 0))
+    return total.gather(1, (frame + REACH).minimum(last) + 1) - total.gather(1, (frame - REACH).maximum(first))
+
+
 def _phase(frames, f0, stretch, sample_rate):
     """The phase in cycles at the frames' centres, (B, F) float64: whole numbers where periods have their energy."""
     advance = (f0[:, 1:] + f0[:, :-1]).double() / 2 * (frames.step / sample_rate)
     phase = F.pad(advance.cumsum(1), (1, 0))
     turned = energy_phasor(frames, f0).conj() * torch.polar(torch.ones_like(phase), -2 * math.pi * phase)
-    smooth = turned * SMOOTHING[0]
-    for distance, weight in enumerate(SMOOTHING[1:], 1):
-        if distance < f0.size(1):
-            same = weight * (stretch[:, distance:] == stretch[:, :-distance])
-            smooth = smooth + F.pad(turned[:, distance:] * same, (0, distance))
-            smooth = smooth + F.pad(turned[:, :-distance] * same, (distance, 0))
+    smooth = _sum_over_neighbours(_sum_over_neighbours(turned, stretch), stretch)
     rest = smooth.angle() / (2 * math.pi)
     step = rest.diff(dim=1)
     rest = torch.cat([rest[:, :1], step - step.round()], 1).cumsum(1)

@@ -69,13 +69,15 @@ def grain_places(times, joined, end, pitch_ratio, range_ratio, lowest, highest):
     The first lies on the first mark; each next one where the new f0, constant between two marks, completes a period. One
     more may come after the last mark, within half a new period and half of the gap to the next mark.
     """
-    gaps = [(times[k + 1] - times[k]) for k in range(len(times) - 1) if joined[k]]
+    gaps = {k: times[k + 1] - times[k] for k in range(len(times) - 1) if joined[k]}
+    # The period at a gap is that of the gap, and half as much of either neighbour in the stretch.
+    periods = {k: (gaps.get(k - 1, gap) + 2 * gap + gaps.get(k + 1, gap)) / 4 for k, gap in gaps.items()}
     # The median over time: each gap counts as long as it lasts.
     total, median = 0.0, None
-    for gap in sorted(gaps, reverse=True):
-        total += gap
-        if median is None and total >= sum(gaps) / 2:
-            median = 1 / gap
+    for k in sorted(gaps, key=periods.get, reverse=True):
+        total += gaps[k]
+        if median is None and total >= sum(gaps.values()) / 2:
+            median = 1 / periods[k]
     places, k = [], 0
     while k < len(times) - 1:
         if not joined[k]:
@@ -84,9 +86,11 @@ def grain_places(times, joined, end, pitch_ratio, range_ratio, lowest, highest):
         places.append((times[k], times[k]))
         cycles = 0.0
         while k < len(times) - 1 and joined[k]:
-            gap = times[k + 1] - times[k]
-            f0 = max(median * pitch_ratio * (1 + (1 / gap / median - 1) * range_ratio), 0.25 * median * pitch_ratio)
+            gap = gaps[k]
+            f0 = max(median * pitch_ratio * (1 + (1 / periods[k] / median - 1) * range_ratio), 0.25 * median * pitch_ratio)
             f0 = min(max(f0, lowest), highest)
+            if pitch_ratio == range_ratio == 1:  # nothing is asked for
+                f0 = 1 / gap
             whole = math.floor(cycles + 1e-6) + 1
             while whole <= cycles + gap * f0 + 1e-6:
                 target = times[k] + (whole - cycles) / f0

@@ -39,3 +39,12 @@ def test_the_same_generator_gives_the_same_draw():
         assert np.array_equal(a, b)
     assert first.pitch_ratio != other.pitch_ratio and first.seed != other.seed
     assert 1 <= first.seed < 2**31
+
+
+def test_strength_brings_the_same_voice_nearer():
+    whole, half, none = (draw_speaker(np.random.default_rng(3), strength) for strength in (1.0, 0.5, 0.0))
+    for name in ("formant_ratio", "pitch_ratio", "range_ratio"):
+        assert getattr(half, name) ** 2 == pytest.approx(getattr(whole, name))
+        assert getattr(none, name) == 1.0
+    assert half.gains_db == pytest.approx(whole.gains_db / 2) and not none.gains_db.any()
+    assert half.q == pytest.approx(whole.q) and half.seed == whole.seed

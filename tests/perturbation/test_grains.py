@@ -55,6 +55,24 @@ def test_grains_in_voiced_stretches_lie_where_walking_along_them_gives(seed, pit
         assert near and any(found[place] == pytest.approx(source) for place in near)
 
 
+def test_jitter_is_no_intonation():
+    """Periods in turn 2 % too long and too short: new ones are as long as each other, whatever the range asked for."""
+    times = np.arange(40) * 100.0 + np.arange(40) % 2 * 2 + 100
+    marks = PitchMarks(tensor(*times), torch.tensor([True] * 39 + [False]))
+    for pitch_ratio, range_ratio in ((0.5, 1.0), (0.5, 1.5), (1.0, 1.5), (2.0, 0.7)):
+        planned = plan(marks, 4200, pitch_ratio, range_ratio)
+        target = planned.target[0][torch.isin(planned.source[0], tensor(*times))].diff()[2:-2]
+        assert len(target) > 10 and (target - 100 / pitch_ratio).abs().max() <= 1
+
+
+def test_periods_stay_where_no_other_pitch_is_asked_for():
+    marks = random_marks(np.random.default_rng(5), 8000)
+    planned = plan(marks, 8000, formant_ratio=1.3)
+    on_mark = torch.isin(planned.source[0], marks.times)
+    assert on_mark.sum() > 10
+    assert torch.equal(planned.target[0][on_mark], planned.source[0][on_mark].round().long())
+
+
 @settings(deadline=None, max_examples=60)
 @given(seed=seeds, pitch_ratio=ratios, range_ratio=st.floats(1 / 1.5, 1.5))
 def test_grains_cover_the_wave(seed, pitch_ratio, range_ratio):

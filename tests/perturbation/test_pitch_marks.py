@@ -29,6 +29,33 @@ def test_marks_lie_on_the_pulses(f0):
     assert np.abs(behind - np.median(behind)).max() < 0.08 * 16000 / f0 + 1 and 0 <= np.median(behind) < 15
 
 
+def test_marks_follow_the_period_and_not_where_in_it_a_phone_has_its_energy():
+    """From one phone to the next the energy comes a quarter of a period later, while f0 stays: so do the gaps."""
+    pulses = np.zeros(16000)
+    pulses[::128] = 1.0
+    early, late = np.exp(-np.arange(128) / 8), np.roll(np.exp(-np.arange(128) / 8), 32)
+    share = np.clip((np.arange(16000) - 7700) / 600, 0, 1)  # five periods
+    wave = np.convolve(pulses * (1 - share), early) + np.convolve(pulses * share, late)
+    gaps = find_pitch_marks(wave[:16000], 16000, pitch_floor=75, pitch_ceiling=400).times.diff()[2:-2]
+    assert len(gaps) > 115 and gaps.sum().item() == pytest.approx(128 * len(gaps) + 32, abs=10)
+    assert (gaps - 128).abs().max() < 0.025 * 128
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=6), seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 2)
+)
+def test_sums_over_neighbours_stay_in_their_stretch(lengths, seed, rows):
+    stretch = torch.tensor([[number for number, length in enumerate(lengths) for _ in range(length)]] * rows)
+    values = torch.from_numpy(np.random.default_rng(seed).standard_normal(stretch.shape))
+    found = pitch_marks._sum_over_neighbours(values, stretch)
+    for row in range(rows):
+        for i in range(sum(lengths)):
+            near = range(max(0, i - pitch_marks.REACH), min(sum(lengths), i + pitch_marks.REACH + 1))
+            expected = sum(values[row, k].item() for k in near if stretch[row, k] == stretch[row, i])
+            assert found[row, i].item() == pytest.approx(expected, abs=1e-9)
+
+
 def test_stretches_end_at_silence(voice):
     marks = find_pitch_marks(voice, 16000, pitch_floor=75, pitch_ceiling=400)
     inside_silence = (marks.times > 0.42 * 16000) & (marks.times < 0.58 * 16000)

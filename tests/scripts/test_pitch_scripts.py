@@ -168,13 +168,19 @@ def wait_until(condition, seconds=120):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found by Linux's /proc")
 def test_killed_and_started_again(data):
-    """One file is a pipe into which nobody writes, so that the run gets no farther."""
-    path = Path(load_manifest(data, "train").path(6))
-    path.rename(data / "kept")
-    os.mkfifo(path)
+    """One file does not open, as on a network folder that has gone, so that the run gets no farther."""
+    name = Path(load_manifest(data, "train").path(6)).name
+    (data / "startup").mkdir()
+    (data / "startup" / "sitecustomize.py").write_text(
+        "import time\n"
+        "from spin_fairseq.data import audio\n"
+        "content = audio._content\n"
+        f"audio._content = lambda path: time.sleep(600) if str(path).endswith({name!r}) else content(path)\n"
+    )
     command = [sys.executable, SCRIPTS / "cache_pitch_marks.py", data / "train.tsv", "--out", data, "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent), "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stuck = {**environment, "PYTHONPATH": os.pathsep.join([str(data / "startup"), environment["PYTHONPATH"]])}
+    run = subprocess.Popen(command, env=stuck, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         parts = data / ".train.marks.parts"
         wait_until(lambda: len(list(parts.glob("[!.]*.marks"))) == 11 or run.poll() is not None)
@@ -186,8 +192,6 @@ def test_killed_and_started_again(data):
     wait_until(lambda: not any(running(pid) for pid in workers))
     assert not (data / "train.marks").exists()
 
-    path.unlink()
-    (data / "kept").rename(path)
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "12 utterances" in done.stdout and "11 of them were there already" in done.stdout
     assert cache_pitch_marks([str(data / "train.tsv"), "--out", str(data / "anew"), "--workers", "1"]) == 0
