@@ -45,7 +45,7 @@ def find_script(name):
     for path in (Path(name), examples / name):
         if path.is_file():
             return path.resolve()
-    sys.exit(f"error: {name}: no such script, here or in {examples}")
+    sys.exit(f"error: {name}: no such script, here or in {examples}; check its name")
 
 
 def stay_on_cpu():

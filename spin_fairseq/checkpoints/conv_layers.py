@@ -36,6 +36,6 @@ def parse_conv_layers(expression, path=None):
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         where = f"{path}: " if path else ""
         raise CheckpointError(
-            f"{where}conv_feature_layers is {str(expression)[:200]!r}: not a list of (width, kernel, stride)"
+            f"{where}conv_feature_layers is {str(expression)[:200]!r}: it must be a list of (width, kernel, stride)"
         ) from None
     return layers

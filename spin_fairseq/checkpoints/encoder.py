@@ -17,7 +17,7 @@ from . import (
     spin_checkpoint,
     torchaudio_model,
 )
-from .files import MALFORMED, Checkpoint, read_file
+from .files import AS_WRITTEN, MALFORMED, Checkpoint, read_file
 from .sizes import check_sizes
 
 # Each has NAME, recognises(state) and read(path, state, given) -> Checkpoint. A reader of Spin checkpoints gives the
@@ -39,7 +39,10 @@ def _read(path, state, readers, given):
                 checkpoint = reader.read(path, state, given)
             except MALFORMED as error:
                 what = f"{type(error).__name__}: {error}"
-                raise CheckpointError(f"{path}: something in it is not as in {reader.NAME} ({what})") from error
+                raise CheckpointError(
+                    f"{path}: something in it is not as in {reader.NAME} ({what}); "
+                    f"{AS_WRITTEN}"
+                ) from error
             _refuse_repeated_tensors(path, checkpoint.state_dict)
             return checkpoint
     return None
@@ -104,7 +107,7 @@ def _checked(path, config, tensors):
     try:
         check_sizes(path, config, tensors)
     except KeyError as error:
-        raise CheckpointError(f"{path}: its configuration lacks {error}") from None
+        raise CheckpointError(f"{path}: its configuration lacks {error}; {AS_WRITTEN}") from None
     return {key: value for key, value in config.items() if key in _KNOWN_KEYS}
 
 

@@ -7,7 +7,7 @@ from fairseq.models.hubert.hubert import HubertConfig
 
 from ..errors import CheckpointError
 from .conv_layers import parse_conv_layers
-from .files import Checkpoint, plain
+from .files import AS_WRITTEN, Checkpoint, plain
 from .naming import one_weight_norm
 from .sizes import rebuild_config
 
@@ -62,14 +62,20 @@ def read(path, state, given):
         return checkpoint(path, model, task, tensors)
     tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if str(name).startswith(prefix)}
     if not tensors:
-        raise CheckpointError(f"{path}: a fine-tuned HuBERT by its configuration, but no tensor is named {prefix}*")
+        raise CheckpointError(
+            f"{path}: a fine-tuned HuBERT by its configuration, but no tensor is named {prefix}*; "
+            f"{AS_WRITTEN}"
+        )
     pretraining = _model_and_task(model.get("w2v_args"))
     if pretraining is None:  # fine-tuning was stopped before fairseq wrote it into the configuration
         tensors = _encoder_tensors(tensors)
         given = {"normalize": _wave_of(path, task)["normalize"], **given}
         return Checkpoint(str(path), rebuild_config(path, tensors, given), tensors)
     if _model_name(pretraining[0]) != "hubert":
-        raise CheckpointError(f"{path}: fine-tuned from a {_model_name(pretraining[0])}, not from a HuBERT")
+        raise CheckpointError(
+            f"{path}: fine-tuned from a {_model_name(pretraining[0])}, not from a HuBERT; "
+            "use one that was"
+        )
     return checkpoint(path, *pretraining, tensors)
 
 
@@ -102,7 +108,7 @@ def checkpoint(path, model, task, tensors):
             config, tensors = _without_contentvec(config, tensors)
         config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"], path))
     except KeyError as error:
-        raise CheckpointError(f"{path}: its configuration lacks {error}") from None
+        raise CheckpointError(f"{path}: its configuration lacks {error}; {AS_WRITTEN}") from None
     return Checkpoint(str(path), {**config, "kind": "hubert", **_wave_of(path, task)}, tensors)
 
 
@@ -110,5 +116,8 @@ def _wave_of(path, task):
     """What the task says of the wave: {"normalize": bool, "sample_rate": int}."""
     normalize, sample_rate = task.get("normalize", False), task.get("sample_rate", 16000)
     if not isinstance(normalize, bool) or not isinstance(sample_rate, int):
-        raise CheckpointError(f"{path}: task.normalize is {normalize!r} and task.sample_rate {sample_rate!r}")
+        raise CheckpointError(
+            f"{path}: task.normalize is {normalize!r} and task.sample_rate {sample_rate!r}; "
+            f"{AS_WRITTEN}"
+        )
     return {"normalize": normalize, "sample_rate": sample_rate}

@@ -11,6 +11,8 @@ import torch
 from ..compat import ForbiddenGlobal, restricted_pickle
 from ..errors import CheckpointError, SpinError
 
+AS_WRITTEN = "fetch it again, or use the file as its tool wrote it"
+
 # What Python and torch raise at content of another form than they expect.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, AssertionError)
 
@@ -30,11 +32,19 @@ class Checkpoint:
 
     def build(self, builder):
         """-> `builder(config)` with the tensors in it; CheckpointError where it makes no model, or they do not fit."""
+        for name, tensor in self.state_dict.items():
+            if isinstance(tensor, torch.Tensor) and not torch.isfinite(tensor).all():
+                raise CheckpointError(
+                    f"{self.path}: {name} has numbers that are NaN or infinite; use a checkpoint of before that training "
+                    "went wrong"
+                )
         try:
             module = builder(self.config)
         except (SpinError, *MALFORMED) as error:
             what = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise CheckpointError(f"{self.path}: no model can be built from the configuration in it ({what})") from error
+            raise CheckpointError(
+                f"{self.path}: no model can be built from the configuration in it ({what}); {AS_WRITTEN}"
+            ) from error
         self._load_into(module)
         return module
 
@@ -43,7 +53,10 @@ class Checkpoint:
         try:
             module.load_state_dict(self.state_dict)
         except MALFORMED as error:
-            raise CheckpointError(f"{self.path}: the tensors do not fit the configuration in it: {error}") from None
+            raise CheckpointError(
+                f"{self.path}: the tensors do not fit the configuration in it: {error}; "
+                f"{AS_WRITTEN}"
+            ) from None
 
 
 def _refuse_programs_and_bombs(path):
@@ -51,7 +64,7 @@ def _refuse_programs_and_bombs(path):
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(member.filename.endswith("/constants.pkl") for member in members):
-        raise CheckpointError(f"{path}: is a TorchScript program, not a checkpoint of tensors")
+        raise CheckpointError(f"{path}: is a TorchScript program, not a checkpoint of tensors; save its state_dict")
     unpacked, size = sum(member.file_size for member in members), os.path.getsize(path)
     if unpacked > size:  # torch.save compresses nothing
         raise CheckpointError(f"{path}: refused, since its {size} bytes unpack to {unpacked}, which no checkpoint does")
@@ -81,6 +94,9 @@ def _read_pickled(path):
         archive = file.read(4) == b"PK\x03\x04"  # as torch.load tells
     if archive:
         _refuse_programs_and_bombs(path)
+    if path.endswith(".safetensors"):  # by the name alone, torch.load would take it for one
+        with open(path, "rb") as file:
+            return torch.load(file, map_location="cpu", pickle_module=restricted_pickle)
     # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps.
     return torch.load(path, map_location="cpu", pickle_module=restricted_pickle, mmap=archive)
 
@@ -104,7 +120,7 @@ def read_file(path):
     except (*MALFORMED, EOFError, OSError, ImportError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint, or truncated ({error}); fetch it again") from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not the dictionary of a checkpoint")
+        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not the dictionary of a checkpoint; {AS_WRITTEN}")
     return state
 
 

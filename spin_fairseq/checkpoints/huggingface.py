@@ -5,7 +5,7 @@ import os
 
 from ..errors import CheckpointError
 from .conv_layers import parse_conv_layers
-from .files import Checkpoint, read_file
+from .files import AS_WRITTEN, Checkpoint, read_file
 from .naming import encoder_tensors, to_fairseq, with_mask_embedding
 from .sizes import rebuild_config
 
@@ -60,9 +60,9 @@ def _read_json(path):
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
+        raise CheckpointError(f"{path}: not readable as JSON ({error}); {AS_WRITTEN}") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a JSON object")
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a JSON object; {AS_WRITTEN}")
     return content
 
 
@@ -80,11 +80,14 @@ def read_folder(folder):
 
 def _read_shards(folder, index, weight_map):
     if not isinstance(weight_map, dict):
-        raise CheckpointError(f"{index}: has no weight_map that says which file holds a tensor")
+        raise CheckpointError(f"{index}: has no weight_map that says which file holds a tensor; {AS_WRITTEN}")
     tensors = {}
     for name in sorted({str(file) for file in weight_map.values()}):
         if os.path.basename(name) != name:
-            raise CheckpointError(f"{index}: refused, since it names {name!r}, which is not a file of its own folder")
+            raise CheckpointError(
+                f"{index}: refused, since it names {name!r}, which is not a file of its own folder; "
+                f"{AS_WRITTEN}"
+            )
         tensors.update(read_file(os.path.join(folder, name)))
     return tensors
 
@@ -129,6 +132,6 @@ def _translate(path, config):
     convolutions = [config.get(name) for name in ("conv_dim", "conv_kernel", "conv_stride")]
     if all(isinstance(values, list) for values in convolutions):
         if len({len(values) for values in convolutions}) != 1:
-            raise CheckpointError(f"{path}: conv_dim, conv_kernel and conv_stride are not of one length")
+            raise CheckpointError(f"{path}: conv_dim, conv_kernel and conv_stride are not of one length; {AS_WRITTEN}")
         translated["conv_feature_layers"] = repr(parse_conv_layers(repr(list(zip(*convolutions))), path))
     return {"kind": kind, **translated}

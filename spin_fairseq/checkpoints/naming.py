@@ -5,6 +5,7 @@ import re
 import torch
 
 from ..errors import CheckpointError
+from .files import AS_WRITTEN
 
 _LAYER = r"encoder\.layers\.(\d+)\."
 # transformers' names -> fairseq's; both have HuBERT's tensors one to one, and Microsoft named WavLM's as fairseq would.
@@ -65,7 +66,10 @@ def split_attention(path, tensors):
             split[name] = tensor
             continue
         if not isinstance(tensor, torch.Tensor) or tensor.dim() == 0 or len(tensor) % 3:
-            raise CheckpointError(f"{path}: {name} does not hold query, key and value, which are three of a size")
+            raise CheckpointError(
+                f"{path}: {name} does not hold query, key and value, which are three of a size; "
+                f"{AS_WRITTEN}"
+            )
         for part, values in zip("qkv", tensor.chunk(3)):
             split[f"{start}.{part}_proj.{kind}"] = values
     return split

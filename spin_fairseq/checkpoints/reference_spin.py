@@ -9,7 +9,7 @@ import re
 import torch
 
 from ..errors import CheckpointError
-from .files import Checkpoint, plain
+from .files import AS_WRITTEN, Checkpoint, plain
 from .naming import one_weight_norm
 from .sizes import rebuild_config
 
@@ -71,7 +71,7 @@ def read(path, state, given):
 
 def _rows(path, name, tensor):
     if not isinstance(tensor, torch.Tensor) or tensor.dim() != 2 or not tensor.numel():
-        raise CheckpointError(f"{path}: {name} is missing, or not a matrix")
+        raise CheckpointError(f"{path}: {name} is missing, or not a matrix; {AS_WRITTEN}")
     return len(tensor)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from ..errors import CheckpointError
 from .conv_layers import parse_conv_layers
+from .files import AS_WRITTEN
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,10 @@ def check_sizes(path, config, tensors):
     sizes = sizes_of(tensors)
     for key, name in _SOURCES.items():
         if key not in sizes:
-            raise CheckpointError(f"{path}: the tensors do not fit the configuration: {name} is missing, or of no use")
+            raise CheckpointError(
+                f"{path}: the tensors do not fit the configuration: {name} is missing, or of no use; "
+                f"{AS_WRITTEN}"
+            )
     told, asked = sizes.pop("convolutions"), parse_conv_layers(config["conv_feature_layers"], path)
     pairs = {key: (config.get(key), size) for key, size in sizes.items() if not key.endswith(("heads", "groups"))}
     pairs["number of convolutions"] = len(asked), len(told)
@@ -76,14 +80,15 @@ def check_sizes(path, config, tensors):
     for key, (value, size) in pairs.items():
         if isinstance(value, (int, float)) and value > size:
             raise CheckpointError(
-                f"{path}: the tensors do not fit the configuration: {key} is {value} there, and {size} by the tensors"
+                f"{path}: the tensors do not fit the configuration: {key} is {value} there, and {size} by the tensors; "
+                f"{AS_WRITTEN}"
             )
     layer = 4 * sizes["encoder_embed_dim"] ** 2 + 2 * sizes["encoder_embed_dim"] * sizes["encoder_ffn_embed_dim"]
     numbers = sum(tensor.numel() for tensor in tensors.values() if isinstance(tensor, torch.Tensor))
     if sizes["encoder_layers"] * layer > 2 * numbers:
         raise CheckpointError(
             f"{path}: the tensors do not fit the configuration: {sizes['encoder_layers']} layers as the first would be "
-            f"{sizes['encoder_layers'] * layer} numbers, and there are {numbers} in all"
+            f"{sizes['encoder_layers'] * layer} numbers, and there are {numbers} in all; {AS_WRITTEN}"
         )
 
 
@@ -111,7 +116,8 @@ def rebuild_config(path, tensors, given):
     for key, name in _SOURCES.items():
         if key not in sizes:
             raise CheckpointError(
-                f"{path}: no configuration in the file, and {key} cannot be told: {name} is missing, or of no use"
+                f"{path}: no configuration in the file, and {key} cannot be told: {name} is missing, or of no use; "
+                f"{AS_WRITTEN}"
             )
     kernels = [kernel for _, kernel in sizes["convolutions"]]
     large_form = "feature_extractor.conv_layers.0.2.1.weight" in tensors

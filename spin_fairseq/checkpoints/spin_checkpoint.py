@@ -5,7 +5,7 @@ import re
 import torch
 
 from ..errors import CheckpointError
-from .files import Checkpoint, plain
+from .files import AS_WRITTEN, Checkpoint, plain
 
 NAME = "Spin by this package, trained or exported"
 
@@ -36,10 +36,10 @@ def read(path, state, given):
     else:
         config, tensors = plain(state.get("model")), state.get("state_dict")
         if not isinstance(tensors, dict):
-            raise CheckpointError(f"{path}: there is no state_dict in it")
+            raise CheckpointError(f"{path}: there is no state_dict in it; {AS_WRITTEN}")
     encoder = plain(config.get("encoder"))
     if not encoder:
-        raise CheckpointError(f"{path}: the configuration of the encoder, model.encoder, is not in it")
+        raise CheckpointError(f"{path}: the configuration of the encoder, model.encoder, is not in it; {AS_WRITTEN}")
     _check_head(path, config, tensors)
     return Checkpoint(str(path), {**config, "encoder": encoder}, tensors)
 
@@ -52,5 +52,6 @@ def _check_head(path, config, tensors):
         for size in re.findall(r"\d+", str(config.get(key))[:1000]):
             if int(size) > largest:
                 raise CheckpointError(
-                    f"{path}: the tensors do not fit the configuration: {key} has {size}, the head's are up to {largest}"
+                    f"{path}: the tensors do not fit the configuration: {key} has {size}, the head's are up to {largest}; "
+                    f"{AS_WRITTEN}"
                 )

@@ -1,5 +1,6 @@
 """Criterion "swapped_prediction": what a Spin step minimises, and what it logs."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -39,8 +40,8 @@ class SwappedPredictionCriterion(FairseqCriterion):
 
     def __init__(self, task, epsilon, sinkhorn_iterations, temperature, target_mix, hard_targets):
         super().__init__(task)
-        _check("epsilon", epsilon, epsilon > 0, "above 0")
-        _check("temperature", temperature, temperature > 0, "above 0")
+        _check("epsilon", epsilon, 0 < epsilon < math.inf, "above 0")
+        _check("temperature", temperature, 0 < temperature < math.inf, "above 0")
         _check("sinkhorn_iterations", sinkhorn_iterations, sinkhorn_iterations >= 1, "at least 1")
         _check("target_mix", target_mix, 0 <= target_mix <= 1, "between 0 and 1")
         self.options = {

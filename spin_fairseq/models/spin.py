@@ -36,6 +36,9 @@ class SpinConfig(FairseqDataclass):
     codebook_sizes: Any = field(
         default="256", metadata={"help": "prototypes of each codebook; the first is the one that gives units"}
     )
+    codebook_init: str = field(
+        default="random", metadata={"help": "where head and prototypes start: random, or kmeans of the training speech"}
+    )
     # Both are what some of the reference's models are; a model to be trained here has neither.
     without_l2_norm: bool = field(default=False, metadata={"help": "leave the embeddings as they are projected"})
     prototypes_as_stored: bool = field(default=False, metadata={"help": "use the prototypes without normalising them"})
@@ -58,7 +61,9 @@ class SpinModel(BaseFairseqModel):
         layers = encoder.num_layers
         self.output_layer = layers if cfg.output_layer is None else cfg.output_layer
         if not 1 <= self.output_layer <= layers:
-            raise ConfigError(f"model.output_layer is {cfg.output_layer}: the encoder has layers 1..{layers}")
+            raise ConfigError(f"model.output_layer is {cfg.output_layer}: the encoder has layers 1..{layers}; choose one")
+        if cfg.codebook_init not in ("random", "kmeans"):
+            raise ConfigError(f"model.codebook_init is {cfg.codebook_init!r}: it must be random or kmeans")
         self.head = PrototypeHead(
             encoder.width,
             parse_sizes("model.head_dims", cfg.head_dims, 1),

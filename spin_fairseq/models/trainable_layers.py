@@ -6,6 +6,8 @@ convolution (with the norm that follows it), 1.. the transformer layers. "1..10"
 
 from ..errors import ConfigError
 
+LARGEST = 2**20  # of a head or codebook; far above any use, and below what takes all memory
+
 
 def parse_list(value):
     """"a,b", [a, b], a single value or None -> a list of strings."""
@@ -19,13 +21,15 @@ def parse_list(value):
 
 
 def parse_sizes(key, value, smallest):
-    """"256,128" or [256, 128] -> [256, 128]; ConfigError below `smallest`, or when there is none."""
+    """"256,128" or [256, 128] -> [256, 128]; ConfigError below `smallest`, above LARGEST, or when there is none."""
     try:
         sizes = [int(item) for item in parse_list(value)]
     except ValueError:
         sizes = []
-    if not sizes or min(sizes) < smallest:
-        raise ConfigError(f"{key} is {value}: it must be one or more whole numbers of at least {smallest}")
+    if not sizes or min(sizes) < smallest or max(sizes) > LARGEST:
+        raise ConfigError(
+            f"{key} is {value}: it must be one or more whole numbers of at least {smallest} and at most {LARGEST}"
+        )
     return sizes
 
 
@@ -40,7 +44,9 @@ def layer_names(key, value, num_layers):
             found = [item]
         for name in found:
             if name not in ("cnn", "pos") and not (name.isdigit() and 1 <= int(name) <= num_layers):
-                raise ConfigError(f"{key} names {name!r}: the encoder has cnn, pos and layers 1..{num_layers}")
+                raise ConfigError(
+                    f"{key} names {name!r}: the encoder has cnn, pos and layers 1..{num_layers}; choose of these"
+                )
         names += found
     return names
 

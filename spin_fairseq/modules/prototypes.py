@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .precision import at_least_float32
+
 
 class PrototypeHead(nn.Module):
     """Frames -> points of the unit sphere -> cosine with each prototype.
@@ -17,7 +19,7 @@ class PrototypeHead(nn.Module):
 
     Normalised, the prototypes have unit length whenever they are used: in the forward pass, in float32. So it
     holds under autocast, half-precision weights and an optimiser that keeps float32 copies of the weights, which a
-    normalisation in place would not survive.
+    normalisation in place would not survive. A head of float64 weights computes in float64.
     """
 
     def __init__(self, input_dim, dims, codebook_sizes, l2_norm=True, normalize_prototypes=True):
@@ -35,13 +37,13 @@ class PrototypeHead(nn.Module):
 
     def embed(self, features):
         """(..., input_dim) -> (..., dims[-1]) float32, of unit length with l2_norm."""
-        embeddings = self.projection(features).float()
+        embeddings = at_least_float32(self.projection(features))
         return F.normalize(embeddings, dim=-1) if self.l2_norm else embeddings
 
     def scores(self, embeddings, codebook=0):
         """(..., dims[-1]) -> (..., K) float32: cosine with each prototype of a codebook."""
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
-            prototypes = self.prototypes[codebook].float()
+            prototypes = at_least_float32(self.prototypes[codebook])
             if self.normalize_prototypes:
                 prototypes = F.normalize(prototypes, dim=-1)
             return embeddings @ prototypes.t()

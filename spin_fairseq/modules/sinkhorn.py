@@ -8,6 +8,8 @@ a maximum, and for the columns that maximum is taken over the frames of all rank
 import torch
 import torch.distributed as dist
 
+from .precision import at_least_float32
+
 
 def _several_ranks():
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -37,7 +39,7 @@ def sinkhorn(scores, epsilon=0.02, iterations=3, valid=None):
     Every valid frame of every rank has the same weight, however many frames a rank holds.
     Returns (N, K) float32 (float64 for float64); rows sum to 1.
     """
-    logits = scores.to(torch.promote_types(scores.dtype, torch.float32)) / epsilon
+    logits = at_least_float32(scores) / epsilon
     row_scale = logits.new_zeros(logits.size(0), 1)
     column_scale = logits.new_zeros(logits.size(1))
     weight = 0.0 if valid is None else torch.where(valid, 0.0, -torch.inf).to(logits.dtype).unsqueeze(1)

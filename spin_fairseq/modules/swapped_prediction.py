@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import torch
 
+from .precision import at_least_float32
 from .sinkhorn import sinkhorn
 
 
 class SwappedPrediction(NamedTuple):
-    """Float32 scalars, on the device of the scores. Only `loss` has a gradient."""
+    """Float32 scalars (float64 for float64), on the device of the scores. Only `loss` has a gradient."""
 
     loss: torch.Tensor  # mean cross-entropy over valid frames and both views, nats
     accuracy: torch.Tensor  # share of frames whose best prototype is the other view's best target
@@ -34,7 +35,7 @@ def swapped_prediction_loss(
     With several ranks the targets see the frames of all ranks; the mean is over this rank's frames.
     Returns SwappedPrediction.
     """
-    scores_1, scores_2 = scores_1.float(), scores_2.float()
+    scores_1, scores_2 = at_least_float32(scores_1), at_least_float32(scores_2)
     weight = scores_1.new_ones(len(scores_1)) if valid is None else valid.to(scores_1.dtype)
     share = weight / weight.sum().clamp(min=1)
 
@@ -55,10 +56,11 @@ def swapped_prediction_loss(
 
     with torch.no_grad():
         code_1, code_2 = scores_1.argmax(1), scores_2.argmax(1)
-        hits = (code_1 == best_2).float() + (code_2 == best_1).float()
+        hits = (code_1 == best_2).to(share.dtype) + (code_2 == best_1).to(share.dtype)
         used = scores_1.new_zeros(scores_1.size(1))
         used.scatter_add_(0, code_1, share).scatter_add_(0, code_2, share)
-        mean_probability = share @ (log_p1.exp() + log_p2.exp())
+        with torch.autocast(device_type=share.device.type, enabled=False):  # it would take the product in half precision
+            mean_probability = share @ (log_p1.exp() + log_p2.exp())
         return SwappedPrediction(
             loss, 0.5 * (hits * share).sum(), _perplexity(0.5 * used), _perplexity(0.5 * mean_probability)
         )

@@ -1,5 +1,7 @@
 """One writer a format: each has NAME and `write(source, destination)`, and gives a file its name when it is whole."""
 
+import os
+
 from ...errors import ConfigError
 from . import fairseq_hubert, huggingface, kmeans, onnx_model, s3prl, spin
 from .source import read_source
@@ -17,10 +19,13 @@ WRITERS = {
 def convert(source, destination, to):
     """Write the checkpoint `source`, of any format that is read, to `destination` in the format `to`.
 
-    Returns what the export says of itself. Raises CheckpointError; ConfigError for an unknown format.
+    Returns what the export says of itself. Raises CheckpointError; ConfigError for an unknown format, or where the
+    source is to be replaced.
     """
     if to not in WRITERS:
         raise ConfigError(f"--to is {to!r}: choose one of {', '.join(WRITERS)}")
+    if os.path.exists(source) and os.path.exists(destination) and os.path.samefile(source, destination):
+        raise ConfigError(f"{destination}: is the source itself; choose another place, since an export holds less")
     source = read_source(source)
     WRITERS[to].write(source, destination)
     return source.about

@@ -18,7 +18,7 @@ def whole_file(path):
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         if temporary.exists():
             temporary.unlink()
@@ -38,6 +38,6 @@ def whole_folder(path):
             file.chmod(temporary.stat().st_mode & 0o666)
         os.replace(temporary, path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

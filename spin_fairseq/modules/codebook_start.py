@@ -1,0 +1,50 @@
+"""Where a head may start: its projection from principal components, its prototypes from k-means.
+
+A random start needs updates, and speech, until the prototypes lie where frames are. This one has both at once: before the
+first update the units are those of k-means on the unit sphere (spherical k-means, Dhillon & Modha 2001).
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import KMeans
+from torch import nn
+
+from ..errors import ConfigError
+
+STARTS, ITERATIONS = 3, 50
+
+
+@torch.no_grad()
+def start_from_kmeans(head, features, seed=0):
+    """Set a PrototypeHead's weights in place.
+
+    features: (N, input_dim) floats, frames of the layer that the head reads. A projection of one linear layer becomes the
+    principal components of the features, scaled so that embeddings have length 1 on average before they are normalised;
+    a deeper one stays as it is. The prototypes are the centres of k-means on the embeddings, each codebook's with a seed
+    of its own.
+    Raises ConfigError: fewer frames than prototypes.
+    """
+    features = features.float()
+    largest = max(len(prototypes) for prototypes in head.prototypes)
+    if len(features) < largest:
+        raise ConfigError(
+            f"model.codebook_init is kmeans: {len(features)} frames are too few for {largest} prototypes; "
+            "give more speech, or take a smaller codebook"
+        )
+    first = head.projection[0]
+    if len(head.projection) == 1 and first.out_features <= first.in_features:
+        _project_on_components(first, features)
+    embeddings = head.embed(features).cpu().numpy()
+    for codebook, prototypes in enumerate(head.prototypes):
+        kmeans = KMeans(len(prototypes), n_init=STARTS, max_iter=ITERATIONS, random_state=seed + codebook).fit(embeddings)
+        centres = torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))
+        prototypes.copy_(F.normalize(centres, dim=-1))
+
+
+def _project_on_components(linear: nn.Linear, features):
+    mean = features.mean(0)
+    components = torch.linalg.eigh(torch.cov(features.T))[1].flip(1)[:, : linear.out_features].T
+    length = ((features - mean) @ components.T).norm(dim=1).mean().clamp_min(torch.finfo(features.dtype).tiny)
+    linear.weight.copy_(components / length)
+    linear.bias.copy_(-(components @ mean) / length)
