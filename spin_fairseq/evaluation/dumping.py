@@ -1,18 +1,18 @@
 """What a model makes of every utterance of a manifest, as files: units, embeddings, scores or a layer's features."""
 
-import hashlib
 import io
 import itertools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..data.stretches import stretches
 from ..errors import ConfigError, ManifestError
 from .extraction import extract_each
+from .identity import file_identity, manifest_identity
 from .long_files import Chunks
 from .resumable import ResumableFiles
 from .transformer import speed_up
@@ -48,7 +48,7 @@ def computation(model, output, layer=None, codebook=0):
     if output == "features":
         layers = encoder_of(model).num_layers
         if layer is not None and not 1 <= layer <= layers:
-            raise ConfigError(f"--layer is {layer}: the encoder has layers 1..{layers}")
+            raise ConfigError(f"--layer is {layer}: the encoder has layers 1..{layers}; choose one")
         return lambda source, mask: model.extract_features(source, mask, output_layer=layer)[0]
     if layer not in (None, model.output_layer):
         raise ConfigError(f"--layer is {layer}: {output} are of layer {model.output_layer}; it is for --output features")
@@ -83,31 +83,6 @@ def _rows(results, format, deduplicate):
     else:
         lines = [" ".join(map(str, runs(array)[0] if deduplicate else array)) for _, array in results]
     return {"out": "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")}
-
-
-def _identity(manifest, **options):
-    """What must be equal for a run to go on where another one stopped."""
-    digest = hashlib.sha256(np.ascontiguousarray(manifest.sizes).tobytes())
-    for i in range(len(manifest)):
-        digest.update(manifest.path(i).encode("utf-8", "surrogateescape") + b"\0")
-    return {**options, "manifest": digest.hexdigest()}
-
-
-def _file_identity(path):
-    """Size and time of a checkpoint; of the files in it, if it is a folder."""
-    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
-    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-
-
-def _parts(sizes):
-    """Stretches of the manifest of about PART_SAMPLES: (begin, end)."""
-    ends = np.cumsum(sizes)
-    begin = 0
-    while begin < len(sizes):
-        start = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, start + PART_SAMPLES, side="right")))
-        yield begin, end
-        begin = end
 
 
 def _npy_header(frames, width, dtype):
@@ -154,9 +129,9 @@ def dump(
         paths["len"] = out.with_suffix(".len")
     if format != "jsonl":
         paths["ids"] = out.with_suffix(".ids")
-    identity = _identity(
-        manifest, checkpoint=_file_identity(checkpoint), output=output, layer=layer, codebook=codebook, format=format,
-        deduplicate=deduplicate, attention_seconds=attention_seconds,
+    identity = dict(
+        manifest=manifest_identity(manifest), checkpoint=file_identity(checkpoint), output=output, layer=layer,
+        codebook=codebook, format=format, deduplicate=deduplicate, attention_seconds=attention_seconds,
     )  # fmt: skip
     with ResumableFiles(paths, identity) as files, tqdm(
         total=len(manifest), initial=files.done, desc=progress, disable=not progress, unit="utt"
@@ -164,7 +139,7 @@ def dump(
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
             files.append(0, out=_npy_header(int(frames.sum()), _width(model, output, codebook), dtype))
-        for begin, end in _parts(manifest.sizes):
+        for begin, end in stretches(manifest.sizes, PART_SAMPLES):
             if end <= files.done:
                 continue
             part = manifest.select(np.arange(begin, end))

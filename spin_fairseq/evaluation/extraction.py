@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from ..data.audio import read_audio
+from ..errors import AudioError
 from .long_files import run
 
 
@@ -134,3 +135,26 @@ def extract(compute, frames_of, manifest, max_samples=1_600_000, longest=None, d
             results[index] = found[0] if single[0] else found
             bar.update()
     return results
+
+
+@torch.no_grad()
+def sample_features(model, manifest, frames, longest, seed=0):
+    """At least `frames` frames of utterances drawn at random, or all that there are -> (N, width) float32 tensor.
+
+    model: a SpinModel; its own layer. longest: only the first so many samples of an utterance are used. Utterances that
+    cannot be read are left out. The model is left in the mode in which it was.
+    """
+    training = model.training
+    model.eval()
+    found, count = [], 0
+    for index in np.random.default_rng(seed).permutation(len(manifest)):
+        if count >= frames:
+            break
+        try:
+            wave = torch.from_numpy(read_audio(manifest.path(index), frames=min(int(manifest.sizes[index]), longest)))
+        except AudioError:
+            continue  # training counts and names it
+        found.append(model.extract_features(wave.unsqueeze(0))[0][0].float())
+        count += len(found[-1])
+    model.train(training)
+    return torch.cat(found) if found else torch.zeros(0, model.encoder.width)

@@ -1,7 +1,7 @@
 """What a change of voice did to an utterance, measured by Praat's own analysis (extra `[praat]`).
 
 `Voice` holds what is measured of one wave: f0 (autocorrelation), formants (Burg), the long-term mel spectrum and level.
-`compare` holds one changed wave against the utterance that it was made of; `contours` two changed waves of the same
+The functions below hold one changed wave against the utterance that it was made of, or two changed waves of the same
 utterance against each other. Nothing here knows which engine made a wave.
 """
 
@@ -122,6 +122,21 @@ def log_mel_distance(one, other):
     loudest = max(one.log_mel.max(), other.log_mel.max())
     pair = (np.maximum(voice.log_mel, loudest - 60) for voice in (one, other))
     return float(np.mean(np.abs(np.subtract(*pair))))
+
+
+def asked_contour(f0, pitch_ratio, range_ratio, frames):
+    """The contour that the ratios ask for, (frames,) Hz, 0 where voiceless or where it would not be above 0.
+
+    f0: (F,) of the unchanged wave. Praat's frames lie around the middle of a wave, however many they are: where the other
+    contour has an odd number more or less, its frames lie halfway between two of `f0`.
+    """
+    beyond = max(0, frames - len(f0)) // 2 + 1
+    padded = np.pad(f0, beyond)
+    place = np.arange(frames) + (len(f0) - frames) / 2 + beyond
+    before, behind = padded[np.floor(place).astype(int)], padded[np.ceil(place).astype(int)]
+    source, median = (before + behind) / 2, median_f0(f0)
+    asked = np.maximum(0, median * pitch_ratio * (1 + (source / median - 1) * range_ratio))
+    return np.where((before > 0) & (behind > 0), asked, 0.0)
 
 
 def contour_agreement(f0, other):

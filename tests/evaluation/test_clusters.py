@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import homogeneity_score
 
-from spin_fairseq.evaluation.clusters import align, cluster_quality, joint_counts, quality_of_counts
+from spin_fairseq.errors import ConfigError
+from spin_fairseq.evaluation import clusters
+from spin_fairseq.evaluation.clusters import align, cluster_quality, joint_counts, label_indices, quality_of_counts
 from tests.oracles.clusters_oracle import clusters_oracle
 
 
@@ -53,3 +55,39 @@ def test_align_repeats_units_and_cuts_the_longer(labels, expected):
 def test_align_at_other_frame_rates():
     assert align(np.arange(9), [1, 2], frame_seconds=0.04)[1].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
     assert align(np.arange(2), [1, 2], frame_seconds=0.01)[1].tolist() == [1, 2]
+    for milliseconds in (5, 25, 0):
+        with pytest.raises(ConfigError, match=f"frames of {milliseconds} ms cannot be compared with phone labels every 10 ms"):
+            align(np.arange(9), [1, 2], frame_seconds=milliseconds / 1000)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    lengths=st.lists(st.integers(0, 6), min_size=1, max_size=5),
+    strings=st.booleans(),
+    lists=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_labels_are_numbered_in_their_order(lengths, strings, lists, seed):
+    rng = np.random.default_rng(seed)
+    flat = rng.choice(["", "AA", "B", "ZZZ"], sum(lengths)) if strings else rng.integers(-3, 4, sum(lengths)) * 10
+    rows = np.split(flat, np.cumsum(lengths)[:-1])
+    indices, labels = label_indices([row.tolist() if lists else row for row in rows])
+    assert labels.tolist() == sorted(set(flat.tolist()))
+    assert [[labels[i] for i in index] for index in indices] == [row.tolist() for row in rows]
+
+
+def test_integers_far_apart_are_labels_too():
+    indices, labels = label_indices([[7, -(2**60), 7], [2**60]])
+    assert labels.tolist() == [-(2**60), 7, 2**60] and [index.tolist() for index in indices] == [[1, 0, 1], [2]]
+    assert clusters.MOST_INTEGERS < 2**60
+
+
+def test_blocks_of_weights_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [[rng.integers(0, 4, 9) for _ in range(5)] for _ in range(2)]
+    weights = rng.integers(0, 3, (11, 5)).astype(float)
+    counts = clusters.UtteranceCounts(*rows, 4, 4)
+    whole = counts.agreement(weights)
+    monkeypatch.setattr(clusters, "CELLS_AT_ONCE", 40)
+    for key, values in counts.agreement(weights).items():
+        assert values.tolist() == whole[key].tolist()

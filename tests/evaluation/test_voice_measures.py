@@ -48,12 +48,28 @@ def test_contour_agreement():
     assert np.isnan(near) and voicing == 0.5
 
 
+@pytest.mark.parametrize(
+    "frames, asked",
+    [(6, [0, 0, 90, 60, 45, 0]), (8, [0, 0, 0, 90, 60, 45, 0, 0]), (4, [0, 90, 60, 45]), (5, [0, 0, 75, 52.5, 0])],
+)
+def test_asked_contour(frames, asked):
+    """Half the pitch, one and a half times the range: 120 + 1.5 (f0 - 120), halved; halfway, between neighbours."""
+    f0 = np.array([0, 0, 160, 120, 100, 0], float)
+    np.testing.assert_allclose(measures.asked_contour(f0, 0.5, 1.5, frames), asked)
+    assert not measures.asked_contour(0 * f0, 0.5, 1.5, frames).any()
+
+
+def test_asked_contours_do_not_fall_below_zero():
+    assert measures.asked_contour(np.array([100.0, 100.0, 20.0]), 1.0, 1.5, 3).tolist() == [100, 100, 0]
+
+
 def case(**changes):
-    row = {"utterance": "a", "speaker": "1", "formant_ratio": 1.2, "pitch_ratio": 0.5, "range_ratio": 1.0, "target_f0": 100.0}
+    row = {"utterance": "a", "speaker": "1", "formant_ratio": 1.2, "pitch_ratio": 0.5, "range_ratio": 1.0}
+    row |= {"target_f0": 100.0, "target_f0_alike": 100.0}
     for engine in ("native", "praat", "praat_again", "in_place"):
         row.update({f"{engine}_f0": 100.0, f"{engine}_voiced": 0.5, f"{engine}_level": 0.0, f"{engine}_distance": 1.0})
         row.update({f"{engine}_F{n}": 1.2 for n in (1, 2, 3)})
-        row.update({f"{engine}_{key}": 1.0 for key in ("spectrum", "near", "voicing", "near_in_place", "voicing_in_place")})
+        row.update({f"{engine}_{key}": 1.0 for key in ("spectrum", "near", "voicing", "near_asked", "near_in_place", "voicing_in_place")})
     return row | changes
 
 
@@ -66,6 +82,13 @@ def test_f0_bound(changes, met):
     assert comparison.f0_met([case(**changes)], "native").tolist() == [met]
 
 
+def test_f0_bounds_beside_other_yardsticks():
+    rows = [case(native_f0=96, in_place_f0=96.2), case(native_f0=96, target_f0_alike=95)]
+    assert comparison.f0_met(rows, "native").tolist() == [False, False]
+    assert comparison.f0_met(rows, "native", "in_place").tolist() == [True, False]
+    assert comparison.f0_met(rows, "native", target="target_f0_alike").tolist() == [False, True]
+
+
 def test_other_bounds():
     rows = [case(native_F1=1.23, native_level=3.0, praat_level=2.0), case(native_F1=1.1, praat_F1=1.09, native_level=1.6),
             case(native_F1=1.1, native_level=-1.4, praat_level=2.0), case(native_F1=np.nan)]  # fmt: skip
@@ -75,11 +98,14 @@ def test_other_bounds():
 
 def test_page_marks_what_is_met_and_what_is_not():
     same = case(formant_ratio=1.0, pitch_ratio=1.0, native_distance=0.0, praat_again_distance=1.1)
-    rows = [case(), same, case(native_spectrum=2.5), case(native_spectrum=2.1)]
+    rows = [case(target_f0_alike=95.3), same, case(native_spectrum=2.5), case(native_spectrum=2.1)]
     found = {figure.name: figure for figure in comparison.figures(rows)}
     spectrum = next(figure for name, figure in found.items() if "spectrum" in name)
     assert spectrum.values == {"native": 0.5, "praat_again": 1.0}
     identity = next(figure for name, figure in found.items() if "identity" in name)
     assert identity.values == {"native": 1.0, "praat_again": 0.0}
+    asked = next(figure for name, figure in found.items() if "asked for (median" in name)
+    assert asked.values.keys() == {"native", "praat", "in_place"}
     page = comparison.markdown(list(found.values()), rows, "Four cases.", "the command")
     assert "50.0 % ✗" in page and "100.0 % ✓" in page and "    the command\n" in page and "nan" not in page
+    assert "by up to 4.7 %" in page

@@ -1,0 +1,136 @@
+"""How sure a figure is: bootstrap intervals over utterances, and a paired test between two models.
+
+Every figure is a function of sums over utterances (counts, edit distances, correct answers), so a resample of the
+utterances is a row of weights, and nothing is computed anew but the sums.
+
+Utterances are drawn with replacement (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6, 13, 16; for
+speech: Bisani & Ney, ICASSP 2004). Many figures depend on how much speech there is: with fewer different utterances,
+PNMI is larger and less of a codebook is in use. A resample has fewer different utterances, so the resampled figures as a
+whole lie beside the measured one, often further away than the interval is wide. They are therefore moved until their mean
+is the measured value; for figures that are plain averages this changes next to nothing. An interval thus says how much the
+figure would vary over other data of the same size. On artificial utterances, 95 % intervals of PNMI held its mean over all
+draws in 92 % of the draws of 40 utterances (52 % without moving); two equal models differed with p <= 0.05 in 10 % of the
+draws of 40 utterances and in 4.5 % of those of 125: with a few dozen, take p with a grain of salt.
+
+Utterances count as independent, also those of one speaker.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from ..errors import ConfigError
+
+SAMPLES_AT_ONCE = 50  # a resample may need a row as long as there are pairs of phone and unit
+
+
+class Measurement(ABC):
+    """Figures of one model on some utterances.
+
+    Attributes:
+        keys: the figures' keys, a tuple.
+        utterances: the utterances' names in the order of the weights' columns, a tuple of U.
+        reasons: {key: why the figure is undefined}, for those that are.
+    """
+
+    keys = ()
+    utterances = ()
+    reasons = {}
+
+    @abstractmethod
+    def values(self, weights):
+        """weights: (B, U), how often each utterance counts in each of B resamples -> {key: (B,) float, NaN: undefined}."""
+
+
+def plain(measurement):
+    """-> {key: float}: the figures of all utterances, each counted once; NaN where undefined."""
+    values = measurement.values(np.ones((1, len(measurement.utterances))))
+    return {key: float(values[key][0]) for key in measurement.keys}
+
+
+def resamples(utterances, samples, seed):
+    """Yield weights, (up to SAMPLES_AT_ONCE, utterances) float64, `samples` rows in all; they depend on the arguments alone."""
+    rng = np.random.default_rng(seed)
+    for begin in range(0, samples, SAMPLES_AT_ONCE):
+        rows = min(SAMPLES_AT_ONCE, samples - begin)
+        drawn = rng.integers(0, utterances, (rows, utterances)) + utterances * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * utterances).reshape(rows, utterances).astype(np.float64)
+
+
+def _resampled(measurement, samples, seed):
+    """-> {key: (samples,)}."""
+    blocks = [measurement.values(weights) for weights in resamples(len(measurement.utterances), samples, seed)]
+    return {key: np.concatenate([block[key] for block in blocks]) for key in measurement.keys}
+
+
+def _centred(value, resampled):
+    """The defined resampled values, moved so that their mean is `value`; empty where there is no interval."""
+    defined = resampled[np.isfinite(resampled)]
+    if not np.isfinite(value) or not len(defined):
+        return defined[:0]
+    return defined - defined.mean() + value
+
+
+def _range(centred, level):
+    if not len(centred):
+        return float("nan"), float("nan")
+    low, high = np.quantile(centred, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def intervals(measurement, samples=1000, level=0.95, seed=0):
+    """Bootstrap interval of every figure over utterances.
+
+    samples: how many resamples; level: share of them inside. The same seed and number of utterances give the same resamples.
+    Returns {key: (low, high)}, (NaN, NaN) where the figure is undefined or there are fewer than two utterances.
+    Raises ConfigError.
+    """
+    _check(samples, level)
+    if len(measurement.utterances) < 2:
+        return {key: (float("nan"), float("nan")) for key in measurement.keys}
+    value, resampled = plain(measurement), _resampled(measurement, samples, seed)
+    return {key: _range(_centred(value[key], resampled[key]), level) for key in measurement.keys}
+
+
+def paired_test(a, b, samples=1000, level=0.95, seed=0):
+    """Is a's figure another than b's? Two measurements of the same utterances in the same order.
+
+    Both see the same resamples, so what is hard or easy for both cancels. p is two-sided: the share of the resampled
+    differences, moved to mean 0, that are at least as large as the measured one (the measured one counted among them).
+
+    Returns {key: {"difference": a - b, "low", "high", "p"}} for the keys that both have; NaN as in `intervals`.
+    Raises ConfigError: the utterances are not the same.
+    """
+    _check(samples, level)
+    if tuple(a.utterances) != tuple(b.utterances):
+        raise ConfigError(
+            f"a paired test needs the same utterances in the same order: one measurement has {len(a.utterances)}, the "
+            f"other {len(b.utterances)}{_first_difference(a.utterances, b.utterances)}; measure both on one manifest"
+        )
+    keys = [key for key in a.keys if key in b.keys]
+    of_a, of_b = plain(a), plain(b)
+    enough = len(a.utterances) > 1
+    resampled_a, resampled_b = (_resampled(one, samples, seed) if enough else {} for one in (a, b))
+    found = {}
+    for key in keys:
+        difference = of_a[key] - of_b[key]
+        centred = _centred(difference, resampled_a[key] - resampled_b[key]) if enough else np.empty(0)
+        low, high = _range(centred, level)
+        beyond = np.sum(np.abs(centred - difference) >= abs(difference))
+        p = float((1 + beyond) / (1 + len(centred))) if len(centred) else float("nan")
+        found[key] = {"difference": difference, "low": low, "high": high, "p": p}
+    return found
+
+
+def _check(samples, level):
+    if samples < 1:
+        raise ConfigError(f"samples is {samples}: a bootstrap needs at least one resample")
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}: it is a share between 0 and 1, such as 0.95")
+
+
+def _first_difference(one, other):
+    for index, pair in enumerate(zip(one, other)):
+        if pair[0] != pair[1]:
+            return f", and number {index + 1} is {pair[0]!r} in one and {pair[1]!r} in the other"
+    return ""

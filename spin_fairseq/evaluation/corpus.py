@@ -1,0 +1,148 @@
+"""The utterances that are evaluated: one or several manifests, their speakers, and their phone labels if there are any."""
+
+import logging
+import os
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..data.archives import slice_of
+from ..data.folder import manifest_of
+from ..data.manifest import write_manifest
+from ..data.phone_labels import load_phone_labels
+from ..errors import ManifestError, PhoneLabelError
+from .identity import digest_of, manifest_identity
+
+SAMPLE_RATE = 16000
+SHORTEST = 400  # samples, 25 ms: what a frame sees
+
+logger = logging.getLogger(__name__)
+
+
+class Corpus:
+    """Utterances of several manifests behind each other; to be read as one manifest.
+
+    Attributes:
+        sizes: (U,) int64, samples.
+        speakers: tuple of U names.
+        phones: None, or a list of U arrays (10-ms frames,) of ids into `symbols`; None for an utterance without labels.
+        symbols: the phones, sorted.
+    """
+
+    def __init__(self, manifests):
+        """Raises ManifestError: an utterance is there twice, or is too short for a frame."""
+        self.manifests = list(manifests)
+        self._place = [(manifest, i) for manifest in self.manifests for i in range(len(manifest))]
+        self.sizes = np.concatenate([manifest.sizes for manifest in self.manifests])
+        self.ids = tuple(manifest.utterance_id(i) for manifest, i in self._place)
+        self.speakers = tuple(manifest.speaker(i) for manifest, i in self._place)
+        self.phones, self.symbols = None, ()
+        name, count = Counter(self.ids).most_common(1)[0]
+        if count > 1:
+            where = ", ".join(dict.fromkeys(str(m.source) for m, i in self._place if m.utterance_id(i) == name))
+            raise ManifestError(f"{where}: {count} files give the utterance id {name!r}; rename all but one of them")
+        short = int(self.sizes.argmin())
+        if self.sizes[short] < SHORTEST:
+            raise ManifestError(f"{self.path(short)}: {self.sizes[short]} samples are too short for a frame; leave it out")
+
+    def __len__(self):
+        return len(self._place)
+
+    def path(self, i):
+        manifest, row = self._place[i]
+        return manifest.path(row)
+
+    @property
+    def sources(self):
+        return [str(manifest.source) for manifest in self.manifests]
+
+    @property
+    def seconds(self):
+        return float(self.sizes.sum() / SAMPLE_RATE)
+
+    @property
+    def labelled(self):
+        """Indices of the utterances that have phone labels."""
+        return [i for i, row in enumerate(self.phones or ()) if row is not None]
+
+    @cached_property
+    def audio_identity(self):
+        """Changes with any path, length, or change of a file."""
+        places = (slice_of(self.path(i)) for i in range(len(self)))
+        paths = {self.path(i) if place is None else place.archive for i, place in enumerate(places)}
+        files = (os.stat(path) for path in sorted(paths) if os.path.exists(path))
+        manifests = [manifest_identity(manifest) for manifest in self.manifests]
+        return digest_of([manifests, [[file.st_size, file.st_mtime_ns] for file in files]])
+
+    def identity(self):
+        """As `audio_identity`, and with any speaker or label."""
+        phones = None if self.phones is None else [None if row is None else row.tobytes().hex() for row in self.phones]
+        return digest_of([self.audio_identity, self.speakers, phones, self.symbols])
+
+    def write_manifest(self, path):
+        """One manifest of all utterances, with absolute root and speakers."""
+        paths = [os.path.abspath(self.path(i)) for i in range(len(self))]
+        root = os.path.commonpath([os.path.dirname(name) for name in paths])
+        rows = []
+        for i, ((manifest, row), place) in enumerate(zip(self._place, paths)):
+            name = [manifest.name(row)] if slice_of(place) else []  # a place in an archive tells no utterance id
+            rows.append((os.path.relpath(place, root), int(self.sizes[i]), self.speakers[i], *name))
+        write_manifest(path, root, rows)
+
+    def write_phones(self, path):
+        """One file with the labels of all utterances that have some."""
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            for i in self.labelled:
+                file.write(f"{self.ids[i]}\t{','.join(self.symbols[phone] for phone in self.phones[i])}\n")
+
+
+def load_corpus(paths, labels=()):
+    """-> Corpus.
+
+    paths: manifests (.tsv, .json) or folders of audio. labels: files of phone labels, or folders with one of a
+    manifest's name; utterances without labels are counted and logged. Raises ManifestError, AudioError, PhoneLabelError.
+    """
+    corpus = Corpus([manifest_of(path) for path in paths])
+    if labels:
+        _add_phones(corpus, [table for path in labels for table in _label_tables(Path(path), corpus)])
+    return corpus
+
+
+def _label_tables(path, corpus):
+    if not path.is_dir():
+        if path.suffix != ".tsv":
+            raise PhoneLabelError(f"{path}: phone labels are a .tsv file, or a folder with one of each manifest's name")
+        return [load_phone_labels(path.parent, path.stem)]
+    names = [Path(source).stem for source in corpus.sources]
+    found = [name for name in dict.fromkeys(names) if (path / f"{name}.tsv").is_file()]
+    if not found:
+        wanted = ", ".join(f"{name}.tsv" for name in dict.fromkeys(names))
+        raise PhoneLabelError(f"{path}: has no {wanted}; labels are named as the manifest is, or give the file itself")
+    return [load_phone_labels(path, name) for name in found]
+
+
+def _add_phones(corpus, tables):
+    symbols = sorted({symbol for table in tables for symbol in table.symbols})
+    number = {symbol: i for i, symbol in enumerate(symbols)}
+    phones = []
+    for name in corpus.ids:
+        having = [table for table in tables if name in table]
+        if len(having) > 1:
+            files = " and ".join(str(table.source) for table in having[:2])
+            raise PhoneLabelError(f"{files}: both have labels for utterance {name!r}; remove one of the rows")
+        ids = np.array([number[symbol] for symbol in having[0].symbols], np.int16) if having else None
+        phones.append(ids[having[0][name]] if having else None)
+    missing = [name for name, row in zip(corpus.ids, phones) if row is None]
+    if len(missing) == len(corpus):
+        files, data = (", ".join(map(str, names)) for names in ([table.source for table in tables], corpus.sources))
+        raise PhoneLabelError(
+            f"{files}: no labels for any utterance of {data} (the first is {missing[0]!r}); they are for other files"
+        )
+    if missing:
+        logger.warning(
+            f"{len(missing)} of {len(corpus)} utterances have no phone labels and are left out where phones count: "
+            f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}"
+        )
+    corpus.phones, corpus.symbols = phones, tuple(symbols)

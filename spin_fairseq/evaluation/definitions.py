@@ -1,0 +1,52 @@
+"""What every figure is, from the registry of sets: for `scripts/evaluate.py --help` and docs/evaluation.md."""
+
+import textwrap
+
+from .robustness import UTTERANCES
+from .sets import SETS
+
+BETTER = {"higher": "more is better", "lower": "less is better", "": "neither more nor less is better"}
+
+
+def help_text(width=110):
+    """Plain text: the sets, and of each figure key, definition and source."""
+    lines = ["the sets of --sets, and their figures:"]
+    for name, one in SETS.items():
+        lines += ["", f"  {name}: {one.title}" + (" (needs --phones)" if one.needs_phones else "")]
+        for figure in one.figures:
+            about = ", ".join(filter(None, [figure.unit, BETTER[figure.better], figure.chance and f"chance: {figure.chance}"]))
+            text = f"{figure.key} ({about}). {figure.definition} [{figure.source}]"
+            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="        ")
+    return "\n".join(lines) + "\n"
+
+
+def page():
+    """Markdown: docs/evaluation.md."""
+    lines = [
+        "# What `scripts/evaluate.py` measures",
+        "",
+        "This page is made by `python scripts/evaluate.py --definitions > docs/evaluation.md`.",
+        "",
+        *textwrap.dedent(f"""\
+            Units come every 20 ms, phone labels every 10 ms. All figures are over all frames or utterances of the evaluated data, and
+            deterministic: the same command gives the same numbers on the same machine.
+
+            Brackets in tables are bootstrap intervals over utterances (of ABX over speakers), and the differences of two models are
+            tested on the same resamples; `spin_fairseq/evaluation/confidence.py` says how. They tell how much a figure would vary
+            over other utterances, not over other trainings or other starts of k-means. p-values are not corrected for the number
+            of comparisons. Robustness is measured on {UTTERANCES} utterances drawn at random. `counts/NAME.tsv` has the best phone of
+            each unit, and which share of its frames that phone has.
+
+            MFCCs (`mfcc+kmeans`) are those of HuBERT's first iteration at its frames (`spin_fairseq/evaluation/mfcc.py` has the
+            definition). k-means is fitted by mini-batches on `--train`; without it on the evaluated data, and the results say so.
+            Without `layer=`, the layer is the one whose units have the highest PNMI on the evaluated data, which flatters it
+            a little; the curve over layers is in the results.""").splitlines(),
+    ]
+    for name, one in SETS.items():
+        needs = " Needs phone labels." if one.needs_phones else ""
+        lines += ["", f"## `{name}`: {one.title}", "", *([needs.strip(), ""] if needs else [])]
+        lines += ["| figure | key | unit | better | definition | chance | source |", "|---|---|---|---|---|---|---|"]
+        for figure in one.figures:
+            cells = (figure.title, f"`{figure.key}`", figure.unit, figure.better or "neither", figure.definition, figure.chance, figure.source)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

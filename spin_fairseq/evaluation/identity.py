@@ -1,0 +1,27 @@
+"""What tells that a checkpoint, a split or an option has changed since a part of the work was done."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def file_identity(path):
+    """Name, size and time of a checkpoint; of the files in it, if it is a folder."""
+    files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
+    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def manifest_identity(manifest):
+    """Paths and lengths of a split, in order, as a hexadecimal digest."""
+    digest = hashlib.sha256(np.ascontiguousarray(manifest.sizes).tobytes())
+    for i in range(len(manifest)):
+        digest.update(manifest.path(i).encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def digest_of(content):
+    """A short hexadecimal digest of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,0 +1,125 @@
+"""What is kept of each (model, set) when it is done, so that an interrupted evaluation goes on, and models can be compared."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from .confidence import Measurement, intervals, plain, resamples
+
+
+def write_bytes(path, content):
+    """Under a temporary name, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_arrays(path, **arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    write_bytes(path, file.getvalue())
+
+
+class KeptMeasurement(Measurement):
+    """A measurement's figures for all utterances once and for each resample: enough for intervals and paired tests.
+
+    utterances: names; figures: {key: (1 + samples,)}, the measured value first. `values` knows no other weights than those.
+    """
+
+    def __init__(self, utterances, figures, reasons, samples, seed):
+        self.keys, self.utterances, self.reasons = tuple(figures), tuple(utterances), dict(reasons)
+        self.figures, self.samples, self.seed = figures, samples, seed
+        self._rows = None
+
+    @classmethod
+    def of(cls, measurement, keys, samples, seed):
+        """The figures `keys` of a measurement."""
+        utterances = len(measurement.utterances)
+        blocks = [measurement.values(weights) for weights in _all_weights(utterances, samples, seed)]
+        figures = {key: np.concatenate([block[key] for block in blocks]) for key in keys}
+        reasons = {key: measurement.reasons[key] for key in keys if key in measurement.reasons}
+        return cls(measurement.utterances, figures, reasons, samples, seed)
+
+    def values(self, weights):
+        if self._rows is None:
+            blocks = _all_weights(len(self.utterances), self.samples, self.seed)
+            self._rows = {_digest(row): i for i, row in enumerate(row for block in blocks for row in block)}
+        rows = [self._rows[_digest(row)] for row in weights]
+        return {key: values[rows] for key, values in self.figures.items()}
+
+    def table(self, level, within):
+        """-> {key: {"value", "low", "high"}}, None for what is undefined, and then perhaps "reason".
+
+        within: {key: (least, largest possible value)}; an interval, which is moved, is cut there.
+        """
+        values, ranges = plain(self), intervals(self, self.samples, level, self.seed)
+        ranges = {key: np.clip(ranges[key], *within[key]) for key in self.keys}
+        found = {}
+        for key in self.keys:
+            found[key] = dict(zip(("value", "low", "high"), map(finite, (values[key], *ranges[key]))))
+            if key in self.reasons:
+                found[key]["reason"] = self.reasons[key]
+        return found
+
+
+def _all_weights(utterances, samples, seed):
+    """Each utterance once, and then the resamples."""
+    yield np.ones((1, utterances))
+    yield from resamples(utterances, samples, seed)
+
+
+def _digest(row):
+    return hashlib.blake2b(np.ascontiguousarray(row, dtype=np.float64).tobytes(), digest_size=16).digest()
+
+
+def finite(value):
+    """NaN and infinity, which JSON lacks, as None."""
+    return float(value) if math.isfinite(value) else None
+
+
+class Parts:
+    """The folder `parts/MODEL/` with SET.json and SET.npz of each set that is done."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def read(self, model, name, identity):
+        """-> (a list of KeptMeasurements, seconds that they took), or None where there are none with this identity."""
+        path = self.folder / model / f"{name}.json"
+        try:
+            about = json.loads(path.read_text())
+            if about["identity"] != identity:
+                return None
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+                kept = [
+                    KeptMeasurement(one["utterances"], {key: file[key] for key in one["keys"]}, one["reasons"], one["samples"], one["seed"])
+                    for one in about["measurements"]
+                ]
+            return kept, about["seconds"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None  # none, or not whole: measure anew
+
+    def write(self, model, name, identity, kept, seconds):
+        path = self.folder / model / f"{name}.json"
+        path.unlink(missing_ok=True)
+        write_arrays(path.with_suffix(".npz"), **{key: values for one in kept for key, values in one.figures.items()})
+        measurements = [
+            {"utterances": one.utterances, "keys": one.keys, "reasons": one.reasons, "samples": one.samples, "seed": one.seed}
+            for one in kept
+        ]
+        write_text(path, json.dumps({"identity": identity, "seconds": seconds, "measurements": measurements}))

@@ -1,0 +1,112 @@
+"""Figures of all models side by side: what the page's table and bars show."""
+
+from dataclasses import dataclass
+from typing import Optional
+
+from ..evaluation.results import number
+
+NOTHING = number(None)
+
+
+@dataclass
+class Cell:
+    """A figure of one model. text: "0.431"; interval: "0.42 to 0.44" or ""; left, width, low, high: of its bar, per cent.
+
+    best: no model has a better value, and one a worse. reason: why there is none.
+    """
+
+    model: int
+    text: str
+    interval: str = ""
+    reason: str = ""
+    best: bool = False
+    left: float = 0.0
+    width: float = 0.0
+    low: Optional[float] = None
+    high: Optional[float] = None
+
+
+@dataclass
+class Row:
+    """One figure. title, better, definition, source, unit, chance: as in evaluation.figures; cells: one a model."""
+
+    key: str
+    title: str
+    better: str
+    definition: str
+    source: str
+    unit: str
+    chance: str
+    cells: list
+
+
+@dataclass
+class Group:
+    """A set of figures. rows: those that a model has; missing: {reason: titles of figures that none has}.
+
+    errors: [(index of a model, why it could not be measured)].
+    """
+
+    key: str
+    title: str
+    rows: list
+    missing: dict
+    errors: list
+
+
+def compare(models, sets):
+    """[Model], `evaluation.sets.SETS` -> [Group]. A figure that is not in `sets` keeps its key as its title."""
+    found = dict.fromkeys(name for model in models for name in (*model.figures, *model.errors))
+    groups = []
+    for name in [*(name for name in sets if name in found), *(name for name in found if name not in sets)]:
+        known = {figure.key: figure for figure in sets[name].figures} if name in sets else {}
+        here = dict.fromkeys(key for model in models for key in model.figures.get(name, {}))
+        keys = [*(key for key in known if key in here), *(key for key in here if key not in known)]
+        rows, missing = [], {}
+        for row in (_row(name, key, models, known.get(key)) for key in keys):
+            if all(cell.text == NOTHING for cell in row.cells):
+                reasons = dict.fromkeys(cell.reason for cell in row.cells if cell.reason)
+                missing.setdefault("; ".join(reasons), []).append(row.title)
+            else:
+                rows.append(row)
+        errors = [(index, model.errors[name]) for index, model in enumerate(models) if name in model.errors]
+        title = sets[name].title if name in sets else name.replace("_", " ")
+        groups.append(Group(name, title, rows, missing, errors))
+    return groups
+
+
+def _row(group, key, models, figure):
+    values = [model.figures.get(group, {}).get(key) for model in models]
+    numbers = [value.value for value in values if value is not None and value.value is not None]
+    ends = [end for value in values if value is not None for end in (value.low, value.high) if end is not None]
+    lowest, highest = min([0.0, *numbers, *ends]), max([0.0, *numbers, *ends])
+    span = (highest - lowest) or 1.0
+    better = figure.better if figure else ""
+    goal = {"higher": max, "lower": min}.get(better)
+
+    def place(value):
+        return round(100 * (value - lowest) / span, 2)
+
+    cells = []
+    for index, value in enumerate(values):
+        if value is None or value.value is None:
+            cells.append(Cell(index, NOTHING, reason=value.reason or "undefined" if value else ""))
+            continue
+        zero, end = sorted((place(0.0), place(value.value)))
+        known_interval = value.low is not None
+        cells.append(Cell(
+            index, number(value.value),
+            interval=f"{number(value.low)} to {number(value.high)}" if known_interval else "",
+            reason=value.reason,
+            best=bool(goal) and value.value == goal(numbers) and len(set(map(number, numbers))) > 1,
+            left=zero, width=round(end - zero, 2),
+            low=place(value.low) if known_interval else None, high=place(value.high) if known_interval else None,
+        ))  # fmt: skip
+    if figure is None:
+        return Row(key, headed(key.replace("_", " ")), "", "", "", "", "", cells)
+    return Row(key, headed(figure.title), better, figure.definition, figure.source, figure.unit, figure.chance, cells)
+
+
+def headed(title):
+    """As a heading: with a capital."""
+    return title[:1].upper() + title[1:]

@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pytest
+
+from spin_fairseq.evaluation.confidence import Measurement, intervals, paired_test, plain
+from spin_fairseq.evaluation.parts import KeptMeasurement, Parts, write_bytes
+
+SAMPLES, SEED = 120, 3
+
+
+class Means(Measurement):
+    """The weighted mean of a number an utterance, and one figure that is undefined."""
+
+    keys = ("mean", "nothing")
+    reasons = {"nothing": "there is nothing"}
+
+    def __init__(self, numbers):
+        self.numbers = np.asarray(numbers, dtype=float)
+        self.utterances = tuple(f"u{i}" for i in range(len(numbers)))
+
+    def values(self, weights):
+        return {"mean": weights @ self.numbers / weights.sum(1), "nothing": np.full(len(weights), np.nan)}
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    return Means(rng.normal(size=30)), Means(rng.normal(size=30) + 0.3)
+
+
+def test_a_kept_measurement_gives_the_same_intervals_and_tests(pair, tmp_path):
+    parts, read = Parts(tmp_path), []
+    for name, measurement in zip("ab", pair):
+        kept = KeptMeasurement.of(measurement, measurement.keys, SAMPLES, SEED)
+        parts.write(name, "set", "identity", [kept], 1.5)
+        ((again,), seconds) = parts.read(name, "set", "identity")
+        assert seconds == 1.5
+        assert plain(again)["mean"] == plain(measurement)["mean"]
+        assert intervals(again, SAMPLES, 0.9, SEED)["mean"] == intervals(measurement, SAMPLES, 0.9, SEED)["mean"]
+        read.append(again)
+    assert paired_test(*read, SAMPLES, seed=SEED)["mean"] == paired_test(*pair, SAMPLES, seed=SEED)["mean"]
+    anything = dict.fromkeys(("mean", "nothing"), (-np.inf, np.inf))
+    table = read[0].table(0.95, anything)
+    assert table["nothing"] == {"value": None, "low": None, "high": None, "reason": "there is nothing"}
+    assert table["mean"]["low"] < table["mean"]["value"] < table["mean"]["high"]
+    json.dumps(table, allow_nan=False)
+    cut = read[0].table(0.95, {**anything, "mean": (table["mean"]["value"], table["mean"]["high"] + 1)})["mean"]
+    assert cut == {**table["mean"], "low": table["mean"]["value"]}
+
+
+def test_other_weights_are_refused(pair):
+    kept = KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)
+    with pytest.raises(KeyError):
+        kept.values(np.full((1, 30), 2.0))
+
+
+def test_what_is_of_another_identity_or_damaged_is_not_read(pair, tmp_path):
+    parts = Parts(tmp_path)
+    assert parts.read("a", "set", "identity") is None
+    parts.write("a", "set", "identity", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
+    assert parts.read("a", "set", "other") is None
+    arrays = tmp_path / "a" / "set.npz"
+    arrays.write_bytes(arrays.read_bytes()[:-30])
+    assert parts.read("a", "set", "identity") is None
+    (tmp_path / "a" / "set.json").write_text('{"identity": "identity"')
+    assert parts.read("a", "set", "identity") is None
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    write_bytes(tmp_path / "a", b"old")
+    with pytest.raises(TypeError):
+        write_bytes(tmp_path / "a", "no bytes")
+    assert (tmp_path / "a").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
