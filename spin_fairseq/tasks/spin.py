@@ -1,5 +1,6 @@
 """Task "spin": ties data, model and criterion together for fairseq."""
 
+import gc
 import logging
 import os
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
 from ..data.device_views import complete_views
+from ..data.epoch_batches import EpochBatches
 from ..data.manifest import load_manifest
 from ..data.phone_labels import load_phone_labels
 from ..data.pitch_mark_cache import PitchMarkCache
@@ -19,7 +21,10 @@ from ..data.speaker_pitch import load_speaker_pitch
 from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
+from ..evaluation.extraction import sample_features
+from ..modules.codebook_start import start_from_kmeans
 from ..perturbation.backends import build_backend
+from .collapse import CollapseWatch
 from .skipped import SkippedUtterances
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,8 @@ logger = logging.getLogger(__name__)
 VALID_MAX_SAMPLES = 160000
 FEWEST_SAMPLES = 800
 FEWEST_FRAMES_PER_PROTOTYPE = 2
+STEPS_TO_COLLECTION = 2  # after a new loader is made: the threads of the old one have ended by then
+FRAMES_PER_PROTOTYPE_TO_START = 150
 
 
 @dataclass
@@ -47,12 +54,20 @@ class SpinTaskConfig(FairseqDataclass):
     perturb_on: str = field(
         default="worker", metadata={"help": "worker, or device: the native engine on the whole batch beside the model"}
     )
+    perturbation_strength: float = field(
+        default=1.0,
+        metadata={"help": "1: the recipe's; ratios are raised to this power, the equaliser's gains (dB) multiplied by it"},
+    )
     perturb_both_views: bool = field(default=False, metadata={"help": "change the first view too"})
     min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
     max_sample_size: int = field(default=272000, metadata={"help": "crop training utterances above (samples)"})
     max_bad_share: float = field(
         default=0.01, metadata={"help": "share of a split's utterances that may be unreadable before the run stops"}
     )
+    collapse_share: float = field(
+        default=0.1, metadata={"help": "warn when code_ppl stays under this share of the prototypes; 0: never"}
+    )
+    collapse_updates: int = field(default=100, metadata={"help": "for this many updates in a row"})
     sample_rate: int = field(default=16000, metadata={"help": "Hz, of all audio; fairseq's dump scripts ask for it"})
     normalize: bool = field(
         default=False, metadata={"help": "false: the encoder normalises its input itself where its base asks for it"}
@@ -76,6 +91,11 @@ class SpinTask(FairseqTask):
             raise ConfigError(f"task.perturb_on is {cfg.perturb_on!r}: it must be worker or device")
         if cfg.perturb_on == "device" and cfg.perturbation != "native":
             raise ConfigError(f"task.perturb_on is 'device': {cfg.perturbation} runs in a worker; choose native")
+        if not 0 < cfg.perturbation_strength <= 1:
+            raise ConfigError(
+                f"task.perturbation_strength is {cfg.perturbation_strength}: it must be above 0 and at most 1; "
+                "task.perturbation=none changes nothing"
+            )
         if cfg.pitch_marks is not None and cfg.perturbation != "native":
             raise ConfigError(f"task.pitch_marks is set, but {cfg.perturbation} does not use them: leave it out")
         if not FEWEST_SAMPLES <= cfg.min_sample_size <= cfg.max_sample_size:
@@ -83,15 +103,30 @@ class SpinTask(FairseqTask):
                 f"task.min_sample_size={cfg.min_sample_size} and max_sample_size={cfg.max_sample_size}: "
                 f"the first must be at least {FEWEST_SAMPLES} and not above the second"
             )
+        if not 0 <= cfg.max_bad_share <= 1:
+            raise ConfigError(f"task.max_bad_share is {cfg.max_bad_share}: it must be a share, between 0 and 1")
         if cfg.sample_rate != 16000 or cfg.normalize:
             raise ConfigError("task.sample_rate and task.normalize are fixed, to 16000 and false: leave them out")
+        if not 0 <= cfg.collapse_share < 1 or cfg.collapse_updates < 1:
+            raise ConfigError(
+                f"task.collapse_share={cfg.collapse_share} and collapse_updates={cfg.collapse_updates}: the first must "
+                "be at least 0 and under 1, the second at least 1"
+            )
         self._skipped = {}
+        self._collapse = CollapseWatch(cfg.collapse_share, cfg.collapse_updates)
+        self._codebook_sizes = []
         self._pair_counts = {}
         self._warned_of_small_batch = False
+        self._steps_to_collection = 0
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
         return cls(cfg)
+
+    @property
+    def _train(self):
+        """Name of the training split. Read when it is needed: the task of a checkpoint has no dataset.train_subset."""
+        return os.path.basename(self.cfg.train_subset)
 
     def path(self, path):
         """Hydra changes the working directory, and ranks that fairseq spawns do not know from where."""
@@ -102,6 +137,8 @@ class SpinTask(FairseqTask):
     def load_dataset(self, split, combine=False, **kwargs):
         """Read a split's manifest, pitch ranges and phone labels. Raises the errors of `errors.py`."""
         cfg = self.cfg
+        if cfg.seed < 0:  # not in __init__: a checkpoint's task has no common.seed
+            raise ConfigError(f"common.seed is {cfg.seed}: it must be at least 0")
         train = split == cfg.train_subset
         manifest = load_manifest(self.path(cfg.data), split)
         pitch = load_speaker_pitch(self.path(cfg.speaker_pitch))
@@ -118,10 +155,11 @@ class SpinTask(FairseqTask):
             max_samples=cfg.max_sample_size if train else VALID_MAX_SAMPLES,
             phones=None if train else self._load_phones(manifest, split),
             both_views=cfg.perturb_both_views,
+            strength=cfg.perturbation_strength,
             marks=self._open_marks(split, manifest, pitch),
             on_device=cfg.perturb_on == "device",
         )
-        self._skipped[split] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
+        self._skipped[os.path.basename(split)] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
 
     def _open_marks(self, split, manifest, pitch):
         if self.cfg.pitch_marks is None:
@@ -143,50 +181,83 @@ class SpinTask(FairseqTask):
             )
         return phones
 
-    def _note_skipped(self, sample, train):
-        for split, skipped in self._skipped.items():
-            if (split == self.cfg.train_subset) == train:
-                skipped.add(sample["skipped"])
+    def name_utterances(self, samples):
+        """Ids of the utterances of an update: samples, as of the training split's iterator."""
+        manifest = self.datasets[self.cfg.train_subset].manifest
+        indices = [index for sample in samples if sample for index in sample["id"].tolist()]
+        return [manifest.utterance_id(index) for index in indices if index >= 0]
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """fairseq's own, for any number of ranks: see EpochBatches."""
+        self._steps_to_collection = self._steps_to_collection or STEPS_TO_COLLECTION
+        return EpochBatches.of(super().get_batch_iterator(dataset, *args, **kwargs))
 
     # --- model --------------------------------------------------------------------------------------------------
 
     def build_model(self, cfg, from_checkpoint=False):
         """The configuration keeps the encoder's own, so that a checkpoint of this model needs no other file."""
+        to_be_trained = not cfg.encoder
         model = super().build_model(cfg, from_checkpoint)
+        if to_be_trained and cfg.codebook_init == "kmeans":
+            self._start_head(model)
         with open_dict(cfg):
             cfg.encoder = model.encoder.config
         return model
+
+    def _start_head(self, model):
+        """Head and prototypes from the training split's speech; the same on every rank, and again on a resume."""
+        manifest = load_manifest(self.path(self.cfg.data), self.cfg.train_subset)
+        frames = FRAMES_PER_PROTOTYPE_TO_START * max(len(prototypes) for prototypes in model.head.prototypes)
+        features = sample_features(model, manifest, frames, self.cfg.max_sample_size, self.cfg.seed)
+        logger.info(f"head and prototypes start from k-means of {len(features)} frames of {manifest.source}")
+        start_from_kmeans(model.head, features, self.cfg.seed)
 
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """fairseq's own; bad utterances are counted, and a filler batch has no part in anybody's targets."""
-        self._note_skipped(sample, train=True)
+        self._end_old_loaders()
+        self._codebook_sizes = [len(prototypes) for prototypes in model.head.prototypes]
         self._warn_of_small_batch(sample, model)
         ignored = ignore_grad or sample["ignored"]
-        sample = {**complete_views(sample, SAMPLE_RATE), "ignored": ignored}
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignored)
+        views = {**complete_views(sample, SAMPLE_RATE), "ignored": ignored}
+        loss, frames, log = super().train_step(views, model, criterion, optimizer, update_num, ignored)
+        return loss, frames, {**log, "skipped": self._skipped[sample["split"]].add(sample["skipped"])}
+
+    def _end_old_loaders(self):
+        """fairseq leaves the data workers of each validation and epoch to a garbage collection that may be far."""
+        if self._steps_to_collection:
+            self._steps_to_collection -= 1
+            if self._steps_to_collection == 0:
+                gc.collect()
 
     def valid_step(self, sample, model, criterion):
-        self._note_skipped(sample, train=False)
-        return super().valid_step(complete_views(sample, SAMPLE_RATE), model, criterion)
+        loss, frames, log = super().valid_step(complete_views(sample, SAMPLE_RATE), model, criterion)
+        skipped = self._skipped[sample["split"]].add(sample["skipped"])
+        return loss, frames, {**log, "skipped": skipped, "split": sample["split"]}
 
     def _warn_of_small_batch(self, sample, model):
         if self._warned_of_small_batch:
             return
         self._warned_of_small_batch = True
         frames = sum(model.encoder.output_lengths(samples) for samples in sample["lengths"])
-        largest = max(len(prototypes) for prototypes in model.head.prototypes)
+        largest = max(self._codebook_sizes)
         if frames < FEWEST_FRAMES_PER_PROTOTYPE * largest:
             logger.warning(
                 f"a batch of {frames} frames on this rank for {largest} prototypes: Sinkhorn spreads them thinly; "
                 "raise dataset.max_tokens, or take a smaller codebook"
             )
 
+    def begin_epoch(self, epoch, model):
+        self._skipped[self._train].begin_epoch()
+
     # --- validation ---------------------------------------------------------------------------------------------
 
     def begin_valid_epoch(self, epoch, model):
         self._pair_counts = {}
+        for split, skipped in self._skipped.items():
+            if split != self._train:
+                skipped.begin_epoch()
 
     def count_units(self, sample, scores, frames):
         """How often each phone meets each unit in a batch: {} without labels, else sparse counts for `reduce_metrics`.
@@ -202,10 +273,18 @@ class SpinTask(FairseqTask):
             phones, row = align(phones, row[:count])
             pairs.append(phones.astype(np.int64) * size + row)
         index, counts = np.unique(np.concatenate(pairs), return_counts=True)
-        return {"pairs": (index, counts), "units": size, "split": sample["split"]}
+        return {"pairs": (index, counts), "units": size}
 
     def reduce_metrics(self, logging_outputs, criterion):
-        super().reduce_metrics(logging_outputs, criterion)
+        with metrics.aggregate() as logged:
+            super().reduce_metrics(logging_outputs, criterion)
+        for log in logging_outputs:
+            self._skipped[log.get("split", self._train)].count(log["skipped"])
+        if criterion.training:
+            for codebook, size in enumerate(self._codebook_sizes):
+                name = f"code_ppl_{codebook}" if codebook else "code_ppl"
+                if name in logged:
+                    self._collapse.note(name, logged[name].val, size)
         split = None
         for log in logging_outputs:
             if "pairs" in log:

@@ -2,6 +2,7 @@ import gc
 import logging
 import multiprocessing
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import yaml
 from fairseq.logging import metrics
 
+from spin_fairseq.data.audio import audio_info
 from spin_fairseq.data.manifest import write_manifest
 from spin_fairseq.errors import AudioError, ConfigError, ManifestError, PhoneLabelError, SpeakerPitchError
 from spin_fairseq.evaluation.clusters import align, cluster_quality
@@ -79,9 +81,14 @@ def test_quality_over_ranks_and_again_in_the_next_epoch(speech_folder, model):
 
 
 @torch.no_grad()
-def test_several_validation_subsets_are_kept_apart(speech_folder, model):
-    task = small_task(speech_folder)
+def test_several_validation_subsets_are_kept_apart(speech_folder, model, tmp_path):
+    for source in (speech_folder.data, speech_folder.phones):
+        for split in ("dev", "dev-other"):
+            (tmp_path / source.name).mkdir(exist_ok=True)
+            shutil.copy(source / "dev.tsv", tmp_path / source.name / f"{split}.tsv")
+    task = small_task(type(speech_folder)(tmp_path / speech_folder.data.name, tmp_path / "phones", {}))
     task.load_dataset("dev")
+    task.load_dataset("dev-other")
     criterion, logs = valid_logs(task, model, [[0, 1, 2, 3, 4, 5]])
     alone = reduced(task, criterion, logs)
     task.begin_valid_epoch(1, model)
@@ -123,6 +130,8 @@ def test_a_validation_batch_of_bad_utterances_alone(speech_folder, model):
     [
         ({"perturb_on": "gpu"}, ConfigError, "task.perturb_on is 'gpu'"),
         ({"perturb_on": "device"}, ConfigError, "task.perturb_on is 'device': none runs in a worker"),
+        ({"perturbation_strength": 0}, ConfigError, "task.perturbation_strength is 0: it must be above 0 and at most 1"),
+        ({"perturbation_strength": 1.5}, ConfigError, "task.perturbation_strength is 1.5"),
         ({"pitch_marks": "marks"}, ConfigError, "task.pitch_marks is set"),
         ({"min_sample_size": 0}, ConfigError, "task.min_sample_size=0.*at least 800"),
         ({"min_sample_size": 40000}, ConfigError, "task.min_sample_size=40000 and max_sample_size=32000"),
@@ -216,7 +225,8 @@ def test_a_small_batch_is_warned_of_once(speech_folder, small_hubert, caplog):
 
 def test_bad_utterances_of_training_stop_the_run(speech_folder, small_hubert, tmp_path):
     audio = speech_folder.data / "audio"
-    rows = [("19/19-train-0000.wav", 9000)] * 3 + [("19/gone.wav", 9000)]
+    samples = audio_info(audio / "19/19-train-0000.wav")[0]
+    rows = [("19/19-train-0000.wav", samples)] * 3 + [("19/gone.wav", samples)]
     write_manifest(tmp_path / "train.tsv", audio, rows)
     speech = type(speech_folder)(tmp_path, speech_folder.phones, {})
     model = small_model(small_hubert).train()
@@ -224,12 +234,18 @@ def test_bad_utterances_of_training_stop_the_run(speech_folder, small_hubert, tm
         task = small_task(speech, max_bad_share=share)
         task.load_dataset("train")
         sample = batch_of(task, "train", range(4))
-        step = lambda: task.train_step(sample, model, recipe_criterion(task).train(), Backward, 0)  # noqa: E731
+        criterion = recipe_criterion(task).train()
+        _, frames, log = task.train_step(sample, model, criterion, Backward, 0)
+        assert frames > 0 and log["skipped"] == 1
         if stops:
             with pytest.raises(AudioError, match="1 of the 4 utterances of split 'train'[\\s\\S]*gone.wav: no such file"):
-                step()
+                reduced(task, criterion, [log])
         else:
-            assert step()[1] > 0
+            reduced(task, criterion, [log])
+            again = task.train_step(sample, model, criterion, Backward, 1)[2]
+            assert again["skipped"] == 0  # the same one
+            task.begin_epoch(2, model)
+            assert task.train_step(sample, model, criterion, Backward, 2)[2]["skipped"] == 1
 
 
 def test_a_filler_batch_takes_no_part(speech_folder, small_hubert):
@@ -245,7 +261,7 @@ def test_a_filler_batch_takes_no_part(speech_folder, small_hubert):
 # --- the configurations that come with the package ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["spin_hubert_base", "spin_demo"])
+@pytest.mark.parametrize("name", ["spin_hubert_base", "spin_wavlm_base", "spin_demo"])
 def test_configurations_hold_known_keys_with_the_recipes_values(name):
     from spin_fairseq.criterions.swapped_prediction import SwappedPredictionConfig
     from spin_fairseq.models.spin import SpinConfig
@@ -256,9 +272,10 @@ def test_configurations_hold_known_keys_with_the_recipes_values(name):
         unknown = set(config[part]) - {"_name"} - set(known.__dataclass_fields__)
         assert not unknown, f"{name}.yaml, {part}: {unknown}"
     criterion = {key: value for key, value in config["criterion"].items() if key != "_name"}
-    assert criterion == {
-        "epsilon": 0.02, "sinkhorn_iterations": 3, "temperature": 0.1, "target_mix": 1.0, "hard_targets": False
-    }
+    if name != "spin_demo":  # which is small, and has an epsilon of its own
+        assert criterion == {
+            "epsilon": 0.02, "sinkhorn_iterations": 3, "temperature": 0.1, "target_mix": 1.0, "hard_targets": False
+        }
     assert config["dataset"]["max_tokens"] >= config["task"]["max_sample_size"]
 
 
@@ -268,3 +285,30 @@ def test_counts_of_a_validation_batch_fit_what_ranks_exchange():
     pairs = np.arange(labels), np.ones(labels, np.int64)  # at worst each label makes a pair of its own
     size = sum(array.astype(np.int64).nbytes for array in pairs)
     assert size + 4096 < config["common"]["all_gather_list_size"]
+
+
+# --- collapse ---------------------------------------------------------------------------------------------------
+
+
+def test_a_collapse_of_a_codebook_is_warned_of_by_name(speech_folder, small_hubert, caplog):
+    task = small_task(speech_folder, collapse_share=0.5, collapse_updates=2)
+    task.load_dataset("train")
+    sample = batch_of(task, "train", [0, 1])
+    model, criterion = small_model(small_hubert, codebook_sizes=[4, 12]).train(), recipe_criterion(task).train()
+    with torch.no_grad():
+        model.head.prototypes[1][1:] = -model.head.prototypes[1][0]  # two directions for twelve prototypes
+    for update in range(2):
+        assert "collapse" not in caplog.text
+        log = task.train_step(sample, model, criterion, Backward, update)[2]
+        assert log["code_ppl_1"] / log["sample_size"] <= 2
+        reduced(task, criterion, [log])
+    (warning,) = [message for message in caplog.messages if message.startswith("collapse")]
+    assert re.match(r"collapse: code_ppl_1 .* for 2 updates, less than task.collapse_share=0.5 of 12 prototypes", warning)
+    assert "criterion.epsilon" in warning and "optimization.lr" in warning
+
+
+def test_utterances_of_an_update_are_named(speech_folder):
+    task = small_task(speech_folder)
+    task.load_dataset("train")
+    filler = task.dataset("train").collater([{"index": 3, "error": "a.flac: is empty"}])
+    assert task.name_utterances([batch_of(task, "train", [2, 0]), {}, filler]) == ["84-train-0002", "19-train-0000"]

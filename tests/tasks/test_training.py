@@ -1,13 +1,9 @@
-"""Whole runs of fairseq's own commands on a small base: training, resuming, several ranks, and what is left behind."""
+"""Whole runs of fairseq's own commands on a small base: training, resuming, and what is left behind."""
 
-import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
@@ -19,67 +15,21 @@ import fairseq
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.manifest import load_manifest
-from tests.small_hubert import NO_DROPOUT
+from tests.fairseq_runs import (
+    QUALITY,
+    REPOSITORY,
+    TRAIN,
+    UPDATES,
+    assert_same_weights,
+    hydra_command,
+    log_of,
+    run,
+    start,
+    validated,
+    weights,
+)
 
 pytestmark = pytest.mark.slow
-
-REPOSITORY = Path(__file__).parents[2]
-HYDRA_TRAIN = [os.path.join(sysconfig.get_path("scripts"), "fairseq-hydra-train")]
-TRAIN = [os.path.join(sysconfig.get_path("scripts"), "fairseq-train")]
-UPDATES = 6
-QUALITY = ("pnmi", "cluster_purity", "phone_purity")
-
-
-def start(command, folder, **environment):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    folder.mkdir(parents=True, exist_ok=True)
-    log = open(folder / f"log{environment.get('RANK_LOG', '')}", "a")
-    return subprocess.Popen(
-        list(map(str, command)), cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def log_of(folder):
-    return "".join(path.read_text() for path in sorted(folder.glob("log*")))
-
-
-def run(command, folder, succeeds=True, **environment):
-    """-> what the command printed."""
-    code = start(command, folder, **environment).wait(timeout=300)
-    assert (code == 0) == succeeds, log_of(folder)[-5000:]
-    return log_of(folder)
-
-
-def validated(log, name):
-    """What each validation reported."""
-    return [float(x) for x in re.findall(rf"valid on 'dev' subset .*\| {name} ([\d.]+)", log)]
-
-
-def hydra_command(speech, checkpoint, folder, *overrides):
-    """The command of the README, with a small base and few updates."""
-    return HYDRA_TRAIN + [
-        "--config-dir", REPOSITORY / "config", "--config-name", "spin_hubert_base",
-        f"common.user_dir={REPOSITORY / 'spin_fairseq'}", f"task.data={speech.data}", f"model.checkpoint={checkpoint}",
-        f"hydra.run.dir={folder}", f"task.phones={speech.phones}", "task.min_sample_size=800",
-        "model.freeze=[cnn,pos,1..2]", "model.head_dims=[16]", "model.codebook_sizes=[20]",
-        "common.fp16=false", "common.cpu=true", "common.log_interval=1",
-        "dataset.max_tokens=272000", "dataset.batch_size=4", "dataset.num_workers=1",
-        f"optimization.max_update={UPDATES}", "optimization.lr=[0.001]",
-        "lr_scheduler.warmup_updates=2", f"lr_scheduler.total_num_update={UPDATES}",
-        "dataset.validate_interval_updates=3", "checkpoint.save_interval_updates=1",
-        "checkpoint.best_checkpoint_metric=pnmi", "checkpoint.maximize_best_checkpoint_metric=true",
-        *overrides,
-    ]  # fmt: skip
-
-
-def weights(path):
-    return torch.load(path, map_location="cpu", weights_only=False)["model"]
-
-
-def assert_same_weights(first, second):
-    assert first.keys() == second.keys()
-    different = [name for name in first if not torch.equal(first[name], second[name])]
-    assert not different
 
 
 @pytest.fixture(scope="module")
@@ -170,64 +120,6 @@ def test_a_killed_run_ends_with_the_same_weights(speech_folder, small_hubert, tr
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch 2 @ 4 updates\)", log)
     assert "num_updates: 4" not in log and len(validated(log, "pnmi")) == 2  # updates 5 and 6 alone
     assert_same_weights(*(weights(folder / "checkpoints" / "checkpoint_last.pt") for folder in (trained, tmp_path)))
-
-
-# --- several ranks --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def four_utterances(speech_folder, tmp_path_factory):
-    """As `speech_folder`, with four training utterances of different length."""
-    folder = tmp_path_factory.mktemp("four")
-    shutil.copy(speech_folder.data / "dev.tsv", folder)
-    lines = (speech_folder.data / "train.tsv").read_text().splitlines(keepends=True)
-    (folder / "train.tsv").write_text("".join(lines[:5]))
-    assert len(set(load_manifest(folder, "train").sizes.tolist())) == 4
-    return type(speech_folder)(folder, speech_folder.phones, speech_folder.phones_of)
-
-
-def test_two_ranks_make_the_update_of_one_with_the_joined_batch(four_utterances, make_hubert, tmp_path):
-    base = make_hubert(**NO_DROPOUT)
-
-    def command(folder, *overrides):
-        return hydra_command(
-            four_utterances, base, folder, "optimization.max_update=2", "dataset.validate_interval_updates=2",
-            "model.freeze=[cnn,1]", "task.perturbation=none", *overrides,
-        )  # fmt: skip
-
-    run(command(tmp_path / "one"), tmp_path / "one")
-
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"tcp://localhost:{free.getsockname()[1]}"
-    ranks = []
-    for rank in "01":
-        overrides = {
-            "distributed_world_size": 2, "distributed_rank": rank, "distributed_init_method": address,
-            "distributed_backend": "gloo", "distributed_no_spawn": "true",
-        }  # fmt: skip
-        overrides = [f"distributed_training.{key}={value}" for key, value in overrides.items()]
-        ranks.append(start(command(tmp_path / "two", "dataset.batch_size=2", *overrides), tmp_path / "two", RANK_LOG=rank))
-    try:
-        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0], log_of(tmp_path / "two")[-5000:]
-    finally:
-        for rank in ranks:
-            rank.kill()
-
-    one, two = (weights(tmp_path / name / "checkpoints" / "checkpoint_last.pt") for name in ("one", "two"))
-    start_weights = load_encoder(base).state_dict()
-    moved = max((one["encoder." + name] - value).abs().max().item() for name, value in start_weights.items())
-    assert moved > 5e-4  # the update is much larger than what is allowed as difference
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
-
-    # Each validation is reported by the first rank, over the utterances of both.
-    logs = [log_of(tmp_path / "one"), (tmp_path / "two" / "log0").read_text()]
-    for key in QUALITY:
-        first, second = (validated(log, key) for log in logs)
-        assert first == second and first
-    losses = [[float(x) for x in re.findall(r"\bepoch 00.*\bloss=([\d.]+)", log)] for log in logs]
-    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], abs=2e-4)
 
 
 # --- what a run leaves behind -----------------------------------------------------------------------------------------

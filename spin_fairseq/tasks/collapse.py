@@ -1,0 +1,39 @@
+"""Watching for a collapse: few prototypes in use, for many updates in a row."""
+
+import logging
+import math
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+class CollapseWatch:
+    """Warns when the perplexity of a codebook's used prototypes was low in each of `updates` updates in a row.
+
+    Perplexities stay where they are; one look at them in `updates` updates is all that waits for the device.
+
+    share: of a codebook's size, under which its perplexity is low; 0: never. updates: how many make a look.
+    """
+
+    def __init__(self, share, updates):
+        self.share, self.updates = share, updates
+        self._seen = {}
+
+    def note(self, name, perplexity, size):
+        """perplexity: of one update, number or tensor of one element; size: prototypes of the codebook `name`."""
+        seen = self._seen.setdefault(name, [])
+        seen.append(perplexity)
+        if len(seen) < self.updates:
+            return
+        highest = float(torch.stack([torch.as_tensor(value) for value in seen]).max())
+        seen.clear()
+        if highest < self.share * size:
+            # Lower epsilon: as SwAV's authors advise (Caron et al., 2020, the notes of their repository).
+            logger.warning(
+                f"collapse: {name} stayed at or under {highest:.1f} for {self.updates} updates, less than "
+                f"task.collapse_share={self.share} of {size} prototypes. Few of them are in use. When the loss is near "
+                f"ln {size} = {math.log(size):.2f}, targets are too even: lower criterion.epsilon or set "
+                "criterion.hard_targets. Otherwise lower optimization.lr or warm up longer, raise dataset.max_tokens "
+                "(a batch's frames are spread over all prototypes), or take smaller model.codebook_sizes"
+            )

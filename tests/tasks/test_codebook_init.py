@@ -1,0 +1,56 @@
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from spin_fairseq.errors import ConfigError
+from spin_fairseq.evaluation.extraction import sample_features
+from spin_fairseq.models.spin import SpinConfig
+from spin_fairseq.modules.codebook_start import start_from_kmeans
+from tests.small_task import small_task
+
+
+def config(checkpoint, **options):
+    defaults = {"checkpoint": str(checkpoint), "freeze": "cnn,pos,1..2", "head_dims": [16], "codebook_sizes": [12]}
+    keys = vars(SpinConfig(**{**defaults, "codebook_init": "kmeans", **options}))
+    return OmegaConf.create({**keys, "_name": "spin"})
+
+
+def test_head_and_prototypes_start_from_the_training_speech(speech_folder, small_hubert):
+    task = small_task(speech_folder)
+    torch.manual_seed(1)
+    model = task.build_model(config(small_hubert))
+    torch.manual_seed(2)  # nothing of the random start is left
+    again = task.build_model(config(small_hubert))
+    torch.testing.assert_close(model.state_dict(), again.state_dict())
+    assert model.training
+
+    task.load_dataset("train")
+    by_hand = task.build_model(config(small_hubert, codebook_init="random"))
+    features = sample_features(by_hand, task.dataset("train").manifest, 150 * 12, 32000, task.cfg.seed)
+    start_from_kmeans(by_hand.head, features, task.cfg.seed)
+    torch.testing.assert_close(model.state_dict(), by_hand.state_dict())
+    used = model.eval().head(features)[0].argmax(-1).unique()
+    assert len(used) == 12
+
+
+def test_a_checkpoint_needs_no_training_speech(speech_folder, small_hubert, tmp_path):
+    cfg = config(small_hubert)
+    model = small_task(speech_folder).build_model(cfg)
+    elsewhere = small_task(speech_folder, data=str(tmp_path / "gone"))
+    loaded = elsewhere.build_model(cfg)
+    loaded.load_state_dict(model.state_dict())
+
+
+def test_an_unreadable_file_is_left_out_and_too_little_speech_refused(speech_folder, small_hubert, tmp_path):
+    task = small_task(speech_folder)
+    with pytest.raises(ConfigError, match=r"model.codebook_init is kmeans: \d+ frames are too few for 5000 prototypes"):
+        task.build_model(config(small_hubert, codebook_sizes=[5000]))
+    root, *rows = (speech_folder.data / "train.tsv").read_text().splitlines()
+    (tmp_path / "train.tsv").write_text("\n".join([root, *rows, "gone.flac\t16000"]) + "\n")
+    manifest = small_task(speech_folder, data=str(tmp_path))
+    assert manifest.build_model(config(small_hubert)).head.prototypes[0].isfinite().all()
+
+
+def test_a_start_of_another_name_is_refused(small_hubert, speech_folder):
+    with pytest.raises(ConfigError, match="model.codebook_init is 'pca': it must be random or kmeans"):
+        small_task(speech_folder).build_model(config(small_hubert, codebook_init="pca"))
