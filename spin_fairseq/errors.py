@@ -35,3 +35,7 @@ class PerturbationError(SpinError):
 
 class PitchMarkError(SpinError):
     """A file of cached pitch marks is missing, cut off, damaged, or something else."""
+
+
+class EvaluationError(SpinError):
+    """Units, features or speakers cannot be evaluated; it names the utterance."""
