@@ -6,14 +6,15 @@
 
 It writes to --out (outputs/demo):
 
-    results.json, results.md    base | Spin: PNMI, cluster purity, phone purity, speaker accuracy
+    results.json, results.md    MFCC | base | Spin: PNMI, cluster purity, phone purity, speaker accuracy
+    report.html                 the training and the evaluation to look at and listen to
     checkpoint_last.pt          the Spin model, of fairseq-hydra-train
     dev.km                      its units for the dev split
-    results.png                 the same figures to look at, when matplotlib is there
+    evaluation/                 all figures of scripts/evaluate.py, with intervals and paired tests
     train.log, tensorboard/     the training
 
-The base's units are those of k-means, fitted on the train split, on its best layer (the one whose units have the highest
-PNMI), with as many clusters as Spin has prototypes. An interrupted run goes on where it stopped.
+The units of MFCCs and of the base are those of k-means, fitted on the train split, with as many clusters as Spin has
+prototypes; the base's layer is the one whose units have the highest PNMI. An interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -22,69 +23,41 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
-import numpy as np
-from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
-from spin_fairseq.data.manifest import load_manifest  # noqa: E402
-from spin_fairseq.data.phone_labels import load_phone_labels  # noqa: E402
-from spin_fairseq.evaluation.clusters import align, cluster_quality  # noqa: E402
-from spin_fairseq.evaluation.extraction import extract  # noqa: E402
+from spin_fairseq.checkpoints import load_spin  # noqa: E402
+from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
+from spin_fairseq.evaluation.feature_cache import FeatureCache  # noqa: E402
+from spin_fairseq.evaluation.representations import EncoderSource, MfccSource, SpinSource  # noqa: E402
 from spin_fairseq.evaluation.speakers import speaker_accuracy  # noqa: E402
 
-LONGEST = 160000  # samples of an utterance that are evaluated, as in validation
 FIGURES = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy"]
 
 
-def quality(dev, phones, units):
-    """PNMI and purities. dev: manifest; units: an array an utterance."""
-    pairs = [align(phones[dev.utterance_id(i)], row) for i, row in enumerate(units)]
-    return cluster_quality(*(np.concatenate(side) for side in zip(*pairs)))
+def summary(evaluation, train, dev, base, checkpoint):
+    """{"mfcc", "base", "spin": figures}, of the evaluation's folder, and of a speaker classifier fitted on train.
 
-
-def speakers(train, train_features, dev, dev_features):
-    """Accuracy of a speaker classifier fitted on train, on dev. Manifests, and (frames, width) an utterance."""
-    names = [[manifest.speaker(i) for i in range(len(manifest))] for manifest in (train, dev)]
-    return {"speaker_accuracy": speaker_accuracy(train_features, names[0], dev_features, names[1])}
-
-
-def measure_base(checkpoint, train, dev, phones, clusters, seed):
-    """k-means on every layer of the base -> figures of the best layer, and {layer: PNMI}."""
-    encoder = load_encoder(checkpoint)
-    layers = range(1, encoder.num_layers + 1)
-
-    frames_of = encoder.output_lengths
-    train_features = list(zip(*extract(encoder.encode_layers, frames_of, train, progress="base, train")))
-    dev_features = list(zip(*extract(encoder.encode_layers, frames_of, dev, longest=LONGEST, progress="base, dev")))
-    figures = {}
-    for layer, of_train, of_dev in zip(layers, train_features, dev_features):
-        kmeans = MiniBatchKMeans(clusters, batch_size=4096, n_init=3, max_iter=100, random_state=seed)
-        kmeans.fit(np.concatenate(of_train))
-        figures[layer] = quality(dev, phones, [kmeans.predict(row) for row in of_dev])
-    best = max(layers, key=lambda layer: figures[layer]["pnmi"])
-    speaker = speakers(train, train_features[best - 1], dev, dev_features[best - 1])
-    return {**figures[best], **speaker, "layer": best}, {layer: figures[layer]["pnmi"] for layer in layers}
-
-
-def measure_spin(checkpoint, train, dev, phones):
-    """Figures of Spin's units and embeddings."""
-    model = load_spin(checkpoint)
-
-    def embeddings_and_units(source, mask):
-        embeddings = model.extract_embeddings(source, mask)
-        return embeddings, model.head.scores(embeddings).argmax(-1)
-
-    frames_of = model.encoder.output_lengths
-    train_features = extract(model.extract_embeddings, frames_of, train, progress="Spin, train")
-    found = extract(embeddings_and_units, frames_of, dev, longest=LONGEST, progress="Spin, dev")
-    dev_features, units = zip(*found)
-    return {**quality(dev, phones, units), **speakers(train, train_features, dev, dev_features)}
+    The evaluation's own classifier is fitted on dev, whose speakers have few seconds each; this one has all of train.
+    """
+    cache = FeatureCache(evaluation / "cache")
+    sources = {"mfcc": MfccSource(), "base": EncoderSource(base), "spin": SpinSource(checkpoint)}
+    models = {model["name"]: model for model in json.loads((evaluation / "results.json").read_text())["models"]}
+    results = {}
+    for name, source in sources.items():
+        layer, figures = models[name]["layer"], models[name]["figures"]["phones"]
+        results[name] = {key: figures[key]["value"] for key in FIGURES[:3]}
+        features = (list(cache.layer(source, layer, corpus)) for corpus in (train, dev))
+        pairs = zip(features, (train.speakers, dev.speakers))
+        with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
+            results[name]["speaker_accuracy"] = speaker_accuracy(*(side for pair in pairs for side in pair))
+    return {**results, "base": {**results["base"], "layer": models["base"]["layer"]}}
 
 
 def run(command):
@@ -115,31 +88,11 @@ def train_spin(out, data, phones, base, seed, overrides):
 
 def table(results, clusters):
     """The results in Markdown."""
-    base = f"base, k-means of layer {results['base']['layer']}, K = {clusters}"
-    rows = [f"| | {base} | Spin, K = {clusters} |", "|---|---|---|"]
+    rows = [f"| K = {clusters} | MFCC, k-means | base, k-means of layer {results['base']['layer']} | Spin |", "|---|---|---|---|"]
     for key in FIGURES:
-        rows.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | "
-                    f"{results['base'][key]:.3f} | {results['spin'][key]:.3f} |")  # fmt: skip
+        cells = " | ".join(f"{results[name][key]:.3f}" for name in ("mfcc", "base", "spin"))
+        rows.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {cells} |")
     return rows
-
-
-def plot(results, path):
-    """Bars of base and Spin side by side; nothing without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3), dpi=100)
-    for offset, name in ((-0.2, "base"), (0.2, "spin")):
-        bars = axes.bar(np.arange(len(FIGURES)) + offset, [results[name][key] for key in FIGURES], 0.4, label=name)
-        axes.bar_label(bars, fmt="%.3f", fontsize=7)
-    axes.set(xticks=range(len(FIGURES)), xticklabels=[key.replace("_", "\n") for key in FIGURES])
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
 
 
 def main(argv=None):
@@ -153,34 +106,39 @@ def main(argv=None):
     parser.add_argument("--base", type=Path, default=HERE / "hubert_demo.pt", help="the base model")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_args(argv)
+    warnings.simplefilter("ignore", FutureWarning)  # torch's, of fairseq's own calls
     started = time.time()
     out, speech = args.out.resolve(), HERE / "data"
     out.mkdir(parents=True, exist_ok=True)
 
     print("1/4  manifests", flush=True)
     run([sys.executable, "scripts/prepare_librispeech.py", speech, "--out", out, "--train", "train", "--dev", "dev"])
-    train, dev = load_manifest(out, "train"), load_manifest(out, "dev")
-    phones = load_phone_labels(speech / "phones", "dev")
 
     print("2/4  Spin training", flush=True)
     train_spin(out, out, speech / "phones", args.base.resolve(), args.seed, args.overrides)
 
-    print("3/4  units of the base and of Spin", flush=True)
-    checkpoint = out / "checkpoint_last.pt"
+    print("3/4  units of MFCCs, of the base and of Spin", flush=True)
+    base, checkpoint, evaluation = args.base.resolve(), out / "checkpoint_last.pt", out / "evaluation"
     clusters = len(load_spin(checkpoint).head.prototypes[0])
-    base, layers = measure_base(args.base, train, dev, phones, clusters, args.seed)
-    results = {"base": base, "spin": measure_spin(checkpoint, train, dev, phones), "clusters": clusters, "seed": args.seed,
-               "base_pnmi_by_layer": layers}  # fmt: skip
+    run([
+        sys.executable, "scripts/evaluate.py", "--data", out / "dev.tsv", "--phones", speech / "phones",
+        "--train", out / "train.tsv", "--seed", args.seed, "--out", evaluation,
+        f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
+    ])  # fmt: skip
     run([sys.executable, "scripts/dump_units.py", checkpoint, out / "dev.tsv", out / "dev.km"])
 
     print("4/4  results", flush=True)
+    train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
+    results = {**summary(evaluation, train, dev, base, checkpoint), "clusters": clusters, "seed": args.seed}
+    (sweep,) = json.loads((evaluation / "results.json").read_text())["layers"]
+    results["base_pnmi_by_layer"] = {row["layer"]: row["figures"]["pnmi"] for row in sweep["layers"]}
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
-    plot(results, out / "results.png")
+    run([sys.executable, "scripts/report.py", out, evaluation, "--out", out / "report.html"])
     print("", *table(results, clusters), "", sep="\n")
     print(f"PNMI: what the units say of the phones, more is better. Speaker accuracy: of a linear classifier on frames, "
-          f"less is better, chance is {1 / len(dev.speakers()):.2f}.")  # fmt: skip
-    print(f"Units: {out / 'dev.km'}   model: {checkpoint}   table: {out / 'results.md'}")
+          f"less is better, chance is {1 / len(set(dev.speakers)):.2f}.")  # fmt: skip
+    print(f"Units: {out / 'dev.km'}   model: {checkpoint}   report: {out / 'report.html'}")
     print(f"Done in {(time.time() - started) / 60:.1f} minutes.")
 
 

@@ -11,12 +11,13 @@ the seeds run again with other keys, and the page has the difference between the
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 from run_demo import FIGURES, HERE, REPOSITORY
 from run_demo import main as run_demo
+
+from spin_fairseq.evaluation.identity import digest_of
 
 
 def mean_and_error(values):
@@ -40,7 +41,8 @@ def markdown(rows, results, command):
         "",
         f"Mean ± standard error over {len(results)} seeds on the dev split of `examples/demo/data`; K = {results[0]['clusters']} for both. "
         f"Base: k-means of the layer whose units have the highest PNMI (layer {', '.join(map(str, layers))}). "
-        "Speaker accuracy: of a linear classifier on single frames of that layer, and of Spin's embeddings; chance is 0.04.",
+        "Speaker accuracy: of a linear classifier on single frames of that layer, and of Spin's embeddings; chance is 0.04. "
+        "[EVALUATION.md](EVALUATION.md) has every other figure, for MFCCs too and for several K.",
         "",
         f"    {command}",
         "",
@@ -74,7 +76,8 @@ def results_of(seeds, out, overrides):
     """Results of run_demo for each seed, in folders of their own for other keys; run where they are not there yet."""
     results = []
     for seed in seeds:
-        folder = out / "_".join([f"demo_seed_{seed}", *(re.sub(r"[^\w.]", "-", key) for key in overrides)])
+        # Named by a digest: the keys themselves may be longer than a file system allows.
+        folder = out / "_".join([f"demo_seed_{seed}", *([digest_of(overrides)] if overrides else [])])
         if not (folder / "results.json").exists():
             run_demo(["--out", str(folder), "--seed", str(seed), *overrides])
         results.append(json.loads((folder / "results.json").read_text()))

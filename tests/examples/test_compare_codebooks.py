@@ -1,0 +1,87 @@
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from spin_fairseq.evaluation import sets
+from spin_fairseq.evaluation.corpus import load_corpus
+from spin_fairseq.evaluation.evaluating import Evaluation
+from spin_fairseq.evaluation.extraction import extract
+from spin_fairseq.evaluation.feature_cache import FeatureCache
+from spin_fairseq.evaluation.representations import EncoderSource, SpinSource
+from spin_fairseq.evaluation.speakers import speaker_accuracy
+from spin_fairseq.evaluation.specs import parse_specs
+from tests.spin_checkpoints import save_spin
+
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo's scripts."""
+    sys.path.insert(0, str(DEMO))
+    yield {name: importlib.import_module(name) for name in ("run_demo", "compare_codebooks")}
+    sys.path.remove(str(DEMO))
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, speech_folder, small_hubert):
+    """-> folder of an evaluation as the demo's, corpora, checkpoint; tiny, and of phones alone."""
+    folder = tmp_path_factory.mktemp("demo")
+    checkpoint = save_spin(folder / "spin.pt", codebook_sizes=[12])
+    train, dev = load_corpus([speech_folder.data / "train.tsv"]), load_corpus([speech_folder.data / "dev.tsv"], [speech_folder.phones])
+    specs = parse_specs(["mfcc=mfcc+kmeans:k=12", f"base={small_hubert}+kmeans:k=12", f"spin={checkpoint}"])
+    evaluation = Evaluation(
+        folder / "evaluation", dev, specs, ["phones"], FeatureCache(folder / "evaluation" / "cache"), train=train, samples=20,
+        about={"command": "the command", "versions": {}},
+    )  # fmt: skip
+    assert evaluation.run()
+    return folder / "evaluation", train, dev, checkpoint
+
+
+def test_the_demos_summary(demo, evaluated, small_hubert):
+    folder, train, dev, checkpoint = evaluated
+    results = demo["run_demo"].summary(folder, train, dev, small_hubert, checkpoint)
+    content = json.loads((folder / "results.json").read_text())
+    layer = content["models"][1]["layer"]
+    assert results["base"]["layer"] == layer
+    assert [list(results[name])[:4] for name in results] == [demo["run_demo"].FIGURES] * 3
+    for model in content["models"]:
+        assert results[model["name"]]["pnmi"] == model["figures"]["phones"]["pnmi"]["value"]
+    for name, source, layer in (("base", EncoderSource(small_hubert), layer), ("spin", SpinSource(checkpoint), None)):
+        features = [extract(source.compute([layer]), source.output_lengths, corpus) for corpus in (train, dev)]
+        features = [[row for (row,) in rows] for rows in features]
+        wanted = speaker_accuracy(features[0], train.speakers, features[1], dev.speakers)
+        assert results[name]["speaker_accuracy"] == pytest.approx(wanted, abs=0.01)
+    assert demo["run_demo"].table(results, 12)[2].startswith(f"| PNMI | {results['mfcc']['pnmi']:.3f} | ")
+
+
+def test_the_page_has_every_figure_of_every_size(demo, evaluated):
+    content = json.loads((evaluated[0] / "results.json").read_text())
+    page = demo["compare_codebooks"].page([content, content], "the command")
+    assert page.count("## K = 12\n") == 2 and "    the command\n" in page
+    rows = [row for row in page.splitlines() if row.startswith("| PNMI ↑ |")]
+    (test,) = [row for row in content["paired"] if (row["figure"], row["a"], row["b"]) == ("pnmi", "base", "spin")]
+    values = [f"{model['figures']['phones']['pnmi']['value']:.3f} [" for model in content["models"]]
+    assert len(rows) == 2 and all(value in rows[0] for value in values) and f"{test['difference']:+.3f} [" in rows[0]
+    assert all(page.count(f"| {figure.title.replace('|', chr(92) + '|')} ") == 2 for figure in sets.SETS["phones"].figures)
+
+
+def test_sizes_that_are_there_are_not_run_again(demo, evaluated, tmp_path, monkeypatch):
+    content = (evaluated[0] / "results.json").read_text()
+    run = []
+
+    def run_demo(arguments):
+        run.append(arguments[-1])
+        folder = Path(arguments[1])
+        (folder / "evaluation").mkdir(parents=True)
+        (folder / "results.json").write_text("{}")
+        (folder / "evaluation" / "results.json").write_text(content)
+
+    monkeypatch.setattr(demo["compare_codebooks"], "run_demo", run_demo)
+    for sizes in (["12"], ["12", "24"]):
+        demo["compare_codebooks"].main(["--out", str(tmp_path), "--page", str(tmp_path / "page.md"), "--clusters", *sizes])
+    assert run == ["model.codebook_sizes=[12]", "model.codebook_sizes=[24]"]
+    assert "compare_codebooks.py --clusters 12 24 --seed 1" in (tmp_path / "page.md").read_text()
