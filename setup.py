@@ -20,6 +20,7 @@ setup(
     license="MIT",
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["spin_fairseq", "spin_fairseq.*"]),
+    package_data={"spin_fairseq.report": ["templates/*"]},
     install_requires=[
         # The official release does not import from Python 3.11 on (mutable dataclass defaults); the fork does.
         'fairseq==0.12.2; python_version < "3.11"',
@@ -34,12 +35,20 @@ setup(
         "tensorboardX",  # fairseq's common.tensorboard_logdir writes through it
         "safetensors",  # reads and writes the files of transformers
         "scikit-learn",  # PNMI, k-means, the linear speaker classifier
+        "threadpoolctl",  # small matrices on one thread
         "tqdm",  # progress bars
     ],
     extras_require={
         "praat": ["praat-parselmouth"],  # task.perturbation=praat: the reference's perturbation
         "demo": ["librosa"],  # MFCCs, of which the demo's base model was made
-        "plots": ["matplotlib"],  # the figures of the report
+        "evaluation": [  # evaluate.py
+            'zerospeech-libriabx2; python_version < "3.12"',  # ABX, by the field's own programs
+            'fastabx; python_version >= "3.12"',
+            "rapidfuzz",  # edit distances
+            "librosa",  # MFCCs, and speech at another tempo
+        ],
+        "report": ["jinja2", "plotly", "tensorboard", "matplotlib"],  # report.py: page, charts, reading runs, spectrograms
+        "plots": ["matplotlib"],  # other figures
         "wandb": ["wandb"],  # fairseq's common.wandb_project
         "onnx": ["onnx", "onnxruntime"],  # convert_checkpoint.py --to onnx
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it

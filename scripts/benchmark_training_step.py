@@ -3,6 +3,7 @@
 
     python scripts/benchmark_training_step.py
     python scripts/benchmark_training_step.py --encoder wavlm
+    python scripts/benchmark_training_step.py --profile              the operators that the time goes to, as well
     python scripts/benchmark_training_step.py --seconds 10 --utterances 2 --steps 5 --device cuda
 
 Both sides take a random encoder of the same sizes (Base by default) and the same batch of two views, and do forward,
@@ -14,6 +15,8 @@ backward and an Adam step:
             and loss; the optimiser has the same parameters as ours
 
 Each step of one side is followed by one of the other, and medians are given, so that a noisy machine is noisy for both.
+After each pair comes the floor of our step: its matrix products, convolutions and attentions alone, of the same shapes,
+on random numbers. What a step takes above it is norms, activations, dropout, the optimiser, copies, and calling them.
 Peak memory is that of a process of its own for each side, above what it held before the first step (weights, batch).
 """
 
@@ -158,7 +161,10 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each side (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default 2)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--profile", action="store_true", help="print the operators that take most of our step")
     args = parser.parse_args(argv)
+
+    from spin_fairseq.evaluation.step_floor import StepFloor, profile
 
     peaks = {}
     for side in ("plain", "ours"):
@@ -166,6 +172,8 @@ def main(argv=None):
             peaks[side] = process.submit(peak_memory, side, args).result()
 
     steps = {side: make_step(side, args) for side in ("plain", "ours")}
+    floor = StepFloor(steps["ours"])
+    steps["floor"] = floor.run
     times = {side: [] for side in steps}
     for turn in range(args.steps + 1):
         for side, step in steps.items():
@@ -180,8 +188,13 @@ def main(argv=None):
     print(f"{'':6s} {'s/step':>8s} {'peak MB above start':>20s}")
     for side in ("plain", "ours"):
         print(f"{side:6s} {seconds[side]:8.3f} {peaks[side] / 2**20:20.0f}")
+    speed = f"{floor.flop / 1e9:,.0f} GFLOP in {floor.number} products, {floor.flop / seconds['floor'] / 1e9:,.0f} a second"
+    print(f"{'floor':6s} {seconds['floor']:8.3f}   {speed}")
     print(f"plain / ours: time {seconds['plain'] / seconds['ours']:.2f} (median of {args.steps} pairs), "
-          f"ours / plain: memory {peaks['ours'] / peaks['plain']:.2f}")  # fmt: skip
+          f"ours / plain: memory {peaks['ours'] / peaks['plain']:.2f}, "
+          f"ours / floor: time {seconds['ours'] / seconds['floor']:.2f}")  # fmt: skip
+    if args.profile:
+        print(profile(steps["ours"]))
 
 
 if __name__ == "__main__":

@@ -104,8 +104,10 @@ install torch torchaudio
 say "4/4 fairseq, compiled where it has no wheel (minutes), and everything else"
 # fairseq-fixed compiles against the torch just installed. fairseq 0.12.2 does not want torch for it: left to itself it
 # is compiled without the torch operators (of non-autoregressive translation), in a third of the time.
+# zerospeech-libriabx2 finds its own version in an isolated build alone.
 case $wanted in 3.9 | 3.10) isolation="" ;; *) isolation=--no-build-isolation ;; esac
-install $isolation -e '.[praat,demo,plots,onnx,fairseq-scripts,test]'
+if [ "$wanted" = 3.11 ]; then install zerospeech-libriabx2; fi
+install $isolation -e '.[praat,demo,evaluation,report,plots,onnx,fairseq-scripts,test]'
 
 say "checking"
 "$venv/bin/python" -W ignore -c '
