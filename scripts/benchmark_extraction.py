@@ -22,8 +22,8 @@ import torch
 
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.checkpoints.writers import convert
-from spin_fairseq.evaluation.extraction import batches_by_length, compute_batches
-from spin_fairseq.evaluation.transformer import speed_up
+from spin_fairseq.extraction.batches import batches_by_length, compute_batches
+from spin_fairseq.extraction.transformer import speed_up
 from spin_fairseq.models.encoders import build_encoder
 
 BASE = {

@@ -25,7 +25,7 @@ from spin_fairseq.data.manifest import load_manifest
 from spin_fairseq.data.speaker_pitch import load_speaker_pitch
 from spin_fairseq.data.two_view_dataset import SAMPLE_RATE
 from spin_fairseq.errors import SpinError
-from spin_fairseq.evaluation.tensor_memory import TensorMemory
+from spin_fairseq.benchmarks.tensor_memory import TensorMemory
 from spin_fairseq.perturbation import draw_speaker, equalize, find_pitch_marks, native, pitch, praat
 from spin_fairseq.perturbation.draws import stack_draws
 from spin_fairseq.perturbation.backends import perturb, perturb_batch

@@ -36,8 +36,8 @@ from spin_fairseq.data.folder import manifest_of
 from spin_fairseq.data.phone_labels import load_phone_labels
 from spin_fairseq.data.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ConfigError, PerturbationError, SpinError
-from spin_fairseq.evaluation import voice_measures as measures
-from spin_fairseq.evaluation.voice_comparison import figures, markdown, plot
+from spin_fairseq.benchmarks import voice_measures as measures
+from spin_fairseq.benchmarks.voice_comparison import figures, markdown, plot
 from spin_fairseq.perturbation import native, praat
 from spin_fairseq.perturbation.draws import (
     LARGEST_FORMANT_RATIO,

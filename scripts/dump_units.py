@@ -26,7 +26,7 @@ import torch
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.data.folder import manifest_of
 from spin_fairseq.errors import CheckpointError, SpinError
-from spin_fairseq.evaluation.dumping import FORMATS, OUTPUTS, dump
+from spin_fairseq.extraction.dumping import FORMATS, OUTPUTS, dump
 
 
 def load(checkpoint, output):

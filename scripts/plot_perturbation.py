@@ -22,7 +22,7 @@ from spin_fairseq.data.folder import manifest_of
 from spin_fairseq.data.phone_labels import load_phone_labels
 from spin_fairseq.data.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ManifestError, PhoneLabelError, SpinError
-from spin_fairseq.evaluation import voice_measures as measures
+from spin_fairseq.benchmarks import voice_measures as measures
 from spin_fairseq.perturbation import change_speaker, praat
 
 USAGE = "python scripts/plot_perturbation.py AUDIO --phones PHONES --utterance ID --out plot.svg [options]"

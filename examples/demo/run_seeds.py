@@ -17,7 +17,7 @@ import numpy as np
 from run_demo import FIGURES, HERE, REPOSITORY
 from run_demo import main as run_demo
 
-from spin_fairseq.evaluation.identity import digest_of
+from spin_fairseq.extraction.identity import digest_of
 
 
 def mean_and_error(values):

@@ -13,7 +13,7 @@ from ..data.folder import manifest_of
 from ..data.manifest import write_manifest
 from ..data.phone_labels import load_phone_labels
 from ..errors import ManifestError, PhoneLabelError
-from .identity import digest_of, manifest_identity
+from ..extraction.identity import digest_of, manifest_identity
 
 SAMPLE_RATE = 16000
 SHORTEST = 400  # samples, 25 ms: what a frame sees

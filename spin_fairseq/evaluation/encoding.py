@@ -12,8 +12,8 @@ import torch
 
 from ..errors import CheckpointError, ConfigError
 from .confidence import plain
-from .dumping import runs
-from .extraction import batches_by_length, compute_batches
+from ..extraction.dumping import runs
+from ..extraction.batches import batches_by_length, compute_batches
 from .feature_cache import MAX_SAMPLES
 from .kmeans import fit_centroids
 from .parts import write_bytes, write_text

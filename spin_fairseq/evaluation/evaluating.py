@@ -11,7 +11,7 @@ from ..errors import SpinError
 from . import results
 from .confidence import paired_test
 from .encoding import Encoder
-from .identity import digest_of
+from ..extraction.identity import digest_of
 from .parts import KeptMeasurement, Parts, finite, write_arrays, write_text
 from .phones import best_phone_per_unit
 from .representations import open_source

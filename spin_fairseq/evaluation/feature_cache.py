@@ -8,8 +8,8 @@ import torch
 from tqdm import tqdm
 
 from ..errors import CheckpointError, ConfigError
-from .extraction import extract_each
-from .identity import digest_of
+from ..extraction.batches import extract_each
+from ..extraction.identity import digest_of
 
 MAX_SAMPLES = 480_000  # of a batch: 30 s
 

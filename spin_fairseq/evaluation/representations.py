@@ -15,8 +15,8 @@ import torch
 
 from ..errors import CheckpointError, ConfigError
 from . import mfcc
-from .identity import file_identity
-from .transformer import speed_up
+from ..extraction.identity import file_identity
+from ..extraction.transformer import speed_up
 
 BLOCK_SECONDS = 10  # of a long file, computed at a time
 SAMPLE_RATE = 16000

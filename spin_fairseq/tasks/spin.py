@@ -21,7 +21,7 @@ from ..data.speaker_pitch import load_speaker_pitch
 from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
-from ..evaluation.extraction import sample_features
+from ..extraction.batches import sample_features
 from ..modules.codebook_start import start_from_kmeans
 from ..perturbation.backends import build_backend
 from .collapse import CollapseWatch

@@ -8,7 +8,7 @@ import pytest
 from spin_fairseq.evaluation import sets
 from spin_fairseq.evaluation.corpus import load_corpus
 from spin_fairseq.evaluation.evaluating import Evaluation
-from spin_fairseq.evaluation.extraction import extract
+from spin_fairseq.extraction.batches import extract
 from spin_fairseq.evaluation.feature_cache import FeatureCache
 from spin_fairseq.evaluation.representations import EncoderSource, SpinSource
 from spin_fairseq.evaluation.speakers import speaker_accuracy

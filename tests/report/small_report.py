@@ -8,7 +8,7 @@ import yaml
 from spin_fairseq.data.manifest import load_manifest, write_manifest
 from spin_fairseq.data.phone_labels import load_phone_labels
 from spin_fairseq.evaluation.clusters import align
-from spin_fairseq.evaluation.dumping import runs
+from spin_fairseq.extraction.dumping import runs
 
 CLUSTERS = 12
 UPDATES = (10, 20, 30, 40)

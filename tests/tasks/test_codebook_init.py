@@ -3,7 +3,7 @@ import torch
 from omegaconf import OmegaConf
 
 from spin_fairseq.errors import ConfigError
-from spin_fairseq.evaluation.extraction import sample_features
+from spin_fairseq.extraction.batches import sample_features
 from spin_fairseq.models.spin import SpinConfig
 from spin_fairseq.modules.codebook_start import start_from_kmeans
 from tests.small_task import small_task

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.evaluation.long_files import Chunks, chunk_spans, run
+from spin_fairseq.extraction.long_files import Chunks, chunk_spans, run
 from tests.small_hubert import LARGE_FORM
 
 

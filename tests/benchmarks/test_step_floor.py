@@ -2,7 +2,7 @@ from collections import Counter
 
 import torch
 
-from spin_fairseq.evaluation.step_floor import StepFloor, _Noting, _Tensor, profile
+from spin_fairseq.benchmarks.step_floor import StepFloor, _Noting, _Tensor, profile
 
 
 class Net(torch.nn.Module):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from spin_fairseq.evaluation import voice_comparison as comparison
-from spin_fairseq.evaluation import voice_measures as measures
+from spin_fairseq.benchmarks import voice_comparison as comparison
+from spin_fairseq.benchmarks import voice_measures as measures
 from tests.synthetic_speech import VOWEL_FORMANTS, synthetic_voice
 
 pytest.importorskip("parselmouth")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.evaluation.transformer import speed_up
+from spin_fairseq.extraction.transformer import speed_up
 from tests.small_hubert import LARGE_FORM
 from tests.small_wavlm import small_wavlm
 

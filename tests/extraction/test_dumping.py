@@ -10,8 +10,8 @@ from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.folder import manifest_of
 from spin_fairseq.data.manifest import load_manifest
 from spin_fairseq.errors import ConfigError, ManifestError
-from spin_fairseq.evaluation import dumping
-from spin_fairseq.evaluation.dumping import dump, runs
+from spin_fairseq.extraction import dumping
+from spin_fairseq.extraction.dumping import dump, runs
 from tests.spin_checkpoints import save_spin
 
 

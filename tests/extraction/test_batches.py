@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.evaluation.extraction import batches_by_length, extract, extract_each
+from spin_fairseq.extraction.batches import batches_by_length, extract, extract_each
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 3000))

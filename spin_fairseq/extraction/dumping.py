@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..data.stretches import stretches
 from ..errors import ConfigError, ManifestError
-from .extraction import extract_each
+from .batches import extract_each
 from .identity import file_identity, manifest_identity
 from .long_files import Chunks
 from .resumable import ResumableFiles

@@ -1,0 +1,1 @@
+"""What a model makes of files: in batches, in chunks, fast on a CPU, and as files. Knows nothing of fairseq."""
