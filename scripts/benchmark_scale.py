@@ -15,9 +15,9 @@ and name, and every one can be read; the archives are links to a single small on
     workers    memory that the data workers do not share with each other or the main process, all together, after each
                has delivered batches
 
---updates trains a small model with fairseq-hydra-train on two workers, validating meanwhile, and samples the memory of
-the main process and of all processes (each page counted once, by its share: PSS). What all have rises through the first
-epochs: workers keep the pages that the main process had when they were forked, and share fewer the later they are.
+--updates trains a small model with fairseq-hydra-train on two workers, for three epochs, and samples the memory of
+the main process and of all processes (each page counted once, by its share: PSS) over ten stretches of updates, with a
+validation at the end of each. The first validation takes larger batches than training, and so some more memory.
 """
 
 import argparse
@@ -255,7 +255,7 @@ def train(folder, updates, bins=10):
         "task.phones=null", "task.min_sample_size=16000", "task.max_sample_size=24000",
         f"model.checkpoint={REPOSITORY / 'examples' / 'demo' / 'hubert_demo.pt'}", "model.freeze=[cnn,pos,1..3]",
         "model.codebook_sizes=[20]", "dataset.max_tokens=48000", "dataset.max_tokens_valid=80000",
-        "dataset.num_workers=2", f"dataset.validate_interval_updates={max(updates // 4, 1)}", "checkpoint.save_interval_updates=0",
+        "dataset.num_workers=2", f"dataset.validate_interval_updates={max(updates // bins, 1)}", "checkpoint.save_interval_updates=0",
         "checkpoint.no_save=true",
         "checkpoint.best_checkpoint_metric=loss", "checkpoint.maximize_best_checkpoint_metric=false",
         f"optimization.max_update={updates}", f"lr_scheduler.total_num_update={updates}",
@@ -287,10 +287,10 @@ def train(folder, updates, bins=10):
             medians.append((main, whole))
             stretch = f"{number * updates // bins} to {(number + 1) * updates // bins}"
             print(f"| {stretch} | {main:,.0f} | {whole:,.0f} | {count:.0f} |")
-    main, whole = zip(*medians)
+    main, whole = zip(*medians[1:] or medians)  # the first validation is behind the first stretch
     print(
-        f"main process, from the second stretch to the last: {main[-1] / main[min(1, len(main) - 1)] - 1:+.1%}; "
-        f"all, from the middle to the last: {whole[-1] / whole[len(whole) // 2] - 1:+.1%}"
+        f"largest beside smallest, from the second stretch on: main process {max(main) / min(main) - 1:.1%}, "
+        f"all {max(whole) / min(whole) - 1:.1%}"
     )
 
 

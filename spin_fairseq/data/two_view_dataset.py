@@ -60,10 +60,14 @@ class TwoViewDataset(FairseqDataset):
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views
         self.strength, self.marks, self.on_device = strength, marks, on_device
-        self.epoch = 1
+        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()  # data workers outlast an epoch
 
     def __len__(self):
         return len(self.manifest)
+
+    @property
+    def epoch(self):
+        return int(self._epoch)
 
     def _rng(self, index, stream):
         return np.random.default_rng([self.seed, self.epoch if self.train else 0, index, stream])
@@ -169,4 +173,4 @@ class TwoViewDataset(FairseqDataset):
         return not self.train
 
     def set_epoch(self, epoch):
-        self.epoch = epoch
+        self._epoch.fill_(epoch)

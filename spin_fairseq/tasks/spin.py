@@ -1,6 +1,5 @@
 """Task "spin": ties data, model and criterion together for fairseq."""
 
-import gc
 import logging
 import os
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ logger = logging.getLogger(__name__)
 VALID_MAX_SAMPLES = 160000
 FEWEST_SAMPLES = 800
 FEWEST_FRAMES_PER_PROTOTYPE = 2
-STEPS_TO_COLLECTION = 2  # after a new loader is made: the threads of the old one have ended by then
 FRAMES_PER_PROTOTYPE_TO_START = 150
 
 
@@ -117,7 +115,7 @@ class SpinTask(FairseqTask):
         self._codebook_sizes = []
         self._pair_counts = {}
         self._warned_of_small_batch = False
-        self._steps_to_collection = 0
+        self._batches = {}  # of each dataset, of the latest epoch
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -188,9 +186,10 @@ class SpinTask(FairseqTask):
         return [manifest.utterance_id(index) for index in indices if index >= 0]
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
-        """fairseq's own, for any number of ranks: see EpochBatches."""
-        self._steps_to_collection = self._steps_to_collection or STEPS_TO_COLLECTION
-        return EpochBatches.of(super().get_batch_iterator(dataset, *args, **kwargs))
+        """fairseq's own, for any number of ranks, and with the data workers of the epoch before: see EpochBatches."""
+        batches = EpochBatches.of(super().get_batch_iterator(dataset, *args, **kwargs), self._batches.get(dataset))
+        self._batches[dataset] = batches
+        return batches
 
     # --- model --------------------------------------------------------------------------------------------------
 
@@ -216,20 +215,12 @@ class SpinTask(FairseqTask):
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """fairseq's own; bad utterances are counted, and a filler batch has no part in anybody's targets."""
-        self._end_old_loaders()
         self._codebook_sizes = [len(prototypes) for prototypes in model.head.prototypes]
         self._warn_of_small_batch(sample, model)
         ignored = ignore_grad or sample["ignored"]
         views = {**complete_views(sample, SAMPLE_RATE), "ignored": ignored}
         loss, frames, log = super().train_step(views, model, criterion, optimizer, update_num, ignored)
         return loss, frames, {**log, "skipped": self._skipped[sample["split"]].add(sample["skipped"])}
-
-    def _end_old_loaders(self):
-        """fairseq leaves the data workers of each validation and epoch to a garbage collection that may be far."""
-        if self._steps_to_collection:
-            self._steps_to_collection -= 1
-            if self._steps_to_collection == 0:
-                gc.collect()
 
     def valid_step(self, sample, model, criterion):
         loss, frames, log = super().valid_step(complete_views(sample, SAMPLE_RATE), model, criterion)

@@ -55,9 +55,9 @@ def test_what_a_process_has_of_its_own():
 
 
 def test_a_few_updates_leave_no_workers_behind(capsys, tmp_path):
-    """Each epoch and validation has two workers, who would add up; fairseq-fixed keeps those of its dry run."""
+    """Training and validation have two each, who stay: anew in each epoch and validation, they could add up."""
     script.main(["--rows", "--updates", "12", "--folder", str(tmp_path)])
     table = cells(capsys.readouterr().out)
     assert len(table) >= 2  # fewer than there are stretches: a fast machine leaves some unsampled
     assert all(float(row[1].replace(",", "")) > 50 for row in table)
-    assert all(3 <= int(row[3]) <= 11 for row in table)
+    assert all(3 <= int(row[3]) <= 6 for row in table)

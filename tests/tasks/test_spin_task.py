@@ -181,23 +181,34 @@ def test_training_uses_the_drop_rule_and_validation_does_not(speech_folder):
     assert task.dataset("dev").phones is not None and task.dataset("train").phones is None
 
 
-def test_training_does_not_wait_for_data_workers_to_end(speech_folder):
-    """Left to the garbage collector they would be waited for, 5 s each, in mid-training."""
-    task = small_task(speech_folder)
-    task.load_dataset("train")
+def test_data_workers_stay_for_all_epochs(speech_folder):
+    """Each epoch has batches, crops and voices of its own, though its workers were started in the first."""
+    def epochs(num_workers):
+        task = small_task(speech_folder)
+        task.load_dataset("train")
+        found, children = [], []
+        for epoch in (1, 2, 3):
+            iterator = task.get_batch_iterator(
+                task.dataset("train"), max_tokens=60000, seed=1, epoch=epoch, num_workers=num_workers, data_buffer_size=2
+            )
+            found.append([(batch["id"].tolist(), batch["net_input"]["source"]) for batch in iterator.next_epoch_itr()])
+            children.append(set(multiprocessing.active_children()) - before)
+        return found, children
+
     gc.collect()
     before = set(multiprocessing.active_children())
-    iterator = task.get_batch_iterator(task.dataset("train"), max_tokens=60000, seed=1, num_workers=2)
-    epoch = iterator.next_epoch_itr()
-    assert len(list(epoch)) > 2
-    assert len(set(multiprocessing.active_children()) - before) == 2
+    expected, _ = epochs(0)
+    found, children = epochs(2)
+    assert len(children[0]) == 2 and children[0] == children[1] == children[2]
+    for epoch, expected_epoch in zip(found, expected):
+        assert [ids for ids, _ in epoch] == [ids for ids, _ in expected_epoch]
+        assert all(torch.equal(source, other) for (_, source), (_, other) in zip(epoch, expected_epoch))
+    assert not torch.equal(found[0][0][1][:, :8000], found[1][0][1][:, :8000])
     began = time.monotonic()
-    del epoch, iterator
     gc.collect()
-    while set(multiprocessing.active_children()) - before:
+    while set(multiprocessing.active_children()) - before:  # waited for, they would take 5 s each
         assert time.monotonic() - began < 4
         time.sleep(0.05)
-    assert time.monotonic() - began < 4
 
 
 # --- training steps ---------------------------------------------------------------------------------------------
