@@ -10,6 +10,7 @@ import torch
 
 from ..compat import ForbiddenGlobal, restricted_pickle
 from ..errors import CheckpointError, SpinError
+from .mapped_files import give_back, maps_of
 
 AS_WRITTEN = "fetch it again, or use the file as its tool wrote it"
 
@@ -31,13 +32,10 @@ class Checkpoint:
                 raise CheckpointError(f"{self.path}: a tensor has no name but {str(name)[:80]}")
 
     def build(self, builder):
-        """-> `builder(config)` with the tensors in it; CheckpointError where it makes no model, or they do not fit."""
-        for name, tensor in self.state_dict.items():
-            if isinstance(tensor, torch.Tensor) and not torch.isfinite(tensor).all():
-                raise CheckpointError(
-                    f"{self.path}: {name} has numbers that are NaN or infinite; use a checkpoint of before that training "
-                    "went wrong"
-                )
+        """-> `builder(config)` with the tensors in it; CheckpointError where it makes no model, or they do not fit.
+
+        Once alone: each tensor is let go when the model has it, so that beside the model there is never all of the file.
+        """
         try:
             module = builder(self.config)
         except (SpinError, *MALFORMED) as error:
@@ -45,18 +43,38 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path}: no model can be built from the configuration in it ({what}); {AS_WRITTEN}"
             ) from error
-        self._load_into(module)
+        self._move_into(module)
         return module
 
-    def _load_into(self, module):
-        """Copy the tensors into `module`; CheckpointError names what is missing, left over or of another shape."""
-        try:
-            module.load_state_dict(self.state_dict)
-        except MALFORMED as error:
+    @torch.no_grad()
+    def _move_into(self, module):
+        """Copy the tensors, one after another; CheckpointError names what is missing, left over or of another shape."""
+        places, tensors = module.state_dict(), self.state_dict
+        problems = [f"{name} is missing" for name in places if name not in tensors]
+        problems += [f"{name[:80]} has no place in the model" for name in tensors if name not in places]
+        for name, place in places.items():
+            tensor = tensors.get(name, place)
+            if not isinstance(tensor, torch.Tensor):
+                problems.append(f"{name} is a {type(tensor).__name__}, not a tensor")
+            elif tensor.shape != place.shape:
+                problems.append(f"{name} is of the shape {tuple(tensor.shape)}, and should be {tuple(place.shape)}")
+        if problems:
+            more = f", and {len(problems) - 20} more" if len(problems) > 20 else ""
             raise CheckpointError(
-                f"{self.path}: the tensors do not fit the configuration in it: {error}; "
-                f"{AS_WRITTEN}"
-            ) from None
+                f"{self.path}: the tensors do not fit the configuration in it: {', '.join(problems[:20])}{more}; {AS_WRITTEN}"
+            )
+        maps = maps_of(self.path, tensors.values())
+        for name, place in places.items():
+            try:
+                place.copy_(tensors.pop(name))
+            except MALFORMED as error:
+                raise CheckpointError(f"{self.path}: {name} is not a plain tensor ({error}); {AS_WRITTEN}") from None
+            give_back(maps)
+            if place.numel() and not torch.isfinite(torch.stack(torch.aminmax(place))).all():  # of all, without a copy
+                raise CheckpointError(
+                    f"{self.path}: {name} has numbers that are NaN or infinite; use a checkpoint of before that training "
+                    "went wrong"
+                )
 
 
 def _refuse_programs_and_bombs(path):
