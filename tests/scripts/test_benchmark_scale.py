@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytestmark = [
@@ -32,26 +31,6 @@ def test_rows(tmp_path):
     assert done.returncode == 0, done.stderr
     assert [row[0] for row in cells(done.stdout)] == ["500", "2,000"]
     assert "from 500 to 2,000 rows, 2 workers grow by" in done.stdout and os.listdir(tmp_path) == []
-
-
-def test_what_a_process_has_of_its_own():
-    """A child shares what it inherits, until it writes into it."""
-    inherited = np.ones(50_000_000, np.uint8)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        before = script.own_bytes(os.getpid())
-        inherited.sum()
-        read = script.own_bytes(os.getpid())
-        inherited[:] = 2
-        written = script.own_bytes(os.getpid())
-        os.write(writing, f"{read - before} {written - before}".encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        read, written = map(int, file.read().split())
-    assert os.waitpid(child, 0)[1] == 0
-    assert read < 5e6 and 45e6 < written < 55e6
 
 
 def test_a_few_updates_leave_no_workers_behind(capsys, tmp_path):
