@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import zipfile
 from dataclasses import dataclass, field
 from typing import Dict
@@ -88,6 +89,12 @@ def _refuse_programs_and_bombs(path):
         raise CheckpointError(f"{path}: refused, since its {size} bytes unpack to {unpacked}, which no checkpoint does")
 
 
+def _in_our_byte_order(path):
+    with zipfile.ZipFile(path) as archive:
+        orders = {archive.read(name) for name in archive.namelist() if name.endswith("/byteorder")}
+    return (orders or {b"little"}) == {sys.byteorder.encode()}
+
+
 def _is_safetensors(path):
     """A safetensors file starts with the length of its header, which is JSON."""
     with open(path, "rb") as file:
@@ -115,8 +122,10 @@ def _read_pickled(path):
     if path.endswith(".safetensors"):  # by the name alone, torch.load would take it for one
         with open(path, "rb") as file:
             return torch.load(file, map_location="cpu", pickle_module=restricted_pickle)
-    # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps.
-    return torch.load(path, map_location="cpu", pickle_module=restricted_pickle, mmap=archive)
+    # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps, and
+    # another order of bytes would be mended in the map, which must not be written to.
+    mapped = archive and _in_our_byte_order(path)
+    return torch.load(path, map_location="cpu", pickle_module=restricted_pickle, mmap=mapped)
 
 
 def read_file(path):

@@ -11,7 +11,8 @@ import torch
 from tests.lightning_checkpoint import hyper_parameters, random_head, reference_tensors, save_lightning
 from tests.small_hubert import BASE_SIZE, fairseq_hubert
 
-OPTIONS = {**BASE_SIZE, "encoder_layers": 3}
+# Of files of more than 100 MB in each precision.
+LAYERS = {torch.float32: 3, torch.float16: 12}
 
 MEASURE = """
 import gc, json, sys
@@ -39,32 +40,39 @@ print(json.dumps(results))
 """
 
 
-def write_all(folder):
-    """-> {what it is: path}, each with some 30 million numbers in the model."""
-    model, state = fairseq_hubert(**OPTIONS)
+def write_all(folder, dtype):
+    """-> {what it is: path}, each with some 30 million numbers or more in the model."""
+    options = {**BASE_SIZE, "encoder_layers": LAYERS[dtype]}
+    model, state = fairseq_hubert(**options)
+    state["model"] = {name: tensor.to(dtype) for name, tensor in state["model"].items()}
     paths = {}
 
     def save(name, content):
         paths[name] = str(folder / f"{name}.pt")
         torch.save(content, paths[name])
 
-    save("small", fairseq_hubert(**{**OPTIONS, "encoder_layers": 1})[1])  # a first load brings libraries' buffers along
-    parameters = enumerate(model.parameters())
-    moments = {i: {key: p.detach().clone() for key in ("exp_avg", "exp_avg_sq")} for i, p in parameters}
-    save("fairseq with its optimizer", {**state, "last_optimizer_state": {"state": moments}})
-    paths["fairseq, older file"] = str(folder / "old.pt")
-    torch.save(state, paths["fairseq, older file"], _use_new_zipfile_serialization=False)
+    save("small", fairseq_hubert(**{**options, "encoder_layers": 1})[1])  # a first load brings libraries' buffers along
+    if dtype == torch.float32:
+        parameters = enumerate(model.parameters())
+        moments = {i: {key: p.detach().clone() for key in ("exp_avg", "exp_avg_sq")} for i, p in parameters}
+        save("fairseq with its optimizer", {**state, "last_optimizer_state": {"state": moments}})
+        paths["fairseq, older file"] = str(folder / "old.pt")
+        torch.save(state, paths["fairseq, older file"], _use_new_zipfile_serialization=False)
+    else:
+        save("fairseq", state)
     encoder = {name: tensor for name, tensor in state["model"].items() if not name.startswith("final_proj")}
     paths["spin, the reference's"] = str(folder / "last.ckpt")
     parameters = hyper_parameters(codes=2048, hid_dims=(256,))
     tensors = reference_tensors(encoder, *random_head(768, (256,), 2048))
+    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     save_lightning(paths["spin, the reference's"], tensors, parameters)
     try:
         import transformers
     except ImportError:
         return paths
     paths["transformers"] = str(folder / "transformers")
-    transformers.HubertModel(transformers.HubertConfig(num_hidden_layers=3)).save_pretrained(paths["transformers"])
+    config = transformers.HubertConfig(num_hidden_layers=LAYERS[dtype])
+    transformers.HubertModel(config).to(dtype).save_pretrained(paths["transformers"])
     return paths
 
 
@@ -74,8 +82,9 @@ def size(path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the peak is measured by Linux")
-def test_loading_takes_at_most_twice_the_file_and_a_little(tmp_path):
-    paths = write_all(tmp_path)
+@pytest.mark.parametrize("dtype", LAYERS)
+def test_loading_takes_at_most_twice_the_file_and_a_little(dtype, tmp_path):
+    paths = write_all(tmp_path, dtype)
     # Freed memory goes back to the system at once: what a load leaves behind is not there for the next.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     command = [sys.executable, "-W", "ignore", "-c", MEASURE, json.dumps(paths)]

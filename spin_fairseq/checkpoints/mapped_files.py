@@ -1,0 +1,41 @@
+"""Maps of a file give back the memory of what was read, so that a file is never in memory as a whole.
+
+What a process reads of a mapped file stays resident beside what it makes of it. On Linux it can be dropped: a private
+map that nobody wrote to is read again from the file when it is touched again. Elsewhere nothing is dropped.
+"""
+
+import bisect
+import ctypes
+import mmap
+import os
+import sys
+
+
+def maps_of(path, tensors):
+    """-> [(begin, end)], addresses of the private maps of a file, or of a folder's files, in which these tensors lie."""
+    if sys.platform != "linux" or sys.byteorder != "little":  # safetensors are little-endian, and may be mended in place
+        return []
+    files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
+    files = {os.path.realpath(file) for file in files}
+    addresses = sorted(tensor.data_ptr() for tensor in tensors)
+    found = []
+    with open("/proc/self/maps", errors="surrogateescape") as lines:
+        for line in lines:  # begin-end, permissions, offset, device, inode, path
+            fields = line.rstrip("\n").split(maxsplit=5)
+            if len(fields) < 6 or fields[1][3] != "p" or fields[4] == "0" or fields[5] not in files:
+                continue
+            begin, end = (int(address, 16) for address in fields[0].split("-"))
+            after = bisect.bisect_left(addresses, begin)
+            if after < len(addresses) and addresses[after] < end:
+                found.append((begin, end))
+    return found
+
+
+def give_back(maps):
+    """Drop the pages of these maps; what was written to them is lost, and nothing else."""
+    if not maps:
+        return
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for begin, end in maps:
+        madvise(begin, end - begin, mmap.MADV_DONTNEED)  # advice: where it is refused, memory is taken as before
