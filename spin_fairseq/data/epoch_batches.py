@@ -25,10 +25,16 @@ class EpochBatches(EpochBatchIterator):
         before: those of an earlier epoch of the same dataset, which are done with, or None.
         """
         batches.__class__ = cls
-        if before is not None and before.dataloader is not None and before.num_workers == batches.num_workers:
-            batches.dataloader, batches.epoch_batch_sampler = before.dataloader, before.epoch_batch_sampler
-            batches.epoch_batch_sampler.ordered_batches = batches.ordered_batches
+        if before is not None and before.num_workers == batches.num_workers:
+            batches.dataloader = before.dataloader
         return batches
+
+    def _get_iterator_for_epoch(self, epoch, shuffle, fix_batches_to_gpus=False, offset=0):
+        if self.dataloader is not None:
+            sampler = self.dataloader.batch_sampler
+            sampler.ordered_batches, sampler.shuffle = self.ordered_batches, shuffle
+            self.batch_sampler = self.epoch_batch_sampler = sampler  # the name in fairseq 0.12.2, and in its fork
+        return super()._get_iterator_for_epoch(epoch, shuffle, fix_batches_to_gpus, offset)
 
     @property
     def first_batch(self):

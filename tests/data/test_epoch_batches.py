@@ -9,8 +9,10 @@ def batches_of(speech_folder):
     task = small_task(speech_folder)
     task.load_dataset("train")
 
-    def make(ranks, rank=0, size=2):
-        return task.get_batch_iterator(task.dataset("train"), max_sentences=size, num_shards=ranks, shard_id=rank, seed=1)
+    def make(ranks, rank=0, size=2, num_workers=0):
+        return task.get_batch_iterator(
+            task.dataset("train"), max_sentences=size, num_shards=ranks, shard_id=rank, seed=1, num_workers=num_workers
+        )
 
     return make
 
@@ -72,3 +74,15 @@ def test_the_end_of_an_epoch_is_the_start_of_the_next(batches_of):
     state, _ = stopped_after(6, batches_of(ranks=1))
     assert state["iterations_in_epoch"] == 0 and state["epoch"] == 2
     assert len(resumed(state, batches_of(ranks=2))) == 3
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_each_epoch_is_shuffled_or_not_as_it_is_asked(batches_of, num_workers):
+    """As with optimization.curriculum, where the first epochs are not; all by the loader of the first."""
+    def epoch(shuffle):
+        batches = batches_of(ranks=1, num_workers=num_workers)
+        return utterances(batches.next_epoch_itr(shuffle=shuffle)), batches.dataloader
+
+    orders, loaders = zip(*map(epoch, (False, True, False)))
+    assert orders[0] == orders[2] != orders[1] and sorted(orders[0]) == sorted(orders[1])
+    assert loaders[0] is loaders[1] is loaders[2]

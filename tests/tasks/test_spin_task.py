@@ -209,6 +209,7 @@ def test_data_workers_stay_for_all_epochs(speech_folder):
     while set(multiprocessing.active_children()) - before:  # waited for, they would take 5 s each
         assert time.monotonic() - began < 4
         time.sleep(0.05)
+        gc.collect()  # a thread that reads ahead may have held the loader
 
 
 # --- training steps ---------------------------------------------------------------------------------------------
