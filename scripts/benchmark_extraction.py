@@ -110,14 +110,19 @@ def main(argv=None):
     )
     parser.add_argument("--threads", type=int, default=1, help="of torch, for both (default 1)")
     parser.add_argument("--layer", type=int, default=12, help="1-based layer that is wanted (default 12, the last)")
-    parser.add_argument("--utterances", type=int, default=8, help="default 8")
+    parser.add_argument(
+        "--utterances", type=int, help="default 8 for each thread: with a few, ours leaves threads idle at the end"
+    )
     parser.add_argument("--seconds", type=float, default=12.0, help="mean length of an utterance (default 12)")
-    parser.add_argument("--batch-seconds", type=int, default=30, help="of ours, as dump_units.py's (default 30)")
+    parser.add_argument(
+        "--batch-seconds", type=int, default=12, help="of ours, each run by one thread (default 12, as dump_units.py's)"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--small", action="store_true", help="a tiny model: to try the script, not to measure")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    waves = [0.1 * torch.randn(length) for length in librispeech_lengths(args.utterances, args.seconds)]
+    utterances = args.utterances or 8 * args.threads
+    waves = [0.1 * torch.randn(length) for length in librispeech_lengths(utterances, args.seconds)]
     audio = sum(len(wave) for wave in waves) / 16000
     with tempfile.TemporaryDirectory() as folder:
         encoder, theirs = both_models(Path(folder), {**BASE, **(SMALL if args.small else {})})

@@ -2,7 +2,7 @@ from collections import Counter
 
 import torch
 
-from spin_fairseq.benchmarks.step_floor import StepFloor, _Noting, _Tensor, profile
+from spin_fairseq.benchmarks.step_floor import StepFloor, _Noting, _Tensor, product_seconds, profile
 
 
 class Net(torch.nn.Module):
@@ -54,3 +54,21 @@ def test_it_repeats_the_products_of_the_step_and_nothing_else():
 
 def test_the_profile_names_operators():
     assert "aten::convolution" in profile(training_step(), rows=100)
+
+
+def test_the_time_of_products_is_that_of_each_kind_and_of_nothing_else():
+    x, y, rows = torch.randn(64, 64), torch.randn(64, 64), torch.randn(2, 4, 64, 8)
+    kinds = {
+        "product": lambda: x @ y,
+        "product and sum": lambda: torch.addmm(x, y, y),
+        "added in place": lambda: x.addmm_(y, y),
+        "many products": lambda: rows @ rows.transpose(2, 3),
+        "convolution": lambda: torch.nn.functional.conv1d(rows[0], rows[0].transpose(1, 2)[:, :8].transpose(1, 2)),
+        "attention": lambda: torch.nn.functional.scaled_dot_product_attention(rows, rows, rows),
+    }
+    for kind, step in kinds.items():
+        step()
+        assert product_seconds(step) > 0, kind
+    large = torch.randn(2000, 2000)
+    assert product_seconds(lambda: torch.nn.functional.layer_norm(large, (2000,)).exp().add_(large).sum()) == 0
+    assert product_seconds(lambda: (large.exp(), x @ y)) < product_seconds(lambda: large[:, :500] @ large[:500])

@@ -19,3 +19,5 @@ def test_on_a_tiny_model(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert float(re.search(r"difference of features ([\d.e+-]+)", out)[1]) < 1e-3
     assert float(re.search(r"ratio +([\d.]+)", out)[1]) > 0
+    products = re.search(r"nothing but its products: ([\d.]+) s/s, ([\d.]+) times transformers", out)
+    assert float(products[1]) > 0 and float(products[2]) > 0
