@@ -11,6 +11,7 @@ the seeds run again with other keys, and the page has the difference between the
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def main(argv=None):
     results = results_of(args.seeds, args.out, args.overrides)
     overrides = ["--overrides", *args.overrides] if args.overrides else []
     beside = ["--beside", *args.beside] if args.beside else []
-    command = " ".join(["python examples/demo/run_seeds.py --seeds", *map(str, args.seeds), *overrides, *beside])
+    command = "python examples/demo/run_seeds.py --seeds " + shlex.join([*map(str, args.seeds), *overrides, *beside])
     page = markdown(summary(results), results, command)
     if beside:
         others = results_of(args.seeds, args.out, [*args.overrides, *args.beside])
