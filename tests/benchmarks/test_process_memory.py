@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spin_fairseq.benchmarks.process_memory import family, own_bytes, rollup
+from spin_fairseq.benchmarks.process_memory import family, rollup
+from tests.forked_memory import bytes_copied_by
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="read from Linux' /proc")
 
@@ -12,20 +13,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), re
 def test_what_a_process_has_of_its_own():
     """A child shares what it inherits, until it writes into it."""
     inherited = np.ones(50_000_000, np.uint8)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        before = own_bytes(os.getpid())
-        inherited.sum()
-        read = own_bytes(os.getpid())
-        inherited[:] = 2
-        written = own_bytes(os.getpid())
-        os.write(writing, f"{read - before} {written - before}".encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        read, written = map(int, file.read().split())
-    assert os.waitpid(child, 0)[1] == 0
+    read = bytes_copied_by(inherited.sum)
+    written = bytes_copied_by(lambda: inherited.fill(2))
     assert read < 5e6 and 45e6 < written < 55e6
 
 

@@ -12,6 +12,7 @@ from spin_fairseq.data import fairseq_manifest as fairseq_manifest_module
 from spin_fairseq.data import reference_list as reference_list_module
 from spin_fairseq.data.manifest import load_manifest, write_manifest
 from spin_fairseq.errors import ManifestError
+from tests.forked_memory import bytes_copied_by
 
 # Names that a .tsv can hold: no tab, line break or NUL; slashes make folders.
 names = st.text(st.characters(blacklist_characters="\t\n\r\0", blacklist_categories=["Cs"]), min_size=1, max_size=12)
@@ -317,20 +318,8 @@ def test_many_rows_cost_little_memory(large_manifest):
 def test_forked_workers_share_a_manifest(large_manifest):
     """What a worker looks up is not copied with what lies around it: not one page in ten becomes its own."""
 
-    def own_bytes():
-        with open("/proc/self/smaps_rollup") as file:
-            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Private_"))
-
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        before = own_bytes()
+    def look_up():
         for i in range(0, len(large_manifest), 3):
             large_manifest.path(i), large_manifest.utterance_id(i), large_manifest.speaker(i), large_manifest.sizes[i]
-        os.write(writing, str(own_bytes() - before).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        grown = int(file.read())
-    os.waitpid(child, 0)
-    assert grown < 0.1 * large_manifest.source.stat().st_size
+
+    assert bytes_copied_by(look_up) < 0.1 * large_manifest.source.stat().st_size

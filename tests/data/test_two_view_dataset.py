@@ -1,33 +1,21 @@
 import gc
 import json
 import logging
-import os
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from fairseq.tasks import FairseqTask
 
 from spin_fairseq.data.audio import read_audio
 from spin_fairseq.data.device_views import complete_views
-from spin_fairseq.data.manifest import load_manifest, write_manifest
+from spin_fairseq.data.manifest import load_manifest
 from spin_fairseq.data.phone_labels import load_phone_labels
 from spin_fairseq.data.speaker_pitch import load_speaker_pitch
-from spin_fairseq.data.two_view_dataset import TwoViewDataset
-from spin_fairseq.errors import ManifestError, PerturbationError
+from spin_fairseq.errors import ManifestError
 from spin_fairseq.perturbation import build_backend, find_pitch_marks
-
-
-def scaled(wave, sample_rate, pitch_range, draw):
-    """A quick stand-in for a voice change, which shows the draw."""
-    return wave * np.float32(draw.formant_ratio)
-
-
-def make_dataset(data, split="train", **options):
-    defaults = {"pitch": load_speaker_pitch(None), "backend": scaled, "seed": 7, "train": split == "train"}
-    defaults.update(min_samples=800, max_samples=20000)
-    return TwoViewDataset(load_manifest(data, split), **{**defaults, **options})
+from tests.forked_memory import bytes_copied_by
+from tests.small_dataset import make_dataset
 
 
 @pytest.fixture
@@ -118,21 +106,7 @@ def test_validation_is_fixed(data):
 def test_a_collection_in_a_worker_copies_nothing_of_the_main_process():
     inherited = [[] for _ in range(400_000)]  # 30 MB which a collection would write into
 
-    def own_bytes():
-        with open("/proc/self/smaps_rollup") as file:
-            return sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Private_"))
-
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        before = own_bytes()
-        gc.collect()
-        os.write(writing, str(own_bytes() - before).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        assert int(file.read()) < 8e6
-    assert os.waitpid(child, 0)[1] == 0 and len(inherited) == 400_000
+    assert bytes_copied_by(gc.collect) < 8e6 and len(inherited) == 400_000
 
 
 # --- views ------------------------------------------------------------------------------------------------------
@@ -316,52 +290,3 @@ def test_what_a_batch_holds(speech_folder):
         assert batch["lengths"][row] == length
         assert batch["phones"][row].tolist() == phones[dataset.manifest.utterance_id(item["index"])].tolist()
     assert batch["split"] == "dev"
-
-
-# --- bad utterances ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def damaged(tmp_path):
-    """Utterances 1 and 3 of five are bad: one is missing, one has NaN."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for n in range(5):
-        wave = (0.1 * rng.standard_normal(9000)).astype(np.float32)
-        wave[10] = np.nan if n == 3 else wave[10]
-        if n != 1:
-            soundfile.write(tmp_path / f"5-1-{n}.wav", wave, 16000, subtype="FLOAT")
-        rows.append((f"5-1-{n}.wav", 9000))
-    write_manifest(tmp_path / "train.tsv", tmp_path, rows)
-    return tmp_path
-
-
-def test_a_batch_goes_on_without_its_bad_utterances(damaged):
-    dataset = make_dataset(damaged)
-    batch = dataset.collater([dataset[i] for i in range(5)])
-    assert batch["id"].tolist() == [0, 2, 4] and len(batch["net_input"]["source"]) == 6
-    (first, why_first), (second, why_second) = batch["skipped"]
-    assert (first, second) == (1, 3) and not batch["ignored"]
-    assert "5-1-1.wav: no such file" in why_first and "5-1-3.wav: has samples that are NaN" in why_second
-
-
-def test_a_batch_of_bad_utterances_alone_is_a_filler_to_be_ignored(damaged):
-    dataset = make_dataset(damaged, phones={})
-    batch = dataset.collater([dataset[1], dataset[3]])
-    assert batch["ignored"] is True and [index for index, _ in batch["skipped"]] == [1, 3]
-    assert batch["id"].tolist() == [-1] and batch["phones"] == []
-    source = batch["net_input"]["source"]
-    assert len(source) == 2 and source.size(1) == batch["lengths"][0] and not source.any()
-
-
-def test_a_failing_perturbation_is_a_bad_utterance_with_its_name(damaged):
-    def fail(wave, sample_rate, pitch_range, draw):
-        raise PerturbationError("Praat: gave up")
-
-    dataset = make_dataset(damaged, backend=fail)
-    assert dataset[0] == {"index": 0, "error": f"{damaged}/5-1-0.wav: Praat: gave up"}
-
-
-def test_a_manifest_that_promises_too_many_samples(damaged):
-    write_manifest(damaged / "train.tsv", damaged, [("5-1-0.wav", 9001)])
-    assert "prepare it again" in make_dataset(damaged)[0]["error"]
