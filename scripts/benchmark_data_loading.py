@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 
 import spin_fairseq  # noqa: F401
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.pitch_mark_cache import PitchMarkCache
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.pitch_mark_cache import PitchMarkCache
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
 from spin_fairseq.errors import SpinError
 from spin_fairseq.perturbation import BACKENDS, build_backend

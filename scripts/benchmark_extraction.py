@@ -24,7 +24,7 @@ import spin_fairseq  # noqa: F401  first: it prepares numpy and torch for fairse
 import numpy as np
 import torch
 
-from spin_fairseq.benchmarks.step_floor import product_seconds
+from measuring.step_floor import product_seconds
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.checkpoints.writers import convert
 from spin_fairseq.extraction.batches import batches_by_length, compute_batches

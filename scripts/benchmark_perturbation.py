@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.data.two_view_dataset import SAMPLE_RATE
 from spin_fairseq.errors import SpinError
-from spin_fairseq.benchmarks.tensor_memory import TensorMemory
+from measuring.tensor_memory import TensorMemory
 from spin_fairseq.perturbation import draw_speaker, equalize, find_pitch_marks, native, pitch, praat
 from spin_fairseq.perturbation.draws import stack_draws
 from spin_fairseq.perturbation.backends import perturb, perturb_batch

@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spin_fairseq.benchmarks.process_memory import family, forget_peak, own_bytes, rollup, status
+from measuring.process_memory import family, forget_peak, own_bytes, rollup, status
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FILES, ROWS_PER_ARCHIVE = 48, 1000
@@ -51,8 +51,8 @@ def make_files(folder):
     """Some short files, packed. -> [(offset, length, samples)]."""
     import soundfile
 
-    from spin_fairseq.data.manifest import load_manifest, write_manifest
-    from spin_fairseq.data.packing import pack
+    from spin_fairseq.speech.manifest import load_manifest, write_manifest
+    from spin_fairseq.preparation.packing import pack
 
     rng = np.random.default_rng(0)
     (folder / "audio").mkdir(parents=True)
@@ -97,8 +97,8 @@ def measure(folder, split, workers):
     from fairseq.tasks import FairseqTask
 
     import spin_fairseq  # noqa: F401
-    from spin_fairseq.data.manifest import load_manifest
-    from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+    from spin_fairseq.speech.manifest import load_manifest
+    from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
     from spin_fairseq.data.two_view_dataset import TwoViewDataset
 
     logging.disable()
@@ -131,7 +131,7 @@ def measure(folder, split, workers):
 
 def marks_seconds(manifest, path):
     """Seconds to open a file of marks with an entry for each row, and seconds a lookup."""
-    from spin_fairseq.data.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, entry_of, subject_of, write_marks
+    from spin_fairseq.speech.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, entry_of, subject_of, write_marks
 
     rng = np.random.default_rng(0)
     keys = rng.integers(0, 2**64, len(manifest), KEY)

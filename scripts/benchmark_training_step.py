@@ -164,7 +164,7 @@ def main(argv=None):
     parser.add_argument("--profile", action="store_true", help="print the operators that take most of our step")
     args = parser.parse_args(argv)
 
-    from spin_fairseq.benchmarks.step_floor import StepFloor, profile
+    from measuring.step_floor import StepFloor, profile
 
     peaks = {}
     for side in ("plain", "ours"):

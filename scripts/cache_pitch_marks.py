@@ -19,9 +19,9 @@ import os
 import sys
 from pathlib import Path
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.pitch_mark_measuring import measure_pitch_marks
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.preparation.pitch_marks import measure_pitch_marks
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import SpinError
 
 USAGE = "python scripts/cache_pitch_marks.py data/mine/train.tsv --speaker-pitch data/mine/pitch.tsv --out data/mine/marks"

@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from spin_fairseq.data.audio import SAMPLE_RATE, read_audio
-from spin_fairseq.data.folder import manifest_of
-from spin_fairseq.data.phone_labels import load_phone_labels
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
+from spin_fairseq.speech.folder import manifest_of
+from spin_fairseq.speech.phone_labels import load_phone_labels
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ConfigError, PerturbationError, SpinError
-from spin_fairseq.benchmarks import voice_measures as measures
-from spin_fairseq.benchmarks.voice_comparison import figures, markdown, plot
+from measuring import voice_measures as measures
+from measuring.voice_comparison import figures, markdown, plot
 from spin_fairseq.perturbation import native, praat
 from spin_fairseq.perturbation.draws import (
     LARGEST_FORMANT_RATIO,

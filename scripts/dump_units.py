@@ -24,7 +24,7 @@ import sys
 import torch
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
-from spin_fairseq.data.folder import manifest_of
+from spin_fairseq.speech.folder import manifest_of
 from spin_fairseq.errors import CheckpointError, SpinError
 from spin_fairseq.extraction.dumping import FORMATS, OUTPUTS, dump
 

@@ -18,8 +18,8 @@ import os
 import sys
 from pathlib import Path
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.speaker_pitch_estimation import estimate_speaker_pitch, write_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.preparation.speaker_pitch import estimate_speaker_pitch, write_speaker_pitch
 from spin_fairseq.errors import SpinError
 
 USAGE = "python scripts/estimate_speaker_pitch.py data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv"

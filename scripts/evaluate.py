@@ -39,10 +39,10 @@ from spin_fairseq import __version__  # noqa: E402
 from spin_fairseq.errors import ConfigError, SpinError  # noqa: E402
 from spin_fairseq.evaluation import definitions  # noqa: E402
 from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
-from spin_fairseq.evaluation.evaluating import Evaluation  # noqa: E402
-from spin_fairseq.evaluation.feature_cache import FeatureCache  # noqa: E402
-from spin_fairseq.evaluation.sets import SETS  # noqa: E402
-from spin_fairseq.evaluation.specs import parse_specs  # noqa: E402
+from spin_fairseq.evaluation.runner import Evaluation  # noqa: E402
+from spin_fairseq.evaluation.features.cache import FeatureCache  # noqa: E402
+from spin_fairseq.evaluation.groups import SETS  # noqa: E402
+from spin_fairseq.evaluation.features.specs import parse_specs  # noqa: E402
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spin_fairseq.data.audio import SAMPLE_RATE, read_audio
-from spin_fairseq.data.folder import manifest_of
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
+from spin_fairseq.speech.folder import manifest_of
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ConfigError, PerturbationError, SpinError
-from spin_fairseq.benchmarks import voice_measures as measures
+from measuring import voice_measures as measures
 from spin_fairseq.perturbation import draw_speaker, native, praat
 from spin_fairseq.report.media import loudest_level, sound, spectrogram
 from spin_fairseq.report.utterances import spread_over_speakers

@@ -18,9 +18,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.packing import FORMS, LARGEST, pack
-from spin_fairseq.data.worker_pool import ProgressBar
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.preparation.packing import FORMS, LARGEST, pack
+from spin_fairseq.processes import ProgressBar
 from spin_fairseq.errors import SpinError
 
 USAGE = "python scripts/pack_corpus.py data/mine/train.tsv data/mine/dev.tsv --out /fast/mine [--format zip|tar]"

@@ -17,12 +17,12 @@ import numpy as np
 from scipy.linalg import solve_toeplitz
 from scipy.signal import freqz
 
-from spin_fairseq.data.audio import SAMPLE_RATE, read_audio
-from spin_fairseq.data.folder import manifest_of
-from spin_fairseq.data.phone_labels import load_phone_labels
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
+from spin_fairseq.speech.folder import manifest_of
+from spin_fairseq.speech.phone_labels import load_phone_labels
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ManifestError, PhoneLabelError, SpinError
-from spin_fairseq.benchmarks import voice_measures as measures
+from measuring import voice_measures as measures
 from spin_fairseq.perturbation import change_speaker, praat
 
 USAGE = "python scripts/plot_perturbation.py AUDIO --phones PHONES --utterance ID --out plot.svg [options]"

@@ -18,8 +18,8 @@ import argparse
 import os
 import sys
 
-from spin_fairseq.data.alignments import write_phone_labels
-from spin_fairseq.data.preparation import prepare_librispeech
+from spin_fairseq.preparation.alignments import write_phone_labels
+from spin_fairseq.preparation.manifests import prepare_librispeech
 from spin_fairseq.errors import SpinError
 
 USAGE = "python scripts/prepare_librispeech.py /corpora/LibriSpeech --out data/librispeech"

@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 
-from spin_fairseq.data.preparation import SPEAKER_RULES, prepare_folders
+from spin_fairseq.preparation.manifests import SPEAKER_RULES, prepare_folders
 from spin_fairseq.errors import SpinError
 
 USAGE = "python scripts/prepare_manifest.py /audio/mine --out data/mine --split train --convert-to /audio/mine_16k"

@@ -28,7 +28,7 @@ from pathlib import Path
 warnings.filterwarnings("ignore")  # the libraries' own, about each other
 
 import spin_fairseq  # noqa: E402, F401
-from spin_fairseq.data.preparation import find_audio  # noqa: E402
+from spin_fairseq.preparation.manifests import find_audio  # noqa: E402
 from spin_fairseq.errors import SpinError  # noqa: E402
 from stress.faults import DEV_UTTERANCES, FAULTS, copy_audio  # noqa: E402
 from stress.runs import Failure, reference_run  # noqa: E402

@@ -2,7 +2,7 @@
 
 import os
 
-from spin_fairseq.benchmarks.process_memory import own_bytes
+from measuring.process_memory import own_bytes
 
 
 def bytes_copied_by(action):

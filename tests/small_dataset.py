@@ -1,7 +1,7 @@
 import numpy as np
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.data.two_view_dataset import TwoViewDataset
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 from scipy.signal import lfilter
 
-from spin_fairseq.data.manifest import write_manifest
+from spin_fairseq.speech.manifest import write_manifest
 
 SAMPLE_RATE = 16000
 SPEAKER_F0 = {"19": 110.0, "26": 150.0, "84": 200.0, "116": 240.0}  # Hz

@@ -15,7 +15,7 @@ from run_demo import HERE, REPOSITORY
 from run_demo import main as run_demo
 
 from spin_fairseq.evaluation.results import cell_text, difference_text, label, number
-from spin_fairseq.evaluation.sets import SETS
+from spin_fairseq.evaluation.groups import SETS
 
 MODELS = ("mfcc", "base", "spin")
 

@@ -34,9 +34,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 from spin_fairseq.checkpoints import load_spin  # noqa: E402
 from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
-from spin_fairseq.evaluation.feature_cache import FeatureCache  # noqa: E402
-from spin_fairseq.evaluation.representations import EncoderSource, MfccSource, SpinSource  # noqa: E402
-from spin_fairseq.evaluation.speakers import speaker_accuracy  # noqa: E402
+from spin_fairseq.evaluation.features.cache import FeatureCache  # noqa: E402
+from spin_fairseq.evaluation.features.representations import EncoderSource, MfccSource, SpinSource  # noqa: E402
+from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy  # noqa: E402
 
 FIGURES = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy"]
 

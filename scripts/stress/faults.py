@@ -15,8 +15,8 @@ import numpy as np
 import soundfile
 import torch
 
-from spin_fairseq.data.audio import audio_info
-from spin_fairseq.data.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.audio import audio_info
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
 
 from .runs import SAVE_INTERVAL, Run, check
 

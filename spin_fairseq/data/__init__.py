@@ -1,1 +1,1 @@
-"""What training reads: manifests, audio, phone labels, speakers' pitch ranges, and the dataset made of them."""
+"""The fairseq dataset of two views, and its batches."""

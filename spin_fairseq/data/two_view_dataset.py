@@ -12,7 +12,7 @@ from ..errors import AudioError, ManifestError, PerturbationError
 from ..perturbation.backends import perturb
 from ..perturbation.draws import draw_speaker
 from ..perturbation.pitch_marks import find_pitch_marks
-from .audio import read_audio
+from ..speech.audio import read_audio
 from .device_views import pending_views
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.archives import slice_of
-from ..data.folder import manifest_of
-from ..data.manifest import write_manifest
-from ..data.phone_labels import load_phone_labels
+from ..speech.archives import slice_of
+from ..speech.folder import manifest_of
+from ..speech.manifest import write_manifest
+from ..speech.phone_labels import load_phone_labels
 from ..errors import ManifestError, PhoneLabelError
 from ..extraction.identity import digest_of, manifest_identity
 

@@ -2,8 +2,8 @@
 
 import textwrap
 
-from .robustness import UTTERANCES
-from .sets import SETS
+from .metrics.robustness import UTTERANCES
+from .groups import SETS
 
 BETTER = {"higher": "more is better", "lower": "less is better", "": "neither more nor less is better"}
 
@@ -37,7 +37,7 @@ def page():
             of comparisons. Robustness is measured on {UTTERANCES} utterances drawn at random. `counts/NAME.tsv` has the best phone of
             each unit, and which share of its frames that phone has.
 
-            MFCCs (`mfcc+kmeans`) are those of HuBERT's first iteration at its frames (`spin_fairseq/evaluation/mfcc.py` has the
+            MFCCs (`mfcc+kmeans`) are those of HuBERT's first iteration at its frames (`spin_fairseq/evaluation/features/mfcc.py` has the
             definition). k-means is fitted by mini-batches on `--train`; without it on the evaluated data, and the results say so.
             Without `layer=`, the layer is the one whose units have the highest PNMI on the evaluated data, which flatters it
             a little; the curve over layers is in the results.""").splitlines(),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from .parts import write_bytes, write_text
-from .sets import FIGURES, SETS
+from .groups import FIGURES, SETS
 
 COLUMNS = ("model", "kind", "features", "layer", "clusters", "set", "figure", "value", "low", "high", "unit", "better")
 KINDS = {"spin": "Spin", "kmeans": "k-means"}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..data.audio import read_audio
+from ..speech.audio import read_audio
 from ..errors import AudioError
 from .long_files import run
 

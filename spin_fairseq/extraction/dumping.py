@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..data.stretches import stretches
+from ..speech.stretches import stretches
 from ..errors import ConfigError, ManifestError
 from .batches import extract_each
 from .identity import file_identity, manifest_identity

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Optional
 
-from ..evaluation.phones import best_phone_per_unit
+from ..evaluation.metrics.phones import best_phone_per_unit
 
 GOLDEN_ANGLE = 137.508  # degrees: neighbours in a list get hues far apart
 CLASSES = (  # first and last hue, and the phones (ARPAbet) that share this stretch

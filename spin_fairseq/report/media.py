@@ -6,7 +6,7 @@ import io
 import numpy as np
 import soundfile
 
-from ..data.audio import SAMPLE_RATE
+from ..speech.audio import SAMPLE_RATE
 from ..errors import ConfigError
 from . import INSTALL
 

@@ -4,13 +4,13 @@ from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
-from ..data.audio import audio_info
-from ..data.folder import manifest_of
-from ..data.phone_labels import load_phone_labels
+from ..speech.audio import audio_info
+from ..speech.folder import manifest_of
+from ..speech.phone_labels import load_phone_labels
 from ..errors import AudioError, ConfigError, SpinError
 from ..evaluation.parts import write_bytes
 from ..evaluation.results import number
-from ..evaluation.sets import SETS
+from ..evaluation.groups import SETS
 from . import INSTALL, charts, colouring
 from .comparison import compare, headed
 from .results import is_results, read_counts, read_results, read_units

@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from ..data.audio import SAMPLE_RATE, read_audio
+from ..speech.audio import SAMPLE_RATE, read_audio
 from ..errors import AudioError, PerturbationError
 from . import colouring, media
 

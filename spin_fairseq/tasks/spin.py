@@ -13,10 +13,10 @@ from omegaconf import II, MISSING, open_dict
 
 from ..data.device_views import complete_views
 from ..data.epoch_batches import EpochBatches
-from ..data.manifest import load_manifest
-from ..data.phone_labels import load_phone_labels
-from ..data.pitch_mark_cache import PitchMarkCache
-from ..data.speaker_pitch import load_speaker_pitch
+from ..speech.manifest import load_manifest
+from ..speech.phone_labels import load_phone_labels
+from ..speech.pitch_mark_cache import PitchMarkCache
+from ..speech.speaker_pitch import load_speaker_pitch
 from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts

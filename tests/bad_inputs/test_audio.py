@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from spin_fairseq.data.audio import audio_info, read_audio
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.preparation import check_audio, find_audio
+from spin_fairseq.speech.audio import audio_info, read_audio
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.preparation.manifests import check_audio, find_audio
 from spin_fairseq.errors import AudioError
 from tests.bad_inputs.judging import files_below, limited, may_refuse, must_refuse
 from tests.small_task import small_task

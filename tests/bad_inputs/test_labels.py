@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spin_fairseq.data.alignments import labels_of, read_textgrid
-from spin_fairseq.data.phone_labels import load_phone_labels
+from spin_fairseq.preparation.alignments import labels_of, read_textgrid
+from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.errors import PhoneLabelError
 from tests.bad_inputs.judging import may_refuse, must_refuse
 from tests.small_task import small_task

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spin_fairseq.data.folder import manifest_of
-from spin_fairseq.data.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.folder import manifest_of
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
 from spin_fairseq.errors import ManifestError
 from tests.bad_inputs.judging import may_refuse, must_refuse
 

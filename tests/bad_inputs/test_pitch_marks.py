@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, encode, entry_of, subject_of, write_marks
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, encode, entry_of, subject_of, write_marks
 from spin_fairseq.errors import PitchMarkError
 from spin_fairseq.perturbation.pitch_marks import PitchMarks
 from tests.bad_inputs.judging import may_refuse, must_refuse

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import SpeakerPitchError
 from tests.bad_inputs.judging import may_refuse, must_refuse
 

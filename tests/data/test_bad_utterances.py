@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from spin_fairseq.data.manifest import write_manifest
+from spin_fairseq.speech.manifest import write_manifest
 from spin_fairseq.errors import PerturbationError
 from tests.small_dataset import make_dataset
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from fairseq.tasks import FairseqTask
 
-from spin_fairseq.data.audio import read_audio
+from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.data.device_views import complete_views
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.phone_labels import load_phone_labels
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.phone_labels import load_phone_labels
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ManifestError
 from spin_fairseq.perturbation import build_backend, find_pitch_marks
 from tests.forked_memory import bytes_copied_by

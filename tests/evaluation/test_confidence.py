@@ -4,7 +4,7 @@ import pytest
 from spin_fairseq.errors import ConfigError
 from spin_fairseq.evaluation import confidence
 from spin_fairseq.evaluation.confidence import Measurement, intervals, paired_test, plain, resamples
-from spin_fairseq.evaluation.phones import PhoneMeasurement
+from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement
 
 
 class Means(Measurement):

@@ -4,8 +4,8 @@ import shutil
 import numpy as np
 import pytest
 
-from spin_fairseq.data.manifest import load_manifest, write_manifest
-from spin_fairseq.data.phone_labels import load_phone_labels
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.errors import ManifestError, PhoneLabelError
 from spin_fairseq.evaluation.corpus import load_corpus
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from spin_fairseq.evaluation import sets
+from spin_fairseq.evaluation import groups as sets
 from spin_fairseq.evaluation.corpus import load_corpus
-from spin_fairseq.evaluation.evaluating import Evaluation
+from spin_fairseq.evaluation.runner import Evaluation
 from spin_fairseq.extraction.batches import extract
-from spin_fairseq.evaluation.feature_cache import FeatureCache
-from spin_fairseq.evaluation.representations import EncoderSource, SpinSource
-from spin_fairseq.evaluation.speakers import speaker_accuracy
-from spin_fairseq.evaluation.specs import parse_specs
+from spin_fairseq.evaluation.features.cache import FeatureCache
+from spin_fairseq.evaluation.features.representations import EncoderSource, SpinSource
+from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy
+from spin_fairseq.evaluation.features.specs import parse_specs
 from tests.spin_checkpoints import save_spin
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.extraction.batches import batches_by_length, extract, extract_each
 
 

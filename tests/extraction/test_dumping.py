@@ -6,9 +6,9 @@ import soundfile
 import torch
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.folder import manifest_of
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.folder import manifest_of
+from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.errors import ConfigError, ManifestError
 from spin_fairseq.extraction import dumping
 from spin_fairseq.extraction.dumping import dump, runs

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spin_fairseq.data.device_views import complete_views, pending_views
-from spin_fairseq.benchmarks.tensor_memory import TensorMemory
+from measuring.tensor_memory import TensorMemory
 from spin_fairseq.perturbation import build_backend, change_speaker, draw_speaker, equalize, find_pitch_marks, pitch, waves
 from spin_fairseq.perturbation.backends import perturb
 from tests.fake_cuda import fake_cuda

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import yaml
 
-from spin_fairseq.data.manifest import load_manifest, write_manifest
-from spin_fairseq.data.phone_labels import load_phone_labels
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.evaluation.clusters import align
 from spin_fairseq.extraction.dumping import runs
 

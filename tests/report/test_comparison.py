@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spin_fairseq.evaluation.figures import Figure
+from spin_fairseq.evaluation.metrics.metric import Figure
 from spin_fairseq.report.comparison import compare
 from spin_fairseq.report.results import Model, Value
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.report import colouring, utterances
 from spin_fairseq.report.utterances import phone_strip, read_utterances, spread_over_speakers, unit_strip
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_spin
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.manifest import load_manifest
 from tests.spin_checkpoints import save_spin
 
 REPOSITORY = Path(__file__).resolve().parents[2]

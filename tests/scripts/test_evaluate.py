@@ -15,10 +15,10 @@ import torch
 from sklearn.metrics import homogeneity_score
 
 from spin_fairseq.checkpoints import load_spin
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.manifest import load_manifest, write_manifest
-from spin_fairseq.data.phone_labels import load_phone_labels
-from spin_fairseq.evaluation import sets
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.phone_labels import load_phone_labels
+from spin_fairseq.evaluation import groups as sets
 from spin_fairseq.evaluation.clusters import align, cluster_quality
 from tests.overflowing import overflow
 from tests.spin_checkpoints import save_spin

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.manifest import load_manifest
 
 PATH = Path(__file__).parents[2] / "scripts" / "pack_corpus.py"
 spec = importlib.util.spec_from_file_location("pack_corpus", PATH)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.packing import pack
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.preparation.packing import pack
 from tests.fairseq_runs import assert_same_weights, hydra_command, run, weights
 from tests.spin_checkpoints import save_spin
 

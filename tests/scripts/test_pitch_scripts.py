@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from spin_fairseq.data.manifest import load_manifest, write_manifest
-from spin_fairseq.data.pitch_mark_cache import PitchMarkCache
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.pitch_mark_cache import PitchMarkCache
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.perturbation.pitch import WIDE_RANGE
 from tests.synthetic_speech import SPEAKER_F0
 

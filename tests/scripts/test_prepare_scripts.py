@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from spin_fairseq.data.manifest import load_manifest
-from spin_fairseq.data.phone_labels import load_phone_labels
-from spin_fairseq.data.speaker_pitch import load_speaker_pitch
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.phone_labels import load_phone_labels
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from spin_fairseq.data.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
 from tests.fairseq_runs import hydra_command, start
 
 

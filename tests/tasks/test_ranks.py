@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.manifest import load_manifest
 from tests.fairseq_runs import QUALITY, hydra_command, log_of, run, start, validated, weights
 from tests.small_hubert import NO_DROPOUT
 

@@ -12,8 +12,8 @@ import torch
 import yaml
 from fairseq.logging import metrics
 
-from spin_fairseq.data.audio import audio_info
-from spin_fairseq.data.manifest import write_manifest
+from spin_fairseq.speech.audio import audio_info
+from spin_fairseq.speech.manifest import write_manifest
 from spin_fairseq.errors import AudioError, ConfigError, ManifestError, PhoneLabelError, SpeakerPitchError
 from spin_fairseq.evaluation.clusters import align, cluster_quality
 from tests.small_task import batch_of, recipe_criterion, small_model, small_task

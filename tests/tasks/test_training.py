@@ -13,8 +13,8 @@ import torch
 
 import fairseq
 from spin_fairseq.checkpoints import load_encoder, load_spin
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.manifest import load_manifest
 from tests.fairseq_runs import (
     QUALITY,
     REPOSITORY,

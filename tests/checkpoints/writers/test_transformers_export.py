@@ -8,8 +8,8 @@ import torch
 
 from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.checkpoints.writers import convert
-from spin_fairseq.data.audio import read_audio
-from spin_fairseq.data.manifest import load_manifest
+from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.manifest import load_manifest
 from tests.small_hubert import LARGE_FORM
 from tests.spin_checkpoints import save_spin
 

@@ -1,0 +1,1 @@
+"""ABX discriminability of phones, within and across speakers."""

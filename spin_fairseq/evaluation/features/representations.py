@@ -1,0 +1,170 @@
+"""Where features come from (MFCCs, an encoder's layers, Spin's embeddings), and what makes units of them.
+
+A source has: `title`; `identity()`, what JSON can hold and changes with the features; `layers`, the 1-based ones that it
+has, or (None,); `width(layer)`; `output_lengths(samples)`; `compute(layers)`, a function of source (B, T) and padding mask
+(B, T) or None, for a tuple with (B, frames, width) float32, one entry a layer. Models are loaded when they are first
+needed, so a finished evaluation loads none.
+"""
+
+import math
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import CheckpointError, ConfigError
+from . import mfcc
+from ...extraction.identity import file_identity
+from ...extraction.transformer import speed_up
+
+BLOCK_SECONDS = 10  # of a long file, computed at a time
+SAMPLE_RATE = 16000
+
+
+class MfccSource:
+    """The features of `mfcc`, which need no model."""
+
+    title = "MFCC"
+    layers = (None,)
+    frame_seconds = 2 * mfcc.HOP / mfcc.RATE
+
+    def identity(self):
+        return ["mfcc", 1]
+
+    def width(self, layer):
+        return mfcc.WIDTH
+
+    def output_lengths(self, samples):
+        return mfcc.output_lengths(samples)
+
+    def compute(self, layers):
+        def rows(source, mask):
+            lengths = [source.size(1)] * len(source) if mask is None else (~mask).sum(-1).tolist()
+            found = [mfcc.mfcc(wave[:length]) for wave, length in zip(source, lengths)]
+            return (torch.nn.utils.rnn.pad_sequence(found, batch_first=True),)
+
+        return rows
+
+
+class _ModelSource:
+    def __init__(self, path, device="cpu"):
+        self.path, self.device = str(path), device
+        if not Path(path).exists():
+            raise CheckpointError(f"{path}: no such checkpoint")
+
+    @property
+    def title(self):
+        return Path(self.path).name
+
+    def identity(self):
+        return [type(self).__name__, file_identity(self.path)]
+
+    @cached_property
+    def encoder(self):
+        """On the device, with the layers and convolutions for extraction."""
+        encoder = self._load().to(self.device)
+        return speed_up(encoder, max(1, encoder.output_lengths(BLOCK_SECONDS * encoder.sample_rate)))
+
+    def output_lengths(self, samples):
+        return self.encoder.output_lengths(samples)
+
+    @property
+    def frame_seconds(self):
+        return math.prod(stride for _, _, stride in self.encoder.conv_layers) / SAMPLE_RATE
+
+
+class EncoderSource(_ModelSource):
+    """The layers of a HuBERT or WavLM; of a Spin checkpoint, those of the encoder in it."""
+
+    def _load(self):
+        from ...checkpoints import load_encoder
+
+        return load_encoder(self.path)
+
+    @property
+    def layers(self):
+        return tuple(range(1, self.encoder.num_layers + 1))
+
+    def width(self, layer):
+        return self.encoder.width
+
+    def compute(self, layers):
+        wrong = [layer for layer in layers if not 1 <= layer <= self.encoder.num_layers]
+        if wrong:
+            raise ConfigError(f"{self.path}: there is no layer {wrong[0]}; the encoder has layers 1..{self.encoder.num_layers}")
+        if len(layers) == 1:
+            return lambda source, mask: (self.encoder.encode(source, mask, layers[0])[0].float(),)
+
+        def several(source, mask):
+            found = self.encoder.encode_layers(source, mask)
+            return tuple(found[layer - 1].float() for layer in layers)
+
+        return several
+
+
+class SpinSource(_ModelSource):
+    """The embeddings of a Spin model: of unit length, what its prototypes are compared with."""
+
+    layers = (None,)
+
+    @cached_property
+    def model(self):
+        from ...checkpoints import load_encoder, load_spin
+
+        try:
+            return load_spin(self.path).to(self.device)
+        except CheckpointError as error:
+            try:
+                load_encoder(self.path)
+            except CheckpointError:
+                raise error from None
+            raise CheckpointError(f"{self.path}: an encoder without a codebook; give it as {self.path}+kmeans") from None
+
+    def _load(self):
+        return self.model.encoder
+
+    def width(self, layer):
+        return self.model.head.prototypes[0].size(1)
+
+    def compute(self, layers):
+        self.encoder  # noqa: B018  made ready
+        return lambda source, mask: (self.model.extract_embeddings(source, mask),)
+
+
+class SpinUnits:
+    """The prototype of greatest cosine."""
+
+    def __init__(self, source, codebook=0):
+        self.source, self.codebook, self.layer = source, codebook, None
+
+    @cached_property
+    def clusters(self):
+        sizes = [len(prototypes) for prototypes in self.source.model.head.prototypes]
+        if self.codebook >= len(sizes):
+            raise ConfigError(f"{self.source.path}: there is no codebook {self.codebook}; it has 0..{len(sizes) - 1}")
+        return sizes[self.codebook]
+
+    def units(self, features):
+        """(..., width) float32 tensor -> (...) int64."""
+        return self.source.model.head.scores(features, self.codebook).argmax(-1)
+
+
+class KMeansUnits:
+    """The nearest centroid. centroids: (K, width) float32 array."""
+
+    def __init__(self, source, layer, centroids, device="cpu"):
+        self.source, self.layer, self.clusters = source, layer, len(centroids)
+        self._centroids = torch.from_numpy(np.asarray(centroids, dtype=np.float32)).to(device)
+        self._offset = self._centroids.square().sum(-1) / 2
+
+    def units(self, features):
+        """(..., width) float32 tensor -> (...) int64."""
+        return (features @ self._centroids.t() - self._offset).argmax(-1)
+
+
+def open_source(spec, device="cpu"):
+    """The source of a ModelSpec. Raises CheckpointError: no such file."""
+    if spec.kind == "spin":
+        return SpinSource(spec.source, device)
+    return MfccSource() if spec.source == "mfcc" else EncoderSource(spec.source, device)

@@ -1,0 +1,147 @@
+"""The sets of measures that an evaluation consists of, and how each is applied to a model.
+
+A new set is a module with `FIGURES`, a function here that makes its measurements of a `Subject`, and a line in `SETS`.
+"""
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from typing import Callable, Tuple
+
+from threadpoolctl import threadpool_limits
+
+from ..speech.audio import read_audio
+from ..errors import ConfigError
+from .abx import measurement as abx
+from .metrics import phones, robustness, speakers, tokens
+from .abx.items import triphone_items
+from .abx.tools import installed_tool
+from .metrics.boundaries import boundary_figures
+from .metrics.metric import Figure
+from .metrics.robustness import measure_robustness
+
+NO_LABELS = "no phone labels were given (--phones)"
+
+
+@dataclass
+class Subject:
+    """One model on one corpus, as the sets see it.
+
+    corpus: a Corpus; encoder: an Encoder that has encoded it.
+    """
+
+    corpus: object
+    encoder: object
+
+    @property
+    def encoding(self):
+        return self.encoder.encoding
+
+    @property
+    def units(self):
+        return self.encoding.units
+
+    @property
+    def clusters(self):
+        return self.encoding.clusters
+
+    def labelled(self, rows):
+        """Of a sequence with an entry an utterance, those of utterances with phone labels."""
+        return [rows[i] for i in self.corpus.labelled]
+
+
+@dataclass(frozen=True)
+class MeasuredSet:
+    """measure: Subject -> a list of (Measurement, its keys that count). why_not: Corpus -> why nothing can be measured, or ""."""
+
+    title: str
+    figures: Tuple[Figure, ...]
+    measure: Callable
+    why_not: Callable = lambda corpus: ""
+    needs_phones: bool = False
+
+    def identity(self):
+        """Changes with any figure's definition, so that what was kept of another definition is not taken for this one's."""
+        return [asdict(figure) for figure in self.figures]
+
+
+def phone_measurement(subject):
+    """-> PhoneMeasurement, which has the counts of the table as well."""
+    corpus = subject.corpus
+    return phones.PhoneMeasurement(
+        subject.labelled(corpus.phones), subject.labelled(subject.units), subject.clusters, symbols=corpus.symbols,
+        utterances=subject.labelled(corpus.ids), frame_seconds=subject.encoding.frame_seconds,
+    )  # fmt: skip
+
+
+def _phones(subject):
+    measurement = phone_measurement(subject)
+    return [(measurement, measurement.keys)]
+
+
+def _speakers(subject):
+    corpus = subject.corpus
+    of_units = speakers.SpeakerMeasurement(corpus.speakers, subject.units, subject.clusters, utterances=corpus.ids)
+    with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
+        of_frames = speakers.SpeakerClassifierMeasurement(corpus.speakers, subject.encoder.features(), utterances=corpus.ids)
+    return [(of_units, of_units.keys), (of_frames, of_frames.keys)]
+
+
+def _tokens(subject):
+    """Boundaries are those of utterances with labels, everything else of all."""
+    corpus, seconds = subject.corpus, subject.encoding.frame_seconds
+    every = len(corpus.labelled) == len(corpus)
+    rows = corpus.phones if every else None
+    of_all = tokens.TokenMeasurement(subject.units, subject.clusters, seconds, rows, utterances=corpus.ids)
+    if every or not corpus.labelled:
+        return [(of_all, of_all.keys)]
+    of_labelled = tokens.TokenMeasurement(
+        subject.labelled(subject.units), subject.clusters, seconds, subject.labelled(corpus.phones),
+        utterances=subject.labelled(corpus.ids),
+    )  # fmt: skip
+    boundaries = [key for key in of_all.keys if key in boundary_figures(0, 0, 0)]
+    return [(of_all, [key for key in of_all.keys if key not in boundaries]), (of_labelled, boundaries)]
+
+
+def _abx(subject):
+    corpus = subject.corpus
+    items = triphone_items(corpus.phones, corpus.speakers, symbols=corpus.symbols, utterances=corpus.ids)
+    measurement = abx.AbxMeasurement(
+        items, subject.encoder.features(), subject.units, frame_seconds=subject.encoding.frame_seconds,
+        device=subject.encoder.cache.device,
+    )  # fmt: skip
+    return [(measurement, measurement.keys)]
+
+
+def _robustness(subject):
+    corpus = subject.corpus
+    measurement = measure_robustness(
+        subject.encoder.units_of, lambda i: read_audio(corpus.path(i), expected=int(corpus.sizes[i])), corpus.ids
+    )
+    return [(measurement, measurement.keys)]
+
+
+def _without_labels(corpus):
+    return "" if corpus.labelled else NO_LABELS
+
+
+def _without_abx(corpus):
+    try:
+        installed_tool()
+    except ConfigError as error:
+        return str(error)
+    return _without_labels(corpus)
+
+
+def _without_packages(corpus):
+    missing = [name for name in ("rapidfuzz", "librosa") if importlib.util.find_spec(name) is None]
+    return f"it needs {' and '.join(missing)}: install the extra [evaluation]" if missing else ""
+
+
+SETS = {
+    "phones": MeasuredSet("What units say of phones", phones.FIGURES, _phones, _without_labels, needs_phones=True),
+    "speakers": MeasuredSet("What units and features say of speakers", speakers.FIGURES, _speakers),
+    "tokens": MeasuredSet("Units as tokens", tokens.FIGURES, _tokens),
+    "abx": MeasuredSet("ABX discriminability", abx.FIGURES, _abx, _without_abx, needs_phones=True),
+    "robustness": MeasuredSet("Robustness of units", robustness.FIGURES, _robustness, _without_packages),
+}
+FIGURES = {(name, figure.key): figure for name, one in SETS.items() for figure in one.figures}

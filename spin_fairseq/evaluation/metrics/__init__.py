@@ -1,0 +1,1 @@
+"""The metrics, one group a file."""

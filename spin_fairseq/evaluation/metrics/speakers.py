@@ -1,0 +1,201 @@
+"""How much of the speaker is left in units and features."""
+
+import warnings
+from collections import Counter
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..clusters import UtteranceCounts, label_indices
+from ..confidence import Measurement
+from .metric import SHARE, Figure
+from .folds import FOLDS, held_out_folds
+from .inputs import checked_features, checked_speakers, checked_units, utterance_names
+
+FIT_FRAMES = 5000
+KEPT_VARIANCE = 0.99999  # the rest is rounding, or what is constant
+
+UNIT_FIGURES = (
+    Figure(
+        "speaker_nmi", "speaker NMI", "lower",
+        "Share of the speakers' entropy that single units explain: I(speaker; unit) / H(speaker), over frames. It grows with "
+        "the number of units.",
+        "as PNMI (Hsu et al. 2021, section IV-B), with speakers for phones",
+        chance="a little over 0, more with many units and little speech", within=SHARE,
+    ),
+    Figure(
+        "speaker_purity", "speaker purity", "lower",
+        "Accuracy of naming each frame's speaker by the likeliest speaker of its unit: the sum over units of "
+        "max p(speaker, unit).",
+        "as phone purity (Hsu et al. 2021, section IV-B), with speakers for phones",
+        chance="the share of the speaker with most frames", within=SHARE,
+    ),
+)  # fmt: skip
+
+CLASSIFIER_FIGURES = (
+    Figure(
+        "speaker_accuracy", "speaker accuracy, frames", "lower",
+        f"Accuracy of a linear classifier (multinomial logistic regression on whitened features) that names the speaker of a "
+        f"single frame. Cross-validated in {FOLDS} folds: every utterance is held out once and scored on all its frames; "
+        f"fitted on about {FIT_FRAMES:,} frames of the others, as many of each utterance, drawn at random.",
+        "linear probing: Alain & Bengio 2017; frame-wise for speakers: van den Oord et al. 2018 (CPC), section 3.1",
+        chance="speaker_chance", within=SHARE,
+    ),
+    Figure(
+        "utterance_speaker_accuracy", "speaker accuracy, utterances", "lower",
+        "The same classifier naming the speaker of a whole held-out utterance: the highest mean log probability over its "
+        "frames.",
+        "as speaker accuracy of frames", chance="the share of the speaker with most utterances", within=SHARE,
+    ),
+    Figure(
+        "speaker_chance", "chance of speaker accuracy", "",
+        "Share of the frames that belong to the speaker with most of them: the accuracy of always naming that one, which "
+        "features without any speaker allow. One over the number of speakers where all speak equally long.",
+        "the majority class", within=SHARE,
+    ),
+)  # fmt: skip
+
+FIGURES = UNIT_FIGURES + CLASSIFIER_FIGURES
+
+
+class SpeakerMeasurement(Measurement):
+    """Figures of units beside speakers.
+
+    speakers: a name an utterance; units: a sequence of integers in 0..clusters-1 an utterance; clusters: size of the
+    codebook. utterances: names for messages and for pairing, or None. With one speaker alone all is undefined.
+
+    Raises EvaluationError.
+    """
+
+    keys = tuple(figure.key for figure in UNIT_FIGURES)
+
+    def __init__(self, speakers, units, clusters, *, utterances=None):
+        self.utterances = utterance_names(utterances, len(units))
+        units = checked_units(units, clusters, self.utterances)
+        speakers = checked_speakers(speakers, self.utterances)
+        indices, names = label_indices([[speaker] for speaker in speakers])
+        classes = [np.repeat(index, len(row)) for index, row in zip(indices, units)]
+        self._counts = UtteranceCounts(classes, units, len(names), clusters)
+        alone = len({speaker for speaker, row in zip(speakers, units) if len(row)}) == 1
+        self.reasons = dict.fromkeys(self.keys, "there is one speaker only") if alone else {}
+
+    def values(self, weights):
+        found = self._counts.agreement(weights)
+        speaker_entropy = np.where(found["class_entropy"] > 0, found["class_entropy"], np.nan)
+        return {
+            "speaker_nmi": 1 - found["class_given_unit"] / speaker_entropy,
+            "speaker_purity": np.where(np.isnan(speaker_entropy), np.nan, found["best_class"]),
+        }
+
+
+class SpeakerClassifierMeasurement(Measurement):
+    """Figures of a linear speaker classifier on features or embeddings, cross-validated over utterances.
+
+    speakers: a name an utterance; features: (frames, width) floats an utterance. folds: how many; every utterance is
+    scored once, by a classifier that was fitted without it. fit_frames: about how many frames are fitted on, as many of
+    each utterance as there are. Speakers with a single utterance can be learned or asked for, not both: they are left out.
+    The classifiers are not fitted anew for a resample.
+
+    Attributes:
+        left_out: names of the speakers left out.
+    Raises EvaluationError.
+    """
+
+    keys = tuple(figure.key for figure in CLASSIFIER_FIGURES)
+
+    def __init__(self, speakers, features, *, utterances=None, folds=FOLDS, fit_frames=FIT_FRAMES, seed=0):
+        self.utterances = utterance_names(utterances, len(features))
+        features = checked_features(features, self.utterances)
+        speakers = np.array(checked_speakers(speakers, self.utterances))
+        spoken = np.array([len(array) > 0 for array in features])
+        often = Counter(speakers[spoken].tolist())
+        self.left_out = tuple(sorted(speaker for speaker, times in often.items() if times == 1))
+        used = np.flatnonzero(spoken & ~np.isin(speakers, self.left_out))
+        names, index = np.unique(speakers[used], return_inverse=True)
+        utterances = len(self.utterances)
+        self._frames = np.zeros((utterances, max(1, len(names))))  # of each speaker
+        self._correct = np.zeros(utterances)
+        self._named = np.zeros(utterances)  # 1: the utterance as a whole is named rightly
+        self._used = np.zeros(utterances)
+        self.reasons = {}
+        if len(names) < 2:
+            reason = "fewer than two speakers have two utterances or more" if len(often) > 1 else "there is one speaker only"
+            self.reasons = dict.fromkeys(self.keys, reason)
+            return
+        self._used[used] = 1
+        self._frames[used, index] = [len(features[i]) for i in used]
+        rng = np.random.default_rng(seed)
+        held_out = held_out_folds(speakers[used], folds, seed)
+        for fold in np.unique(held_out):
+            train = used[held_out != fold]
+            each = -(-fit_frames // len(train))
+            x = [features[i][rng.permutation(len(features[i]))[:each]].astype(np.float32) for i in train]
+            classifier = fit_classifier(np.concatenate(x), np.repeat(speakers[train], [len(rows) for rows in x]))
+            for i in used[held_out == fold]:
+                scores = log_probabilities(classifier, features[i].astype(np.float32, copy=False))
+                self._correct[i] = np.sum(classifier.classes_[scores.argmax(1)] == speakers[i])
+                self._named[i] = classifier.classes_[scores.mean(0).argmax()] == speakers[i]
+
+    def values(self, weights):
+        frames = weights @ self._frames  # (B, S)
+        total, utterances = frames.sum(1), weights @ self._used
+        # A resample with one speaker alone says nothing of telling speakers apart.
+        total, utterances = (np.where((frames > 0).sum(1) > 1, count, np.nan) for count in (total, utterances))
+        chance = self._frames.sum(0).max() / max(1, self._frames.sum())  # a matter of the data, not of the resample
+        return {
+            "speaker_accuracy": weights @ self._correct / total,
+            "utterance_speaker_accuracy": weights @ self._named / utterances,
+            "speaker_chance": np.where(np.isnan(total), np.nan, chance),
+        }
+
+
+def fit_classifier(x, y):
+    """x: (frames, width); y: (frames,) names of speakers -> a fitted linear classifier.
+
+    Features are whitened: neither their scale nor their correlations decide how well speakers are told apart, and the fit
+    is over after some forty steps. Without, it depends on the number of steps for some hundreds.
+    """
+    whiten = PCA(KEPT_VARIANCE, whiten=True, svd_solver="covariance_eigh")
+    classifier = make_pipeline(StandardScaler(), whiten, LogisticRegression(C=0.1, max_iter=50))
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # invalid: shares of no variance at all
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return classifier.fit(x, y)
+
+
+def log_probabilities(classifier, x):
+    """(frames, width) -> (frames, classes): finite, where scikit-learn's own run into the logarithm of 0."""
+    scores = classifier.decision_function(x)
+    if scores.ndim == 1:  # of two classes: the log odds of the second
+        scores = np.stack([np.zeros_like(scores), scores], 1)
+    return log_softmax(scores, axis=1)
+
+
+def speaker_accuracy(train_features, train_speakers, test_features, test_speakers, frames=12000, seed=0):
+    """Accuracy of a linear classifier that names the speaker of a single frame.
+
+    train_features, test_features: one (frames, width) array an utterance; train_speakers, test_speakers: one name an
+    utterance. No utterance may be in both. At most `frames` frames, drawn at random, are fitted on; with few of them the
+    figure says more about the width of the features than about speakers.
+    Chance is one over the number of speakers. Returns a float in 0..1.
+    """
+    if len(set(train_speakers)) < 2:
+        raise ValueError("a speaker classifier needs at least two speakers")
+
+    def flat(features, speakers):
+        return np.concatenate(features), np.repeat(np.asarray(speakers), [len(array) for array in features])
+
+    x, y = flat(train_features, train_speakers)
+    if len(x) > frames:
+        chosen = np.random.default_rng(seed).choice(len(x), frames, replace=False)
+        x, y = x[chosen], y[chosen]
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
+    with warnings.catch_warnings():
+        # 100 steps are the definition here; the accuracy is flat long before the weights settle.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier.fit(x, y)
+    return float(classifier.score(*flat(test_features, test_speakers)))

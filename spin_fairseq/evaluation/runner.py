@@ -1,0 +1,149 @@
+"""Every model by every set: what is done is kept, what fails does not take the rest with it."""
+
+import itertools
+import logging
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import SpinError
+from . import results
+from .confidence import paired_test
+from .features.encoding import Encoder
+from ..extraction.identity import digest_of
+from .parts import KeptMeasurement, Parts, finite, write_arrays, write_text
+from .metrics.phones import best_phone_per_unit
+from .features.representations import open_source
+from .groups import SETS, Subject, phone_measurement
+
+VERSION = 1  # of what is kept of units; a change of how they are made raises it
+
+logger = logging.getLogger(__name__)
+
+
+class Evaluation:
+    """Models on a corpus.
+
+    out: folder of the results. train: Corpus that k-means is fitted on, or None for `corpus`. sets: names. samples, level:
+    of the bootstrap. kmeans_frames: most that k-means is fitted on. about: what else results.json should say.
+    """
+
+    def __init__(
+        self, out, corpus, specs, sets, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
+        about=None, progress=False,
+    ):  # fmt: skip
+        self.out, self.corpus, self.specs, self.sets, self.cache, self.train = Path(out), corpus, specs, sets, cache, train
+        self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
+        self.about, self.progress = about or {}, progress
+        self.parts = Parts(self.out / "parts")
+        self.models, self.kept, self.layers = [], {}, []
+
+    def run(self):
+        """Measure what is not there yet and write the results, after each set anew. -> True where nothing failed."""
+        self.corpus.write_manifest(self.out / "data.tsv")
+        if self.corpus.labelled:
+            self.corpus.write_phones(self.out / "phones.tsv")
+        with tqdm(total=len(self.specs) * len(self.sets), unit="set", disable=not self.progress) as bar:
+            for spec in self.specs:
+                self._model(spec, bar)
+        self._write(finished=True)
+        return not any(model["errors"] for model in self.models)
+
+    def _model(self, spec, bar):
+        model = {
+            "name": spec.name, "spec": spec.text, "kind": spec.kind, "features": Path(spec.source).name, "layer": spec.layer,
+            "clusters": spec.clusters, "note": "", "figures": {}, "errors": {}, "seconds": {},
+            "units": f"units/{spec.name}.jsonl", "counts": None,
+        }  # fmt: skip
+        self.models.append(model)
+        subject = None
+        for number, name in enumerate(["units", *self.sets]):
+            bar.set_description(f"{spec.name}: {name}")
+            try:
+                if name == "units":
+                    subject, identity = self._encode(spec, model)
+                else:
+                    self._set(name, subject, identity, model)
+            except Exception as error:  # a model's failure, of whatever kind, must not lose hours of the others'
+                model["errors"][name] = str(error) if isinstance(error, SpinError) else f"{type(error).__name__}: {error}"
+                logger.error(f"{spec.name}, {name}: {model['errors'][name]}", exc_info=not isinstance(error, SpinError))
+            if name == "units" and subject is None:
+                bar.update(len(self.sets))
+                break
+            bar.update(number > 0)
+            self._write()
+
+    def _encode(self, spec, model):
+        source = open_source(spec, self.cache.device)
+        of_kmeans = None
+        if spec.kind == "kmeans":
+            train = (self.train or self.corpus).audio_identity
+            of_kmeans = [spec.layer, spec.clusters, train, self.kmeans_frames, self.seed]
+        identity = digest_of(
+            [VERSION, source.identity(), spec.codebook, of_kmeans, self.corpus.identity(), self.cache.dtype.name]
+        )
+        encoder = Encoder(
+            spec, source, self.corpus, self.train, self.cache, self.out, most_frames=self.kmeans_frames, seed=self.seed
+        )
+        encoding = encoder.encode(identity)
+        subject = Subject(self.corpus, encoder)
+        model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
+        model["seconds"]["units"] = encoding.seconds
+        if encoding.sweep:
+            self.layers.append({"model": spec.name, "features": encoding.title, "clusters": encoding.clusters, "layers": encoding.sweep})
+        if self.corpus.labelled:
+            model["counts"] = f"counts/{spec.name}.npz"
+            measurement = phone_measurement(subject)
+            counts = measurement.counts()
+            write_arrays(self.out / model["counts"], counts=counts, phones=measurement.phones)
+            best = best_phone_per_unit(counts, measurement.phones)
+            lines = ["unit\tphone\tshare\tframes", *(f"{b.unit}\t{b.phone}\t{b.share:.4f}\t{b.frames}" for b in best)]
+            write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n")
+        return subject, identity
+
+    def _set(self, name, subject, identity, model):
+        why_not = SETS[name].why_not(self.corpus)
+        if why_not:
+            nothing = {"value": None, "low": None, "high": None, "reason": why_not}
+            model["figures"][name] = {figure.key: dict(nothing) for figure in SETS[name].figures}
+            return
+        identity = digest_of([identity, name, SETS[name].identity(), self.samples, self.seed])
+        found = self.parts.read(model["name"], name, identity)
+        if found is None:
+            started = time.time()
+            kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in SETS[name].measure(subject)]
+            found = kept, time.time() - started
+            self.parts.write(model["name"], name, identity, *found)
+        kept, model["seconds"][name] = found
+        self.kept[model["name"], name] = kept
+        within = {figure.key: figure.within for figure in SETS[name].figures}
+        model["figures"][name] = {key: cell for one in kept for key, cell in one.table(self.level, within).items()}
+
+    def _paired(self):
+        """The paired tests of every two models."""
+        rows = []
+        for name in self.sets:
+            measured = [(model["name"], self.kept[model["name"], name]) for model in self.models if (model["name"], name) in self.kept]
+            for (a, of_a), (b, of_b) in itertools.combinations(measured, 2):
+                for pair in zip(of_a, of_b):
+                    for key, test in paired_test(*pair, self.samples, self.level, self.seed).items():
+                        rows.append({"set": name, "figure": key, "a": a, "b": b, **{k: finite(v) for k, v in test.items()}})
+        return rows
+
+    def _write(self, finished=False):
+        corpus = self.corpus
+        data = {
+            "manifests": corpus.sources,
+            "phones": str((self.out / "phones.tsv").resolve()) if corpus.labelled else None,
+            "utterances": len(corpus), "labelled": len(corpus.labelled), "seconds": corpus.seconds,
+            "speakers": len(set(corpus.speakers)),
+        }  # fmt: skip
+        content = {
+            "format": 1, "finished": finished, **self.about, "data": data,
+            "options": {"samples": self.samples, "level": self.level, "seed": self.seed, "kmeans_frames": self.kmeans_frames,
+                        "train": self.train.sources if self.train else None, "cache_dtype": self.cache.dtype.name},
+            "sets": list(self.sets), "models": self.models, "layers": self.layers,
+            "paired": self._paired() if finished else [],
+        }  # fmt: skip
+        results.write(self.out, content)

@@ -1,0 +1,137 @@
+"""Forced alignments to phone labels: Praat TextGrids of the Montreal Forced Aligner -> one label per 10 ms."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+
+from spin_fairseq.speech.audio import SAMPLE_RATE
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.phone_labels import STRESS
+from spin_fairseq.preparation.manifests import mapped
+from spin_fairseq.errors import PhoneLabelError
+
+SAMPLES_PER_LABEL = SAMPLE_RATE // 100  # 10 ms
+ANEW = "align the utterance anew, or delete the file: it has no labels then"
+SILENCE = {"": "SIL", "sil": "SIL", "sp": "SIL", "spn": "SPN"}  # spn: a noise, or a word that could not be aligned
+
+_TIER = re.compile(r'name = "phones"(.*?)(?=\n\s*item \[|\Z)', re.DOTALL)
+_INTERVAL = re.compile(r'xmin = (\S+)\s+xmax = (\S+)\s+text = "((?:[^"]|"")*)"')
+
+
+def read_textgrid(path: str | Path) -> list[tuple[float, float, str]]:
+    """The tier "phones" of a TextGrid in Praat's long form: (begin, end, phone), seconds.
+
+    Raises:
+        PhoneLabelError: the file is unreadable, of another form, or its intervals are out of order.
+    """
+    if not os.path.isfile(path):
+        raise PhoneLabelError(f"{path}: no such file; give the folder of the alignments with --phones")
+    try:
+        content = Path(path).read_bytes()
+        is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        raise PhoneLabelError(f"{path}: cannot be read as text: {error}; {ANEW}") from error
+    tier = _TIER.search(text)
+    if tier is None:
+        raise PhoneLabelError(f'{path}: has no tier "phones" in Praat\'s long text form; save it so from Praat')
+    intervals = []
+    try:
+        for begin, end, phone in _INTERVAL.findall(tier.group(1)):
+            intervals.append((float(begin), float(end), phone.strip()))
+    except ValueError as error:
+        raise PhoneLabelError(f"{path}: a time is not a number: {error}; {ANEW}") from error
+    if not intervals:
+        raise PhoneLabelError(f'{path}: its tier "phones" is empty; {ANEW}')
+    times = [time for begin, end, _ in intervals for time in (begin, end)]
+    if not (np.diff(times) >= 0).all():
+        raise PhoneLabelError(f"{path}: the phones are not in the order of time; {ANEW}")
+    return intervals
+
+
+def labels_of(intervals: Sequence[tuple[float, float, str]], samples: int) -> list[str]:
+    """One label for each full 10 ms of `samples` at 16 kHz: the phone at the middle of the 10 ms; elsewhere SIL."""
+    middles = (np.arange(samples // SAMPLES_PER_LABEL) + 0.5) * SAMPLES_PER_LABEL / SAMPLE_RATE
+    begins = np.array([begin for begin, _, _ in intervals])
+    ends = np.array([end for _, end, _ in intervals])
+    phones = [SILENCE.get(phone.lower(), STRESS.sub("", phone)) for _, _, phone in intervals]
+    at = np.searchsorted(begins, middles, side="right") - 1
+    inside = (at >= 0) & (middles < ends[at])
+    return [phones[i] if there else "SIL" for i, there in zip(at, inside)]
+
+
+def write_phone_labels(
+    alignments: str | Path, data: str | Path, splits: Sequence[str], *, jobs: int, keep_whole: Sequence[str] = ("train",)
+) -> list[str]:
+    """Write `{data}/phones/{split}.tsv` for the manifests of `data`, from the TextGrids below `alignments`.
+
+    An utterance without a TextGrid, or with a broken one, gets no labels (the aligner failed on a few of LibriSpeech).
+    PNMI needs labels for all of its split, so such utterances leave the manifest too, except that of `keep_whole`.
+
+    Returns:
+        lines of report.
+
+    Raises:
+        PhoneLabelError: the folder is missing, or a split finds no alignment at all.
+    """
+    if not os.path.isdir(alignments):
+        raise PhoneLabelError(f"{alignments}: no such folder; --phones is the folder with the .TextGrid files")
+    grids = {
+        os.path.splitext(name)[0]: os.path.join(parent, name)
+        for parent, _, names in os.walk(alignments, followlinks=True)
+        for name in names
+        if name.lower().endswith(".textgrid")
+    }
+    folder = Path(data) / "phones"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = []
+    for split in splits:
+        manifest = load_manifest(data, split)
+        tasks, ids = [], []
+        for i in range(len(manifest)):
+            if manifest.utterance_id(i) in grids:
+                ids.append(manifest.utterance_id(i))
+                tasks.append((grids[ids[-1]], int(manifest.sizes[i])))
+        target = folder / f"{split}.tsv"
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        problems, labelled = [], set()
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                for (labels, problem), utterance_id in zip(mapped(_labels, tasks, jobs, f"{split} phones"), ids):
+                    if problem:
+                        problems.append(problem)
+                    elif labels:
+                        file.write(f"{utterance_id}\t{labels}\n")
+                        labelled.add(utterance_id)
+            if not labelled:
+                first = f"; the first problem: {problems[0]}" if problems else ""
+                raise PhoneLabelError(
+                    f"{alignments}: none of its {len(grids)} TextGrids belongs to an utterance of {manifest.source} "
+                    f"(they go by the name of the audio file){first}"
+                )
+            os.replace(temporary, target)
+        finally:
+            if temporary.exists():
+                temporary.unlink()
+        report.append(f"{split}: phone labels of {len(labelled):,} of {len(manifest):,} utterances -> {target}")
+        report += [f"    {problem}" for problem in problems[:3]]
+        keep = [i for i in range(len(manifest)) if manifest.utterance_id(i) in labelled]
+        if len(keep) < len(manifest) and split not in keep_whole:
+            write_manifest(manifest.source, manifest.root, manifest.rows(keep))
+            report.append(f"    the {len(manifest) - len(keep):,} others have left {manifest.source}")
+    report.append(f"phone labels: task.phones={folder}")
+    return report
+
+
+def _labels(task: tuple[str, int]) -> tuple[str, str]:
+    """-> (comma-separated labels, "") or ("", what is wrong)."""
+    path, samples = task
+    try:
+        return ",".join(labels_of(read_textgrid(path), samples)), ""
+    except PhoneLabelError as error:
+        return "", str(error)

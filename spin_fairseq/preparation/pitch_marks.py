@@ -1,0 +1,177 @@
+"""Measure the pitch marks of a manifest once, in many processes, and write them as `pitch_mark_cache` reads them.
+
+The utterances that the file does not have yet are divided into parts. A worker measures a part and writes it as a
+small file of the same form into a hidden folder beside the result; what an earlier run left there is kept. At the end
+all parts and what was there before become the new file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Iterator, NamedTuple
+
+import numpy as np
+
+from ..errors import AudioError, PerturbationError, PitchMarkError
+from ..perturbation.native import check_installed
+from ..perturbation.pitch_marks import PitchMarks, find_pitch_marks
+from ..speech.audio import SAMPLE_RATE, read_audio
+from ..speech.manifest import Manifest
+from ..speech.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, Subject, encode, entry_of, subject_of, write_marks
+from ..speech.speaker_pitch import SpeakerPitch
+from ..processes import ProgressBar, in_processes
+
+# Few enough utterances that a stop loses little, enough that a million do not become a million files.
+PARTS, LARGEST_PART = 64, 500
+
+
+class Part(NamedTuple):
+    """Some utterances of a manifest, and the file for their marks."""
+
+    path: Path
+    subjects: list[Subject]
+
+
+class Measured(NamedTuple):
+    """What was written, and what was not."""
+
+    path: Path
+    utterances: int
+    samples: int
+    bytes: int
+    kept: int  # utterances whose marks were there
+    broken: int
+
+    def __str__(self) -> str:
+        seconds = self.samples / SAMPLE_RATE
+        size = f"{seconds / 3600:.2f} h, {self.bytes / 1e6:.1f} MB, {self.bytes / seconds:.0f} bytes a second"
+        kept = f"; {self.kept:,} of them were there already" if self.kept else ""
+        broken = f"; {self.broken:,} left out, named above" if self.broken else ""
+        return f"{self.path}: pitch marks of {self.utterances:,} utterances, {size}{kept}{broken}"
+
+
+def measure_pitch_marks(manifest: Manifest, pitch: SpeakerPitch, out: str | Path, *, workers: int) -> Measured:
+    """Write `{split}.marks` of a manifest. An utterance that cannot be read is named on stderr and left out.
+
+    Run again after a stop, it goes on; run again on a changed manifest, it measures what is new or changed.
+
+    Raises:
+        SpeakerPitchError: the table of pitch ranges lacks a speaker.
+        PitchMarkError: no utterance could be measured.
+    """
+    path = Path(out) / f"{manifest.source.stem}.marks"
+    parts_folder = path.with_name(f".{path.name}.parts")
+    old, rows = _rows_of_old_marks(path, manifest, pitch)
+    todo, rows = np.flatnonzero(rows < 0), rows[rows >= 0]
+    parts_folder.mkdir(parents=True, exist_ok=True)
+
+    size = max(1, min(LARGEST_PART, -(-len(todo) // PARTS)))
+    starts = range(0, len(todo), size)
+    files = [parts_folder / f"{start // size:06d}.marks" for start in starts]
+    parts = (
+        Part(file, [_subject(manifest, i, pitch) for i in todo[start : start + size]])
+        for file, start in zip(files, starts)
+    )
+    kept, broken = len(rows), 0
+    check_installed()  # compiles once what every worker needs
+    with ProgressBar(total=len(manifest), initial=kept, desc=path.name, unit="utterance", dynamic_ncols=True) as bar:
+        for done, reused, problems in in_processes(measure_part, parts, workers):
+            for problem in problems:
+                bar.write(f"left out: {problem}", file=sys.stderr)
+            kept, broken = kept + reused, broken + len(problems)
+            bar.update(done)
+    if broken < len(manifest) and (files or len(old) > len(rows)):
+        _merge(path, files, old, rows)
+    shutil.rmtree(parts_folder)
+    if broken == len(manifest):
+        raise PitchMarkError(f"{manifest.source}: none of its {broken} utterances could be measured, as named above")
+    written = PitchMarkCache(path)
+    samples = int(written.entries["samples"].sum())
+    return Measured(path, len(written), samples, path.stat().st_size, kept, broken)
+
+
+def measure_part(part: Part) -> tuple[int, int, list[str]]:
+    """Write the marks of a part -> utterances, those of them that were there, what is wrong with those left out."""
+    old = _opened(part.path)
+    keys, entries, words, problems = [], [], [], []
+    start = reused = 0
+    for subject in part.subjects:
+        own = None if old is None else _words(old, subject)
+        reused += own is not None
+        try:
+            if own is None:
+                own = encode(_measure(subject))
+            entries.append(entry_of(subject, own, start))
+        except AudioError as error:
+            problems.append(str(error))
+            continue
+        except (PerturbationError, OSError) as error:
+            problems.append(f"{subject.path}: {error}")
+            continue
+        keys.append(subject.key)
+        words.append(own)
+        start += len(own)
+    write_marks(part.path, np.array(keys, KEY), np.array(entries, ENTRY), words)
+    return len(part.subjects), reused, problems
+
+
+def _measure(subject: Subject) -> PitchMarks:
+    wave = read_audio(subject.path, frames=subject.samples)
+    floor, ceiling = subject.pitch_range or (None, None)
+    return find_pitch_marks(wave, SAMPLE_RATE, pitch_floor=floor, pitch_ceiling=ceiling)
+
+
+def _subject(manifest: Manifest, index: int, pitch: SpeakerPitch) -> Subject:
+    return subject_of(manifest, index, pitch.range(manifest.speaker(index)))
+
+
+def _opened(path: Path) -> PitchMarkCache | None:
+    try:
+        return PitchMarkCache(path)
+    except PitchMarkError:  # not there, or damaged: measured anew
+        return None
+
+
+def _words(cache: PitchMarkCache, subject: Subject) -> np.ndarray | None:
+    try:
+        return cache.words_of(subject)[1]
+    except PitchMarkError:
+        return None
+
+
+def _rows_of_old_marks(path: Path, manifest: Manifest, pitch: SpeakerPitch) -> tuple[PitchMarkCache | None, np.ndarray]:
+    """-> what was at `path`, and for each utterance the row of its entry there, -1 for none (N,)."""
+    old = _opened(path)
+    rows = np.full(len(manifest), -1)
+    for i in range(len(manifest)):
+        subject = _subject(manifest, i, pitch)  # of every utterance: a missing speaker is told before the work
+        if old is not None and _words(old, subject) is not None:
+            rows[i] = old.find(subject)[1]
+    return old, rows
+
+
+def _merge(path: Path, files: list[Path], old: PitchMarkCache | None, rows: np.ndarray) -> None:
+    """Write the parts and the chosen rows of the old marks as one file; one part is open at a time."""
+    keys, entries, start = [], [], 0
+    for file in files:
+        part = PitchMarkCache(file)
+        own = part.entries.copy()
+        own["start"] += start
+        keys.append(part.keys.copy())
+        entries.append(own)
+        start += len(part.words)
+    if len(rows):
+        own = old.entries[rows]
+        own["start"] = start + np.cumsum(own["words"], dtype=np.int64) - own["words"]
+        keys.append(old.keys[rows])
+        entries.append(own)
+
+    def words() -> Iterator[np.ndarray]:
+        for file in files:
+            yield PitchMarkCache(file).words
+        for start, count in old.entries[rows][["start", "words"]].tolist() if len(rows) else ():
+            yield old.words[start : start + count]
+
+    write_marks(path, np.concatenate(keys), np.concatenate(entries), words())

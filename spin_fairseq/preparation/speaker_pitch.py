@@ -1,0 +1,148 @@
+"""Estimate the pitch range of each speaker of some manifests, and write the table that `speaker_pitch` reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from array import array
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..errors import AudioError, PerturbationError, SpeakerPitchError
+from ..perturbation import pitch
+from ..perturbation.native import check_installed
+from ..perturbation.waves import as_waves
+from ..speech.audio import SAMPLE_RATE, read_audio
+from ..speech.manifest import Manifest
+from ..speech.speaker_pitch import load_speaker_pitch
+from ..processes import ProgressBar, in_processes
+
+LONGEST = 60 * SAMPLE_RATE  # samples of a file that are looked at
+LEFT_OUT = 0.02  # share of f0 values that may lie below the floor, and as many above the ceiling
+HEADER = "speaker\tfloor\tceiling\tmedian\tvoiced_seconds\tfiles\n"
+
+
+class SpeakerRange(NamedTuple):
+    """A row of the table."""
+
+    speaker: str
+    floor: float  # Hz
+    ceiling: float  # Hz
+    median: float  # Hz; NaN where nothing is voiced
+    voiced_seconds: float
+    files: int
+
+    def row(self) -> str:
+        numbers = f"{self.floor:.1f}\t{self.ceiling:.1f}\t{self.median:.1f}\t{self.voiced_seconds:.1f}\t{self.files}"
+        return f"{self.speaker}\t{numbers}\n"
+
+
+class _File(NamedTuple):
+    speaker: str
+    path: str
+    samples: int
+
+
+def estimate_speaker_pitch(
+    manifests: list[Manifest], *, files_per_speaker: int, seed: int, workers: int
+) -> tuple[list[SpeakerRange], int]:
+    """-> the speakers' ranges, sorted by name, and how many files were left out.
+
+    A range is that of `pitch.range_of`, widened where more than 2 % of f0 lie below it or above. The f0 values are
+    those of at most `files_per_speaker` files, chosen by `seed` and the speaker's name. A file that cannot be read is
+    named on stderr and left out; a speaker of whom nothing is voiced is named, and has `pitch.WIDE_RANGE`.
+
+    Raises:
+        SpeakerPitchError: a speaker's name cannot stand in a table.
+        AudioError: no file could be read.
+    """
+    files = _chosen_files(manifests, files_per_speaker, seed)
+    check_installed()
+    ranges, broken = [], 0
+    with ProgressBar(total=len(files), desc="pitch", unit="file", dynamic_ncols=True) as bar:
+        results = zip((file.speaker for file in files), in_processes(_voiced_f0, files, workers))
+        for speaker, group in groupby(results, itemgetter(0)):
+            contours = []
+            for _, (f0, problem) in group:
+                if problem:
+                    broken += 1
+                    bar.write(f"left out: {problem}", file=sys.stderr)
+                else:
+                    contours.append(f0)
+                bar.update()
+            ranges.append(_range_of_speaker(speaker, contours))
+            if not ranges[-1].voiced_seconds:
+                wide = "{:g} to {:g} Hz".format(*pitch.WIDE_RANGE)
+                bar.write(f"speaker {speaker}: nothing is voiced in {len(contours)} files; {wide}", file=sys.stderr)
+    if broken == len(files):
+        raise AudioError(f"none of {broken} files could be read, as named above")
+    return ranges, broken
+
+
+def write_speaker_pitch(path: str | Path, ranges: list[SpeakerRange]) -> None:
+    """Write the table: all of it, or nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(HEADER + "".join(speaker.row() for speaker in ranges), encoding="utf-8")
+        load_speaker_pitch(temporary)
+        os.replace(temporary, path)
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File]:
+    """At most `most` files of each speaker, the speakers in order."""
+    rows_of: dict[str, array] = {}  # one number a row: its index times the number of manifests, plus which manifest
+    for number, manifest in enumerate(manifests):
+        for i in range(len(manifest)):
+            speaker = manifest.speaker(i)
+            if speaker not in rows_of:
+                rows_of[_checked_name(speaker, manifest)] = array("q")
+            rows_of[speaker].append(i * len(manifests) + number)
+    files = []
+    for speaker, rows in sorted(rows_of.items()):
+        rng = np.random.default_rng([seed, zlib.crc32(speaker.encode())])
+        for row in rng.permutation(len(rows))[:most].tolist():
+            i, number = divmod(rows[row], len(manifests))
+            files.append(_File(speaker, manifests[number].path(i), int(manifests[number].sizes[i])))
+    return files
+
+
+def _checked_name(speaker: str, manifest: Manifest) -> str:
+    if not speaker or speaker != speaker.strip() or speaker[0] in ";#" or not speaker.isprintable():
+        raise SpeakerPitchError(
+            f"{manifest.source}: speaker {speaker!r} cannot stand in a table of pitch ranges; name it otherwise in the "
+            "manifest's third column, or prepare the manifest with --speaker-from folder or none"
+        )
+    return speaker
+
+
+def _voiced_f0(file: _File) -> tuple[np.ndarray, str]:
+    """-> f0 of the voiced frames (N,) float32 Hz, what is wrong."""
+    try:
+        waves = as_waves(read_audio(file.path, frames=min(file.samples, LONGEST)))
+        f0 = pitch.f0_contour(waves.samples, waves.lengths, SAMPLE_RATE)[0].numpy()
+    except AudioError as error:
+        return np.zeros(0, np.float32), str(error)
+    except PerturbationError as error:
+        return np.zeros(0, np.float32), f"{file.path}: {error}"
+    return f0[f0 > 0], ""
+
+
+def _range_of_speaker(speaker: str, contours: list[np.ndarray]) -> SpeakerRange:
+    f0 = np.concatenate([np.zeros(0, np.float32), *contours])
+    if not len(f0):
+        return SpeakerRange(speaker, *pitch.WIDE_RANGE, np.nan, 0.0, len(contours))
+    low, high = np.quantile(f0, [LEFT_OUT, 1 - LEFT_OUT])
+    floor, ceiling = pitch.range_of(torch.from_numpy(f0)[None])
+    floor, ceiling = min(float(floor), low), max(float(ceiling), high)
+    return SpeakerRange(speaker, floor, ceiling, float(np.median(f0)), len(f0) * pitch.TIME_STEP, len(contours))

@@ -1,0 +1,154 @@
+"""Decode audio, and refuse what training cannot use.
+
+Everything downstream takes 16 kHz mono. A file at another rate or with several channels is an error here, not
+resampled on the fly: that would cost every epoch what `scripts/prepare_manifest.py --convert-to` costs once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+import soundfile
+
+from spin_fairseq.speech.archives import PACK_AGAIN, read_slice, slice_of
+from spin_fairseq.errors import AudioError
+
+SAMPLE_RATE = 16000  # Hz, of every model here
+CONVERT = "convert the folder: scripts/prepare_manifest.py FOLDER --out DATA --split SPLIT --convert-to NEW_FOLDER"
+REPLACE = "replace the file, or prepare the manifest again, which leaves it out"
+UNKNOWN_LENGTH = 1 << 48  # samples; a stream's FLAC header without a length is reported as about 2**63
+
+
+def read_audio(
+    path: str | Path, *, sample_rate: int = SAMPLE_RATE, start: int = 0, frames: int = -1, expected: int | None = None
+) -> np.ndarray:
+    """Decode a mono file, or a stretch of it.
+
+    Args:
+        path: any file that soundfile reads, or one inside an archive: `archive.zip:offset:length` (see `archives`).
+        sample_rate: what the file must have, Hz.
+        start: the first sample to return.
+        frames: how many samples to return; -1: all that follow.
+        expected: samples that the whole file must have, by its manifest; None: any number.
+
+    Returns:
+        (T,) float32.
+
+    Raises:
+        AudioError: the file is missing, unreadable, cut off, empty, at another rate, has several channels, holds
+            fewer samples than asked for or another number than expected, or holds NaN or infinity.
+    """
+    with _opened(path) as file:
+        if file.samplerate != sample_rate:
+            raise AudioError(f"{path}: has {file.samplerate} Hz instead of {sample_rate} Hz; {CONVERT}")
+        if file.channels != 1:
+            raise AudioError(f"{path}: has {file.channels} channels instead of one; {CONVERT}")
+        length = _checked_length(file, path)
+        if expected is not None and length != expected:
+            raise AudioError(
+                f"{path}: has {length} samples, but its manifest says {expected}: it belongs to another file, "
+                "prepare it again"
+            )
+        asked = length - start if frames < 0 else frames
+        if start < 0 or asked < 1 or start + asked > length:
+            raise AudioError(
+                f"{path}: has {length} samples, but samples {start} to {start + max(asked, 0)} are asked for; "
+                "the manifest does not belong to this file: prepare it again"
+            )
+        if start:
+            file.seek(start)
+        wave = file.read(asked, dtype="float32")
+    if len(wave) < asked:
+        raise AudioError(f"{path}: is cut off: {len(wave)} samples instead of {asked}; {REPLACE}")
+    # The sum is NaN or infinite whenever a sample is; it is several times faster than looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(wave.sum())
+    if suspicious and not np.isfinite(wave).all():
+        raise AudioError(f"{path}: has samples that are NaN or infinite; {REPLACE}")
+    return wave
+
+
+def audio_info(path: str | Path) -> tuple[int, int, int]:
+    """-> (samples, sample rate in Hz, channels), by the header alone.
+
+    Raises:
+        AudioError: the file is missing, unreadable, visibly cut off, or empty.
+    """
+    with _opened(path) as file:
+        return _checked_length(file, path), file.samplerate, file.channels
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """The open file; what soundfile raises on opening or reading it becomes an AudioError."""
+    try:
+        with soundfile.SoundFile(_content(path)) as file:
+            yield file
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError, UnicodeError) as error:
+        raise AudioError(f"{path}: {_complaint(path, error)}") from error
+
+
+def _content(path: str | Path) -> str | io.BytesIO:
+    """What soundfile opens. A file whose own name ends like a place in an archive is read where there is no archive."""
+    part = slice_of(path)
+    if part is None:
+        if not os.path.isfile(path):  # opening a pipe would wait for whoever writes into it
+            raise OSError("not a file")
+        return os.fspath(path)
+    try:
+        return io.BytesIO(read_slice(part))
+    except FileNotFoundError:
+        return os.fspath(path)
+
+
+def _complaint(path: str | Path, error: Exception) -> str:
+    """What is wrong with a file; soundfile says "System error" for the first three."""
+    part = slice_of(path)
+    if part is not None and not os.path.exists(path):
+        if not os.path.exists(part.archive):
+            return "no such archive; check the first line of the manifest, which is the root folder"
+        if os.path.isdir(part.archive) or not os.access(part.archive, os.R_OK):
+            return "the archive is a folder, or may not be read; check its permissions"
+        if part.length == 0:
+            return f"is an empty file; {REPLACE}"
+        return f"what lies there cannot be decoded, is cut off or not audio ({str(error).strip()}); {PACK_AGAIN}"
+    if not os.path.exists(path):
+        return "no such file; check the first line of the manifest, which is the root folder"
+    if os.path.isdir(path):
+        return f"is a folder, not an audio file; {REPLACE}"
+    if not os.path.isfile(path):
+        return f"is a pipe or a device, not an audio file; {REPLACE}"
+    if not os.access(path, os.R_OK):
+        return "may not be read; check its permissions"
+    if os.path.getsize(path) == 0:
+        return f"is an empty file; {REPLACE}"
+    return f"cannot be decoded, is cut off or not audio ({str(error).strip()}); {REPLACE}"
+
+
+def _checked_length(file: soundfile.SoundFile, path: str | Path) -> int:
+    """Samples by the header."""
+    if file.frames >= UNKNOWN_LENGTH:
+        raise AudioError(f"{path}: does not say how long it is, as a recorded stream; {CONVERT}")
+    if file.frames == 0:
+        raise AudioError(f"{path}: has no samples; {REPLACE}")
+    # libsndfile shortens the count of a cut-off WAV in silence, but notes it in its log.
+    if file.format in ("WAV", "WAVEX"):
+        for line in file.extra_info.splitlines():
+            if line.strip().startswith("data ") and "(should be" in line:
+                promised = line.split(":", 1)[1].split("(")[0].strip()
+                if promised.isdigit() and 0 < int(promised) < 0x7FFFF000:  # more: a stream that did not know
+                    raise AudioError(
+                        f"{path}: is cut off: its header promises {promised} bytes of audio{_there(line)}; {REPLACE}"
+                    )
+    return file.frames
+
+
+def _there(log_line: str) -> str:
+    there = log_line.split("(should be", 1)[1].strip(" )")
+    return f", {there} are there" if there.isdigit() else ""
+

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import soundfile
+
+from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.preparation.manifests import find_audio, prepare_folders, prepare_librispeech
+from spin_fairseq.errors import ManifestError
+
+
+def save(path, seconds=0.2, sample_rate=16000, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((int(seconds * sample_rate), channels))
+    soundfile.write(path, noise, sample_rate)
+    return path
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.fixture
+def librispeech(tmp_path):
+    """A tree of LibriSpeech's shape, with a broken file, a stereo one and an empty one."""
+    root = tmp_path / "corpora" / "LibriSpeech"
+    for subset, speakers in (("train-clean-100", (19, 26)), ("dev-clean", (84,)), ("dev-other", (116,))):
+        for speaker in speakers:
+            for n in range(3):
+                save(root / subset / str(speaker) / "7" / f"{speaker}-7-{n:04d}.flac", seconds=0.1 + 0.1 * n)
+            (root / subset / str(speaker) / "7" / f"{speaker}-7.trans.txt").write_text("NO AUDIO\n")
+    cut(root / "train-clean-100" / "19" / "7" / "19-7-0002.flac")
+    save(root / "train-clean-100" / "26" / "7" / "26-7-0003.flac", channels=2)
+    (root / "train-clean-100" / "26" / "7" / "26-7-0004.flac").touch()
+    (root / "SPEAKERS.TXT").write_text(";ID | SEX\n19 | F | train-clean-100 | 1 | A\n")
+    return root
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_librispeech_tree(librispeech, tmp_path, jobs):
+    out = tmp_path / "data"
+    splits = {"train": ["train-clean-100"], "dev": ["dev-clean", "dev-other"]}
+    report = "\n".join(prepare_librispeech(librispeech.parent, out, splits, jobs=jobs))  # the folder above is found too
+    train, dev = load_manifest(out, "train"), load_manifest(out, "dev")
+    assert [train.utterance_id(i) for i in range(len(train))] == [
+        "19-7-0000", "19-7-0001", "26-7-0000", "26-7-0001", "26-7-0002",
+    ]
+    assert train.path(0) == str(librispeech / "train-clean-100/19/7/19-7-0000.flac")
+    assert train.sizes.tolist() == [1600, 3200, 1600, 3200, 4800]
+    assert train.speakers() == {"19", "26"} and dev.speakers() == {"84", "116"}
+    broken = (out / "train.broken.txt").read_text().splitlines()
+    assert [line.split("\t")[0].rsplit("/", 1)[1] for line in broken] == ["19-7-0002.flac", "26-7-0003.flac", "26-7-0004.flac"]
+    assert "cut off" in broken[0] and "2 channels" in broken[1] and "empty file" in broken[2]
+    assert "left out: 3 files" in report and "train: 5 utterances" in report and "dev: 6 utterances" in report
+    assert (out / "SPEAKERS.TXT").read_text() == (librispeech / "SPEAKERS.TXT").read_text()
+    assert sorted(file.name for file in out.iterdir()) == ["SPEAKERS.TXT", "dev.tsv", "train.broken.txt", "train.tsv"]
+
+
+def test_a_later_run_without_broken_files_removes_the_list(librispeech, tmp_path):
+    splits = {"train": ["train-clean-100"]}
+    prepare_librispeech(librispeech, tmp_path, splits, jobs=1)
+    for name in ("19/7/19-7-0002.flac", "26/7/26-7-0003.flac", "26/7/26-7-0004.flac"):
+        (librispeech / "train-clean-100" / name).unlink()
+    prepare_librispeech(librispeech, tmp_path, splits, jobs=1)
+    assert not (tmp_path / "train.broken.txt").exists()
+
+
+def test_missing_subset_names_those_that_are_there(librispeech, tmp_path):
+    with pytest.raises(ManifestError, match="no folder test-clean; there are: dev-clean, dev-other, train-clean-100"):
+        prepare_librispeech(librispeech, tmp_path, {"train": ["test-clean"]}, jobs=1)
+
+
+def test_nothing_usable_writes_no_manifest_but_the_list(tmp_path):
+    save(tmp_path / "in" / "a.wav", sample_rate=8000)
+    with pytest.raises(ManifestError, match="no usable audio(?s:.*)a.wav: has 8000 Hz.*--convert-to"):
+        prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["train.broken.txt"]
+
+
+def test_find_audio_follows_links_once_and_sees_nothing_hidden(tmp_path):
+    save(tmp_path / "a" / "x.WAV")
+    save(tmp_path / "a" / ".y.wav")
+    save(tmp_path / "elsewhere" / "z.flac")
+    save(tmp_path / "a" / "converted" / "x.flac")
+    (tmp_path / "a" / "notes.txt").touch()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    found = find_audio(tmp_path / "a", leave_out=tmp_path / "a" / "converted")
+    assert found == [str(tmp_path / "a" / "link" / "z.flac"), str(tmp_path / "a" / "x.WAV")]
+
+
+def test_names_that_a_manifest_cannot_hold_are_left_out(tmp_path):
+    save(tmp_path / "in" / "a\tb.wav")
+    save(tmp_path / "in" / "ü - 1.wav")
+    report = prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1)
+    assert load_manifest(tmp_path / "out", "train").utterance_id(0) == "ü - 1"
+    assert "rename it" in "\n".join(report)
+
+
+@pytest.mark.parametrize("rule, speakers", [("stem", ["x", "y"]), ("folder", ["anna", "bob"]), ("none", ["unknown", "unknown"])])
+@pytest.mark.parametrize("convert", [False, True])
+def test_speaker_rules(tmp_path, rule, speakers, convert):
+    save(tmp_path / "anna" / "x-1.wav")
+    save(tmp_path / "more" / "bob" / "y-1.wav")
+    folders = [tmp_path / "anna", tmp_path / "more" / "bob"]
+    converted = tmp_path / "16k" if convert else None
+    prepare_folders(folders, tmp_path / "out", split="train", jobs=1, speaker_from=rule, convert_to=converted)
+    manifest = load_manifest(tmp_path / "out", "train")
+    assert [manifest.speaker(i) for i in range(2)] == speakers
+
+
+def test_folder_rule_of_one_folder_that_is_converted(tmp_path):
+    save(tmp_path / "anna" / "1.wav")
+    prepare_folders(
+        [tmp_path / "anna"], tmp_path, split="train", jobs=1, speaker_from="folder", convert_to=tmp_path / "16k"
+    )
+    assert load_manifest(tmp_path, "train").speaker(0) == "anna"
+
+
+def test_valid_percent_divides_by_seed(tmp_path):
+    for n in range(20):
+        save(tmp_path / "in" / f"{n:02d}.wav", seconds=0.02)
+
+    def split(seed):
+        prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1, valid_percent=20, seed=seed)
+        parts = [load_manifest(tmp_path / "out", part) for part in ("train", "dev")]
+        return [[part.utterance_id(i) for i in range(len(part))] for part in parts]
+
+    train, dev = split(1)
+    assert len(dev) == 4 and sorted(train + dev) == [f"{n:02d}" for n in range(20)]
+    assert split(1) == [train, dev] and split(2) != [train, dev]
+
+
+def test_repeated_names_are_noted(tmp_path):
+    save(tmp_path / "in" / "anna" / "1.wav")
+    save(tmp_path / "in" / "bob" / "1.wav")
+    report = prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1)
+    assert "2 files share their name" in report[-1]
+
+
+def test_missing_and_empty_folders(tmp_path):
+    with pytest.raises(ManifestError, match="no such folder"):
+        prepare_folders([tmp_path / "none"], tmp_path, split="train", jobs=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ManifestError, match="no audio files"):
+        prepare_folders([tmp_path / "empty"], tmp_path, split="train", jobs=1)
