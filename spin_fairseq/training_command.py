@@ -1,0 +1,97 @@
+"""The command line of a training, `fairseq-hydra-train ...`, with every path quoted as hydra wants it.
+
+Hydra reads the value of `KEY=VALUE` by a grammar of its own, in which `=`, `#`, `,`, brackets, umlauts and much else in a
+bare value is an error, a list, or several trainings. Values in quotes are taken as they stand. The shell has quotes too,
+which it removes: by hand, a path has to be written `task.data="'...'"`.
+"""
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from .errors import ConfigError
+
+# Keys of the configuration whose value is a path.
+PATH_KEYS = (
+    "task.data", "task.phones", "task.speaker_pitch", "task.pitch_marks", "task.launch_dir", "model.checkpoint",
+    "checkpoint.save_dir", "checkpoint.restore_file", "checkpoint.finetune_from_model", "checkpoint.continue_once",
+    "common.user_dir", "common.tensorboard_logdir", "common.log_file", "hydra.run.dir", "hydra.sweep.dir",
+)  # fmt: skip
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def quote_override(key, value):
+    """`KEY='VALUE'`: an argument of hydra's command line that sets `key` to exactly the string `value`.
+
+    key: such as "task.data", or "+task.data" for a key that the configuration lacks. value: a str or path.
+    Raises ConfigError: hydra cannot be given `${`, which it would replace, nor `???`, which stands for a missing value.
+    """
+    value = os.fspath(value)
+    if "${" in value or value == "???":
+        raise ConfigError(f"{key}={value}: hydra replaces ${{...}} and takes ??? for a missing value; rename this path")
+    quote = '"' if "'" in value and '"' not in value else "'"
+    # A backslash counts as one only where it stands before a quote.
+    value = re.sub(rf"(\\*)({quote}|$(?!\n))", lambda found: found[1] * 2 + ("\\" + quote if found[2] else ""), value)
+    return f"{key}={quote}{value}{quote}"
+
+
+def quote_paths(overrides):
+    """Overrides as somebody types them -> the same, with bare paths in quotes.
+
+    overrides: ["KEY=VALUE", ...]. Values of PATH_KEYS are quoted, unless they are in quotes already, are `null`, or hold an
+    interpolation `${...}`. All others are left to hydra.
+    """
+    return [_quote_path(override) for override in overrides]
+
+
+def _quote_path(override):
+    key, equals, value = override.partition("=")
+    if not equals or key.lstrip("+") not in PATH_KEYS:
+        return override
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return override if quoted or value in ("null", "") or "${" in value else quote_override(key, value)
+
+
+def config_folder():
+    """The folder of this project's configurations: the installed package's, else that of the repository.
+
+    Raises ConfigError where there is neither.
+    """
+    for folder in (_PACKAGE / "config", _PACKAGE.parent / "config"):
+        if (folder / "spin_hubert_base.yaml").is_file():
+            return folder
+    raise ConfigError(f"no configurations in {_PACKAGE / 'config'}: install the package again, or give --config-dir FOLDER")
+
+
+def training_command(config_name, overrides=(), paths=None, config_dir=None):
+    """-> the arguments of a training by fairseq, a list of str for `subprocess.run`.
+
+    config_name: of a YAML file in `config_dir`, with or without its suffix. overrides: as in `quote_paths`. paths: {key:
+    path or None}, set to exactly these; None leaves the key as it is. config_dir: default `config_folder()`.
+    Raises ConfigError: there is no such configuration, or a path that hydra cannot be given.
+    """
+    config_dir = Path(config_dir or config_folder()).resolve()
+    config_name = re.sub(r"\.ya?ml$", "", config_name)
+    if not (config_dir / f"{config_name}.yaml").is_file():
+        known = ", ".join(sorted(file.stem for file in config_dir.glob("*.yaml"))) or "none"
+        raise ConfigError(f"{config_dir}: no configuration {config_name!r} there; choose one of these: {known}")
+    paths = {"common.user_dir": _PACKAGE, **(paths or {})}
+    return [
+        *_program(),
+        *("--config-dir", str(config_dir), "--config-name", config_name),
+        *(quote_override(key, path) for key, path in paths.items() if path is not None),
+        *quote_paths(overrides),
+    ]
+
+
+def _program():
+    beside = Path(sys.executable).with_name("fairseq-hydra-train")
+    return [str(beside)] if beside.is_file() else [sys.executable, "-m", "fairseq_cli.hydra_train"]
+
+
+def shell_line(command):
+    """-> the command as a shell would take it, on one line."""
+    return " ".join(shlex.quote(str(argument)) for argument in command)

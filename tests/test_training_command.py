@@ -1,0 +1,86 @@
+"""The training's command line: any path, through the shell and hydra's own parser, and back."""
+
+import shlex
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from spin_fairseq.errors import ConfigError
+from spin_fairseq.training_command import config_folder, quote_override, quote_paths, shell_line, training_command
+
+PARSER = OverridesParser.create()
+AWKWARD = "/äöü ß=#,;'\"\\[]{}()&~@|!?*%$:<>`\t\n-+.é漢😀"
+PATHS = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))
+
+
+def is_settable(path):
+    return "${" not in path and path != "???"
+
+
+def parsed(argument):
+    """(key, value) by hydra's own parser."""
+    override = PARSER.parse_override(argument)
+    assert not override.is_sweep_override()
+    return override.key_or_group, override.value()
+
+
+@given(PATHS.filter(is_settable))
+@example("/a=b#1/Größe, [neu] {x}(2)")
+@example("it's")
+@example("\"it's\"\\")
+@example("\\'\"")
+@example("a\\\n")
+@example("null")
+@example("1e3")
+def test_hydra_gives_back_the_same_path(path):
+    """Guards against paths that hydra refuses, cuts, or takes for a list or a number."""
+    assert parsed(quote_override("task.data", path)) == ("task.data", path)
+
+
+@given(PATHS.filter(is_settable))
+def test_the_printed_line_is_the_command(path):
+    """Guards against a printed line that a shell takes for something else."""
+    command = training_command("spin_demo", ["optimization.lr=[0.1]"], {"task.data": path, "task.phones": None})
+    assert shlex.split(shell_line(command)) == command
+    data = [argument for argument in command if argument.startswith("task.")]
+    assert parsed(*data) == ("task.data", path)
+
+
+@pytest.mark.parametrize("path", ["a/${b}", "???"])
+def test_what_hydra_would_replace_is_refused(path):
+    with pytest.raises(ConfigError, match="task.data.*rename"):
+        quote_override("task.data", path)
+
+
+@pytest.mark.parametrize(
+    "typed, sent",
+    [
+        ("task.data=/a=b", "task.data='/a=b'"),
+        ("+checkpoint.continue_once=ü.pt", "+checkpoint.continue_once='ü.pt'"),
+        ("task.data='/a=b'", "task.data='/a=b'"),
+        ('task.data="/a=b"', 'task.data="/a=b"'),
+        ("task.phones=null", "task.phones=null"),
+        ("task.data=${hydra:runtime.cwd}/data", "task.data=${hydra:runtime.cwd}/data"),
+        ("optimization.lr=[0.1,0.2]", "optimization.lr=[0.1,0.2]"),
+        ("~task.data", "~task.data"),
+    ],
+)
+def test_what_is_typed_is_quoted_where_it_is_a_path(typed, sent):
+    """Guards against quoting twice, and against lists and `null` turned into strings."""
+    assert quote_paths([typed]) == [sent]
+
+
+def test_the_command():
+    command = training_command("spin_demo.yaml", ["common.seed=3"], {"task.data": "a b", "model.checkpoint": None})
+    assert command[0].endswith("fairseq-hydra-train")
+    assert command[-6:-3] == [str(config_folder()), "--config-name", "spin_demo"]
+    assert command[-3].startswith("common.user_dir='") and command[-2:] == ["task.data='a b'", "common.seed=3"]
+
+
+def test_an_unknown_configuration_names_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="'spin_hubert'.*spin_demo, spin_hubert_base, spin_wavlm_base"):
+        training_command("spin_hubert")
+    with pytest.raises(ConfigError, match="choose one of these: none"):
+        training_command("spin_hubert", config_dir=tmp_path)
