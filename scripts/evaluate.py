@@ -98,7 +98,7 @@ def parse(argv):
     parser.add_argument("--cache-gb", type=float, default=10.0, help="most that it may hold; the oldest goes first (default 10)")
     parser.add_argument("--cache-dtype", choices=("float32", "float16"), default="float32",
                         help="float16 halves it and may change a few units (default float32)")  # fmt: skip
-    parser.add_argument("--definitions", action="store_true", help="print docs/evaluation.md and stop")
+    parser.add_argument("--definitions", action="store_true", help="print docs/metrics.md and stop")
     args = parser.parse_args(argv)
     if not args.definitions and not (args.data and args.models):
         parser.error("--data and at least one MODEL are needed")

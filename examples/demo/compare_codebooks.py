@@ -64,7 +64,7 @@ def page(contents, command):
         f"The dev split of `examples/demo/data` ({data['utterances']} utterances, {data['seconds'] / 60:.1f} minutes, "
         f"{data['speakers']} speakers), one seed; [RESULTS.md](RESULTS.md) has several. In brackets: {options['level']:.0%} "
         "intervals over utterances (over speakers for ABX); differences are paired, p is two-sided and not corrected for the "
-        "number of comparisons. ↑: more is better, ↓: less is better. [What each figure is](../../docs/evaluation.md). The base's "
+        "number of comparisons. ↑: more is better, ↓: less is better. [What each figure is](../../docs/metrics.md). The base's "
         "layer is the one whose units have the highest PNMI on this split, which is to the base's favour. ABX needs the same "
         "triphones again and again, of which so few minutes have but a handful: its intervals are wide.",
     ]

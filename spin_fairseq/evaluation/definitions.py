@@ -1,4 +1,4 @@
-"""What every figure is, from the registry of sets: for `scripts/evaluate.py --help` and docs/evaluation.md."""
+"""What every figure is, from the registry of sets: for `scripts/evaluate.py --help` and docs/metrics.md."""
 
 import textwrap
 
@@ -21,11 +21,11 @@ def help_text(width=110):
 
 
 def page():
-    """Markdown: docs/evaluation.md."""
+    """Markdown: docs/metrics.md."""
     lines = [
         "# What `scripts/evaluate.py` measures",
         "",
-        "This page is made by `python scripts/evaluate.py --definitions > docs/evaluation.md`.",
+        "This page is made by `python scripts/evaluate.py --definitions > docs/metrics.md`.",
         "",
         *textwrap.dedent(f"""\
             Units come every 20 ms, phone labels every 10 ms. All figures are over all frames or utterances of the evaluated data, and

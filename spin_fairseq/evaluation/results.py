@@ -51,7 +51,7 @@ def markdown(content):
         f"{data['utterances']} utterances, {data['seconds'] / 60:.1f} minutes, {data['speakers']} speakers; "
         f"{data['labelled']} with phone labels. In brackets: {options['level']:.0%} intervals over utterances "
         f"({options['samples']:,} bootstrap resamples). ↑: more is better, ↓: less is better. "
-        "What each figure is: docs/evaluation.md.",
+        "What each figure is: docs/metrics.md.",
         "",
         "| model | features | layer | K | |",
         "|---|---|---|---|---|",

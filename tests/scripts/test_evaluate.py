@@ -258,7 +258,7 @@ def test_help_and_the_page_of_definitions_have_every_figure(script, capsys):
     help_text = " ".join(capsys.readouterr().out.split())
     script.main(["--definitions"])
     page = capsys.readouterr().out
-    assert page == (REPOSITORY / "docs" / "evaluation.md").read_text(), "make docs/evaluation.md anew, as it says"
+    assert page == (REPOSITORY / "docs" / "metrics.md").read_text(), "make docs/metrics.md anew, as it says"
     for figure in sets.FIGURES.values():
         assert figure.key in help_text and f"`{figure.key}`" in page
         assert " ".join(figure.source.split()) in help_text
