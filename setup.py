@@ -1,7 +1,8 @@
 """Packaging. `make setup` installs this with the tested versions; see constraints/.
 
-A bare `pip install` of this package also works where torch, numpy, cython and wheel are installed first,
-with --no-build-isolation: fairseq compiles against them (scripts/setup_environment.sh has the exact steps).
+Without extras everything works but training, ABX and ONNX, and nothing is compiled. The extra `train` brings fairseq: a
+ready wheel on Python 3.11 and 3.12 (x86-64 Linux); elsewhere it is compiled, for which torch, numpy, cython and wheel must be
+installed first, and --no-build-isolation given (scripts/setup_environment.sh has the exact steps).
 """
 
 import re
@@ -13,18 +14,22 @@ HERE = Path(__file__).resolve().parent
 # Read as text: importing the package would need everything that is yet to be installed.
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "spin_fairseq" / "__init__.py").read_text("utf-8"), re.M).group(1)
 
+# Which fairseq, and why: docs/install.md. The official release does not import from Python 3.11 on (mutable dataclass
+# defaults); fairseq-fixed, its repository's later state with that mended, does; ve-fairseq is the same, ready built.
+WHEEL = 'python_version >= "3.11" and python_version < "3.13" and platform_machine == "x86_64" and sys_platform == "linux"'
+NO_WHEEL = 'python_version >= "3.13" or (python_version >= "3.11" and (platform_machine != "x86_64" or sys_platform != "linux"))'
+OFFICIAL = 'fairseq==0.12.2; python_version < "3.11"'
+TENSORBOARD_X = "tensorboardX"  # fairseq's common.tensorboard_logdir writes through it
+
 setup(
     name="spin_fairseq",
     version=VERSION,
     description="Spin (speaker-invariant clustering of speech) as a fairseq plugin",
     license="MIT",
-    python_requires=">=3.9,<3.13",
+    python_requires=">=3.10,<3.14",  # 3.14: hydra, which fairseq-hydra-train is built on, does not start there
     packages=find_packages(include=["spin_fairseq", "spin_fairseq.*"]),
     package_data={"spin_fairseq.report": ["templates/*"]},
     install_requires=[
-        # The official release does not import from Python 3.11 on (mutable dataclass defaults); the fork does.
-        'fairseq==0.12.2; python_version < "3.11"',
-        'fairseq-fixed==0.12.3.1; python_version >= "3.11"',
         "torch",  # the model and the training step
         'numpy<2; python_version < "3.11"',  # fairseq 0.12.2 and the torch of its time use what numpy 2 dropped
         'numpy; python_version >= "3.11"',
@@ -32,13 +37,14 @@ setup(
         "numba",  # compiles the inner loops of the perturbation for the CPU
         "soundfile",  # decodes and writes audio; brings its own libsndfile
         "sox",  # converts what soundfile cannot read, and is a perturbation backend; needs the sox program
-        "tensorboardX",  # fairseq's common.tensorboard_logdir writes through it
         "safetensors",  # reads and writes the files of transformers
         "scikit-learn",  # PNMI, k-means, the linear speaker classifier
         "threadpoolctl",  # small matrices on one thread
         "tqdm",  # progress bars
     ],
     extras_require={
+        "train": [OFFICIAL, f"ve-fairseq==0.12.3; {WHEEL}", f"fairseq-fixed==0.12.3.1; {NO_WHEEL}", TENSORBOARD_X],
+        "train-from-source": [OFFICIAL, 'fairseq-fixed==0.12.3.1; python_version >= "3.11"', TENSORBOARD_X],
         "praat": ["praat-parselmouth"],  # task.perturbation=praat: the reference's perturbation
         "demo": ["librosa"],  # MFCCs, of which the demo's base model was made
         "evaluation": [  # evaluate.py
