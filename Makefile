@@ -1,6 +1,6 @@
 # Every target does its own set-up first; `make help` lists them.
 #
-#   make demo                                           the newest suitable Python of this machine, in .venv/
+#   make demo                                           the Python of this machine whose set-up is quickest, in .venv/
 #   PYTHON=python3.10 VENV=.venv-3.10 make demo         a chosen Python, in an environment of its own
 #   make demo BASE=wavlm                                on a WavLM, into outputs/demo_wavlm/
 
@@ -10,22 +10,25 @@ PYTHON ?=
 # The demo's base: hubert or wavlm.
 BASE ?= hubert
 
-.PHONY: help setup demo test test-fast clean
+.PHONY: help setup setup-with-sox demo test test-fast clean
 
 help:
-	@echo 'make setup       make $(VENV)/ and install everything into it (about 5 minutes, 3 to 6 GB)'
+	@echo 'make setup       make $(VENV)/ and install everything into it (1 to 6 minutes, 3 to 6 GB)'
 	@echo 'make demo        the main job on the bundled speech: base units, Spin training, Spin units, report'
 	@echo '                 BASE=wavlm: on a WavLM made from the same base, into outputs/demo_wavlm/'
 	@echo 'make test        the whole test suite'
 	@echo 'make test-fast   the test suite without its slow tests'
 	@echo 'make clean       remove $(VENV)/ and caches; outputs/ stays'
 	@echo
-	@echo 'PYTHON=python3.10 make ...   chooses the interpreter (3.9 to 3.12; default: the newest of the machine)'
+	@echo 'PYTHON=python3.10 make ...   chooses the interpreter (3.10 to 3.13; default: the one whose set-up is quickest)'
 	@echo 'VENV=.venv-3.10 make ...     chooses where the environment is'
 
-# The script finds by itself whether anything is to be done.
+# The script finds by itself whether anything is to be done. The tests alone need the sox program.
 setup:
 	@scripts/setup_environment.sh '$(VENV)' '$(PYTHON)'
+
+setup-with-sox:
+	@scripts/setup_environment.sh '$(VENV)' '$(PYTHON)' sox
 
 demo: setup
 ifeq ($(BASE),hubert)
@@ -37,10 +40,10 @@ else
 	@echo "BASE is '$(BASE)': it must be hubert or wavlm"; exit 1
 endif
 
-test: setup
+test: setup-with-sox
 	'$(VENV)/bin/python' -m pytest
 
-test-fast: setup
+test-fast: setup-with-sox
 	'$(VENV)/bin/python' -m pytest -m 'not slow'
 
 clean:

@@ -41,20 +41,21 @@ setup(
         "scikit-learn",  # PNMI, k-means, the linear speaker classifier
         "threadpoolctl",  # small matrices on one thread
         "tqdm",  # progress bars
+        "librosa",  # evaluation: MFCCs, and speech at another tempo
+        "rapidfuzz",  # evaluation: edit distances
+        "jinja2",  # report: the page
+        "plotly",  # report: its charts
+        "matplotlib",  # report: spectrograms
+        "tensorboard",  # report: the curves of a training
     ],
     extras_require={
         "train": [OFFICIAL, f"ve-fairseq==0.12.3; {WHEEL}", f"fairseq-fixed==0.12.3.1; {NO_WHEEL}", TENSORBOARD_X],
         "train-from-source": [OFFICIAL, 'fairseq-fixed==0.12.3.1; python_version >= "3.11"', TENSORBOARD_X],
         "praat": ["praat-parselmouth"],  # task.perturbation=praat: the reference's perturbation
-        "demo": ["librosa"],  # MFCCs, of which the demo's base model was made
-        "evaluation": [  # evaluate.py
-            'zerospeech-libriabx2; python_version < "3.12"',  # ABX, by the field's own programs
+        "evaluation": [  # ABX, by the field's own programs; the first is compiled
+            'zerospeech-libriabx2; python_version < "3.12"',
             'fastabx; python_version >= "3.12"',
-            "rapidfuzz",  # edit distances
-            "librosa",  # MFCCs, and speech at another tempo
         ],
-        "report": ["jinja2", "plotly", "tensorboard", "matplotlib"],  # report.py: page, charts, reading runs, spectrograms
-        "plots": ["matplotlib"],  # other figures
         "wandb": ["wandb"],  # fairseq's common.wandb_project
         "onnx": ["onnx", "onnxruntime"],  # convert_checkpoint.py --to onnx
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
