@@ -9,8 +9,8 @@ from typing import Dict
 
 import torch
 
-from ..compat import ForbiddenGlobal, restricted_pickle
 from ..errors import CheckpointError, SpinError
+from ..unpickling import ForbiddenGlobal, checkpoint_pickle
 from .mapped_files import give_back, maps_of
 
 AS_WRITTEN = "fetch it again, or use the file as its tool wrote it"
@@ -121,11 +121,11 @@ def _read_pickled(path):
         _refuse_programs_and_bombs(path)
     if path.endswith(".safetensors"):  # by the name alone, torch.load would take it for one
         with open(path, "rb") as file:
-            return torch.load(file, map_location="cpu", pickle_module=restricted_pickle)
+            return torch.load(file, map_location="cpu", pickle_module=checkpoint_pickle)
     # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps, and
     # another order of bytes would be mended in the map, which must not be written to.
     mapped = archive and _in_our_byte_order(path)
-    return torch.load(path, map_location="cpu", pickle_module=restricted_pickle, mmap=mapped)
+    return torch.load(path, map_location="cpu", pickle_module=checkpoint_pickle, mmap=mapped)
 
 
 def read_file(path):
@@ -152,11 +152,5 @@ def read_file(path):
 
 
 def plain(config):
-    """A configuration as built-in containers: omegaconf nodes, Namespaces and dictionaries alike; else {}."""
-    if hasattr(config, "_content"):  # omegaconf, of any version
-        from omegaconf import OmegaConf
-
-        config = OmegaConf.to_container(config, resolve=False)
-    elif not isinstance(config, dict):
-        config = getattr(config, "__dict__", {})
-    return dict(config) if isinstance(config, dict) else {}
+    """A configuration as a dictionary: of a dictionary or a Namespace; {} of anything else."""
+    return dict(config if isinstance(config, dict) else getattr(config, "__dict__", {}))

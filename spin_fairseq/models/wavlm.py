@@ -12,9 +12,9 @@ from fairseq.models import register_model
 from fairseq.models.hubert.hubert import HubertConfig
 from fairseq.models.wav2vec.wav2vec2 import TransformerSentenceEncoderLayer
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
+from omegaconf import OmegaConf
 from torch import nn
 
-from ..checkpoints.files import plain
 from ..errors import ConfigError
 from .hubert import HubertEncoder
 
@@ -159,7 +159,8 @@ class WavLMEncoder(HubertEncoder):
     def build_model(cls, cfg, task=None):
         """fairseq's door. The wave is not normalised by the model then: fairseq's tasks and scripts do it before."""
         sample_rate = getattr(getattr(task, "cfg", None), "sample_rate", 16000)
-        return cls({**plain(cfg), "kind": "wavlm", "normalize": False, "sample_rate": sample_rate})
+        config = OmegaConf.to_container(OmegaConf.create(cfg), resolve=False)
+        return cls({**config, "kind": "wavlm", "normalize": False, "sample_rate": sample_rate})
 
     def _layer_outputs(self, x, frame_mask, last=None):
         bias = self.encoder.layers[0].self_attn.relative_attention_bias(x.size(1))

@@ -13,13 +13,11 @@ from __future__ import annotations
 import io
 import math
 import os
-import pickle
 import reprlib
 from pathlib import Path
 
-import numpy as np
-
-from spin_fairseq.errors import SpeakerPitchError
+from ..errors import SpeakerPitchError
+from ..unpickling import ForbiddenGlobal, PlainUnpickler
 
 FETCH = "fetch the file from its original source"
 RANGE_OF_SEX = {"F": (100.0, 400.0), "M": (75.0, 250.0)}  # Hz
@@ -156,45 +154,10 @@ def _ranges_of_spk2info(content: bytes, source: Path) -> dict[str, tuple[float, 
     return {speaker: _checked_range(*limits, f"{source}, speaker {speaker!r}") for speaker, limits in ranges.items()}
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """Old pickle protocols spell bytes as a call of `codecs.encode(text, "latin1")`; nothing else is encoded."""
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"refused: encode to {encoding!r}")
-    return text.encode("latin-1")
-
-
-_BUILTINS = {"set": set, "frozenset": frozenset, "complex": complex, "bytearray": bytearray}
-# What a pickled scalar or array calls, taken from numpy itself: its private modules have moved between versions.
-_NUMPY = {
-    "multiarray": {"scalar": np.float64(0).__reduce__()[0], "_reconstruct": np.zeros(1).__reduce__()[0]},
-    "numeric": {"_frombuffer": np.zeros(1).__reduce_ex__(5)[0]},
-}
-_ADMITTED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("_codecs", "encode"): _latin1}
-for _module in ("builtins", "__builtin__"):
-    _ADMITTED.update({(_module, name): kind for name, kind in _BUILTINS.items()})
-for _package in ("numpy.core", "numpy._core"):
-    for _module, _functions in _NUMPY.items():
-        _ADMITTED.update({(f"{_package}.{_module}", name): function for name, function in _functions.items()})
-
-
-class _PlainUnpickler(pickle._Unpickler):  # the Python one: the C one allocates whatever a forged index asks for
-    """Admits built-in containers, numbers, strings, numpy scalars and arrays; anything else could run code."""
-
-    def find_class(self, module: str, name: str) -> object:
-        try:
-            return _ADMITTED[module, name]
-        except KeyError:
-            raise _Refused(f"{module}.{name}") from None
-
-
-class _Refused(Exception):
-    """A pickle names a global that is not admitted."""
-
-
 def _read_plain_pickle(content: bytes, source: Path) -> object:
     try:
-        return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except _Refused as refused:
+        return PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except ForbiddenGlobal as refused:
         raise SpeakerPitchError(
             f"{source}: this pickle wants to call {refused}, which a table of numbers does not need; nothing was run; "
             f"{FETCH}"
