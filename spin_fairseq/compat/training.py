@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 GOES_ON = "give the same command again: it goes on from the last checkpoint"
 
 
-def _replace(owner, name, make):
+def replace(owner, name, make):
     """owner.name = make(owner.name), once."""
     old = getattr(owner, name)
     if getattr(old, "mended", False):
@@ -164,10 +164,10 @@ def mend_training():
     from fairseq.file_io import PathManager
     from fairseq.trainer import Trainer
 
-    _replace(checkpoint_utils, "torch_persistent_save", _save_whole)
-    _replace(checkpoint_utils, "load_checkpoint_to_cpu", _name_whole_checkpoints)
-    _replace(PathManager, "copy", _copy_whole)
-    _replace(Trainer, "train_step", _explain_non_finite)
+    replace(checkpoint_utils, "torch_persistent_save", _save_whole)
+    replace(checkpoint_utils, "load_checkpoint_to_cpu", _name_whole_checkpoints)
+    replace(PathManager, "copy", _copy_whole)
+    replace(Trainer, "train_step", _explain_non_finite)
     # The commands have imported it before the plugin. Nobody else needs it, and importing it sets up logging.
     if "fairseq_cli.train" in sys.modules:
-        _replace(sys.modules["fairseq_cli.train"], "train", _stop_in_time)
+        replace(sys.modules["fairseq_cli.train"], "train", _stop_in_time)

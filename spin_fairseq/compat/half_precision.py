@@ -1,0 +1,139 @@
+"""What fairseq's half-precision training loses, and where it waits for the GPU.
+
+- `common.amp`: the optimiser takes the gradients that were unscaled for clipping. fairseq asks the scaler to unscale one
+  optimiser and to step another, the wrapper around it, so the scaler divides the same gradients by the scale twice.
+- `common.amp`: the scale is saved and goes on from where it was.
+- `common.fp16`, `common.bf16`: the float32 weights are saved beside the optimiser's state, and a resumed run goes on from
+  them. fairseq makes them anew from the rounded weights of the model, so the run that goes on is another one.
+- Logging does not wait: fairseq asks the device for five numbers after each optimiser step, to round values that it prints
+  only every `common.log_interval` updates.
+"""
+
+import logging
+
+import torch
+from fairseq import utils
+from fairseq.logging import meters
+from fairseq.optim.amp_optimizer import AMPOptimizer
+from fairseq.optim.fp16_optimizer import FP16Optimizer
+from fairseq.trainer import Trainer
+
+from ..errors import CheckpointError
+from .training import replace
+
+logger = logging.getLogger(__name__)
+
+MASTERS = "fp32_params"  # beside fairseq's own "loss_scale" in the optimiser's state
+SCALER = "grad_scaler"
+
+
+# --- amp ------------------------------------------------------------------------------------------------------------
+
+
+def _step_what_was_unscaled(_):
+    def step(self):
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    return step
+
+
+def _save_scale(state_dict):
+    return lambda self: {**state_dict(self), SCALER: self.scaler.state_dict()}
+
+
+def _load_scale(load_state_dict):
+    def load(self, state_dict, optimizer_overrides=None):
+        load_state_dict(self, state_dict, optimizer_overrides)
+        if state_dict.get(SCALER):  # empty where the scaler was off
+            self.scaler.load_state_dict(state_dict[SCALER])
+
+    return load
+
+
+# --- fp16 and bf16 --------------------------------------------------------------------------------------------------
+
+
+def _masters(optimizer):
+    """The float32 weights: a list of tensors, each of one parameter or, flattened, of all of a device."""
+    params = optimizer.fp32_params
+    return list(params.values()) if isinstance(params, dict) else list(params)
+
+
+def _save_masters(state_dict):
+    def with_masters(self):
+        masters = torch.cat([weights.detach().reshape(-1) for weights in _masters(self)])
+        return {**state_dict(self), MASTERS: masters}
+
+    return with_masters
+
+
+def _load_masters(load_state_dict):
+    def load(self, state_dict, optimizer_overrides=None):
+        saved, own = state_dict.get(MASTERS), _masters(self)
+        wanted = sum(weights.numel() for weights in own)
+        if saved is not None and saved.numel() != wanted:
+            raise CheckpointError(
+                f"the checkpoint holds the optimiser's state of {saved.numel():,} weights, and {wanted:,} are trained now: "
+                "set model.freeze, head_dims and codebook_sizes as they were, or checkpoint.reset_optimizer=true"
+            )
+        load_state_dict(self, state_dict, optimizer_overrides)
+        if saved is None:
+            logger.info(
+                "the checkpoint holds no float32 copies of the weights: training goes on from the half-precision ones, "
+                "and differs by their rounding from the run that was stopped"
+            )
+            return
+        with torch.no_grad():
+            for weights, kept in zip(own, saved.split([weights.numel() for weights in own])):
+                weights.copy_(kept.view_as(weights))
+
+    return load
+
+
+# --- logging --------------------------------------------------------------------------------------------------------
+
+
+def _norm_on_host(clip_grad_norm):
+    """The norm decides whether there is an optimiser step at all, so it is waited for before; once, instead of each time
+    that something looks at it."""
+
+    def clip(self, clip_norm):
+        return clip_grad_norm(self, clip_norm).cpu()
+
+    return clip
+
+
+def _sums_on_host(sync):
+    """With several ranks: sums over the ranks come to the host where fairseq waits for one of them, before the optimiser."""
+
+    def fast_stat_sync_sum(self, logging_outputs, *extra_stats_to_sum, ignore=False):
+        return utils.move_to_cpu(sync(self, logging_outputs, *extra_stats_to_sum, ignore=ignore))
+
+    return fast_stat_sync_sum
+
+
+def _round_later(reduce_and_log):
+    """Values are rounded when they are printed. fairseq rounds them after each update as well, for a result of which its
+    command only asks whether there is one."""
+
+    def reduce_and_log_stats(self, *args, **kwargs):
+        safe_round, meters.safe_round = meters.safe_round, lambda number, ndigits: number
+        try:
+            return reduce_and_log(self, *args, **kwargs)
+        finally:
+            meters.safe_round = safe_round
+
+    return reduce_and_log_stats
+
+
+def mend_half_precision():
+    """Put the above in the place of fairseq's own; safe to call twice."""
+    replace(AMPOptimizer, "step", _step_what_was_unscaled)
+    replace(AMPOptimizer, "state_dict", _save_scale)
+    replace(AMPOptimizer, "load_state_dict", _load_scale)
+    replace(FP16Optimizer, "state_dict", _save_masters)
+    replace(FP16Optimizer, "load_state_dict", _load_masters)
+    replace(Trainer, "clip_grad_norm", _norm_on_host)
+    replace(Trainer, "_fast_stat_sync_sum", _sums_on_host)
+    replace(Trainer, "_reduce_and_log_stats", _round_later)
