@@ -12,11 +12,6 @@
 import logging
 
 import torch
-from fairseq import utils
-from fairseq.logging import meters
-from fairseq.optim.amp_optimizer import AMPOptimizer
-from fairseq.optim.fp16_optimizer import FP16Optimizer
-from fairseq.trainer import Trainer
 
 from ..errors import CheckpointError
 from .training import replace
@@ -107,8 +102,10 @@ def _norm_on_host(clip_grad_norm):
 def _sums_on_host(sync):
     """With several ranks: sums over the ranks come to the host where fairseq waits for one of them, before the optimiser."""
 
+    from fairseq.utils import move_to_cpu
+
     def fast_stat_sync_sum(self, logging_outputs, *extra_stats_to_sum, ignore=False):
-        return utils.move_to_cpu(sync(self, logging_outputs, *extra_stats_to_sum, ignore=ignore))
+        return move_to_cpu(sync(self, logging_outputs, *extra_stats_to_sum, ignore=ignore))
 
     return fast_stat_sync_sum
 
@@ -116,6 +113,8 @@ def _sums_on_host(sync):
 def _round_later(reduce_and_log):
     """Values are rounded when they are printed. fairseq rounds them after each update as well, for a result of which its
     command only asks whether there is one."""
+
+    from fairseq.logging import meters
 
     def reduce_and_log_stats(self, *args, **kwargs):
         safe_round, meters.safe_round = meters.safe_round, lambda number, ndigits: number
@@ -129,6 +128,10 @@ def _round_later(reduce_and_log):
 
 def mend_half_precision():
     """Put the above in the place of fairseq's own; safe to call twice."""
+    from fairseq.optim.amp_optimizer import AMPOptimizer
+    from fairseq.optim.fp16_optimizer import FP16Optimizer
+    from fairseq.trainer import Trainer
+
     replace(AMPOptimizer, "step", _step_what_was_unscaled)
     replace(AMPOptimizer, "state_dict", _save_scale)
     replace(AMPOptimizer, "load_state_dict", _load_scale)
