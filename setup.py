@@ -28,6 +28,7 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",  # 3.14: hydra, which fairseq-hydra-train is built on, does not start there
     packages=find_packages(include=["spin_fairseq", "spin_fairseq.*"]),
+    entry_points={"console_scripts": ["spin-fairseq=spin_fairseq.commands.line:main"]},
     package_data={"spin_fairseq.report": ["templates/*"]},
     install_requires=[
         "torch",  # the model and the training step
@@ -57,7 +58,7 @@ setup(
             'fastabx; python_version >= "3.12"',
         ],
         "wandb": ["wandb"],  # fairseq's common.wandb_project
-        "onnx": ["onnx", "onnxruntime"],  # convert_checkpoint.py --to onnx
+        "onnx": ["onnx", "onnxruntime"],  # spin-fairseq convert --to onnx
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
         "test": ["pytest", "hypothesis", "transformers>=4.56,<5"],  # transformers: an independent HuBERT and WavLM
     },

@@ -5,7 +5,7 @@
     python scripts/benchmark_extraction.py --layer 9 --repeats 5
 
 A HuBERT of Base size with random weights, the same in both; "utterances" of noise, with lengths as LibriSpeech's. Rounds
-of both sides alternate in one run; what counts is the median ratio. Ours is what dump_units.py --output features does,
+of both sides alternate in one run; what counts is the median ratio. Ours is what `spin-fairseq units --output features` does,
 without reading files, batches included. Layers above --layer are not computed by ours; transformers always runs all.
 
 What both have in common are the products: matrix products, convolutions, attention. The last line says how fast ours
@@ -115,7 +115,7 @@ def main(argv=None):
     )
     parser.add_argument("--seconds", type=float, default=12.0, help="mean length of an utterance (default 12)")
     parser.add_argument(
-        "--batch-seconds", type=int, default=12, help="of ours, each run by one thread (default 12, as dump_units.py's)"
+        "--batch-seconds", type=int, default=12, help="of ours, each run by one thread (default 12, as `spin-fairseq units`)"
     )
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--small", action="store_true", help="a tiny model: to try the script, not to measure")

@@ -11,7 +11,7 @@ The script is a path, or a path below fairseq's `examples`. What the launcher do
 - where torchaudio does not work, modules of its name stand in, which complain when they are used;
 - `examples`, which some scripts import from, is the folder that the script is in.
 
-With --embeddings, features of a Spin model are what its head makes of the layer: the export `convert_checkpoint.py --to
+With --embeddings, features of a Spin model are what its head makes of the layer: the export `spin-fairseq convert --to
 kmeans` then gives Spin's units, in dump_km_label.py and in GSLM's quantize_with_kmeans.py:
 
     python scripts/run_fairseq_script.py --embeddings textless_nlp/gslm/speech2unit/clustering/quantize_with_kmeans.py \\

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""MFCC k-means, base k-means and Spin at several sizes of the codebook, by every figure of scripts/evaluate.py.
+"""MFCC k-means, base k-means and Spin at several sizes of the codebook, by every metric of `spin-fairseq evaluate`.
 
     python examples/demo/compare_codebooks.py --clusters 50 100 200
 

@@ -10,7 +10,7 @@ It writes to --out (outputs/demo):
     report.html                 the training and the evaluation to look at and listen to
     checkpoint_last.pt          the Spin model, of fairseq-hydra-train
     dev.km                      its units for the dev split
-    evaluation/                 all figures of scripts/evaluate.py, with intervals and paired tests
+    evaluation/                 all metrics of `spin-fairseq evaluate`, with intervals and paired tests
     train.log, tensorboard/     the training
 
 The units of MFCCs and of the base are those of k-means, fitted on the train split, with as many clusters as Spin has
@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+COMMAND = [sys.executable, "-m", "spin_fairseq"]
 sys.path.insert(0, str(REPOSITORY))
 
 from spin_fairseq.checkpoints import load_spin  # noqa: E402
@@ -112,7 +113,7 @@ def main(argv=None):
     out.mkdir(parents=True, exist_ok=True)
 
     print("1/4  manifests", flush=True)
-    run([sys.executable, "scripts/prepare_librispeech.py", speech, "--out", out, "--train", "train", "--dev", "dev"])
+    run([*COMMAND, "prepare", speech, "--out", out, "--train", "train", "--dev", "dev"])
 
     print("2/4  Spin training", flush=True)
     train_spin(out, out, speech / "phones", args.base.resolve(), args.seed, args.overrides)
@@ -121,11 +122,11 @@ def main(argv=None):
     base, checkpoint, evaluation = args.base.resolve(), out / "checkpoint_last.pt", out / "evaluation"
     clusters = len(load_spin(checkpoint).head.prototypes[0])
     run([
-        sys.executable, "scripts/evaluate.py", "--data", out / "dev.tsv", "--phones", speech / "phones",
+        *COMMAND, "evaluate", "--data", out / "dev.tsv", "--phones", speech / "phones",
         "--train", out / "train.tsv", "--seed", args.seed, "--out", evaluation,
         f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
     ])  # fmt: skip
-    run([sys.executable, "scripts/dump_units.py", checkpoint, out / "dev.tsv", out / "dev.km"])
+    run([*COMMAND, "units", checkpoint, out / "dev.tsv", "--out", out / "dev.km"])
 
     print("4/4  results", flush=True)
     train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
@@ -134,7 +135,7 @@ def main(argv=None):
     results["base_pnmi_by_layer"] = {row["layer"]: row["figures"]["pnmi"] for row in sweep["layers"]}
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
-    run([sys.executable, "scripts/report.py", out, evaluation, "--out", out / "report.html"])
+    run([*COMMAND, "report", out, evaluation, "--out", out / "report.html"])
     print("", *table(results, clusters), "", sep="\n")
     print(f"PNMI: what the units say of the phones, more is better. Speaker accuracy: of a linear classifier on frames, "
           f"less is better, chance is {1 / len(set(dev.speakers)):.2f}.")  # fmt: skip

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Layer features for voice conversion, one .npy an utterance, as trainers of the RVC kind make and read them.
 
-    python scripts/convert_checkpoint.py checkpoint_last.pt hubert_base.pt --to hubert
+    spin-fairseq convert checkpoint_last.pt --to hubert --out hubert_base.pt
     python examples/rvc/extract_features.py hubert_base.pt LOGS/1_16k_wavs LOGS/3_feature768 --layer 12
     python examples/rvc/extract_features.py hubert_base.pt LOGS/1_16k_wavs LOGS/3_feature256 --layer 9 --final-proj
 
@@ -50,7 +50,7 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", help="of convert_checkpoint.py --to hubert, or any HuBERT of fairseq")
+    parser.add_argument("checkpoint", help="of spin-fairseq convert --to hubert, or any HuBERT of fairseq")
     parser.add_argument("wavs", type=Path, help="folder of 16 kHz mono files")
     parser.add_argument("out", type=Path, help="folder for NAME.npy of each")
     parser.add_argument("--layer", type=int, default=12, help="1-based (default 12)")

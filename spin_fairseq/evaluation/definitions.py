@@ -1,31 +1,17 @@
-"""What every figure is, from the registry of sets: for `scripts/evaluate.py --help` and docs/metrics.md."""
+"""What every figure is, from the registry of sets: for `spin-fairseq evaluate --definitions` and docs/metrics.md."""
 
 import textwrap
 
 from .metrics.robustness import UTTERANCES
 from .groups import SETS
 
-BETTER = {"higher": "more is better", "lower": "less is better", "": "neither more nor less is better"}
-
-
-def help_text(width=110):
-    """Plain text: the sets, and of each figure key, definition and source."""
-    lines = ["the sets of --sets, and their figures:"]
-    for name, one in SETS.items():
-        lines += ["", f"  {name}: {one.title}" + (" (needs --phones)" if one.needs_phones else "")]
-        for figure in one.figures:
-            about = ", ".join(filter(None, [figure.unit, BETTER[figure.better], figure.chance and f"chance: {figure.chance}"]))
-            text = f"{figure.key} ({about}). {figure.definition} [{figure.source}]"
-            lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="        ")
-    return "\n".join(lines) + "\n"
-
 
 def page():
     """Markdown: docs/metrics.md."""
     lines = [
-        "# What `scripts/evaluate.py` measures",
+        "# What `spin-fairseq evaluate` measures",
         "",
-        "This page is made by `python scripts/evaluate.py --definitions > docs/metrics.md`.",
+        "This page is made by `spin-fairseq evaluate --definitions > docs/metrics.md`.",
         "",
         *textwrap.dedent(f"""\
             Units come every 20 ms, phone labels every 10 ms. All figures are over all frames or utterances of the evaluated data, and

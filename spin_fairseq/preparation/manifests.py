@@ -1,7 +1,7 @@
 """From folders of audio to manifests: find the files, convert them if wanted, check every one, write.
 
 Every file is decoded once, here, so that a broken one is known by name before training and not in its middle.
-`scripts/prepare_librispeech.py` and `scripts/prepare_manifest.py` are the command lines.
+`spin-fairseq prepare` is the command line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ AUDIO_SUFFIXES = frozenset(
     ".aac .aif .aifc .aiff .amr .au .caf .flac .gsm .m4a .mp2 .mp3 .mp4 .nist .oga .ogg .opus .rf64 .snd .sph .voc "
     ".w64 .wav .webm .wma .wv".split()
 )
-SPEAKER_RULES = ("stem", "folder", "none")
+LIBRISPEECH_SUBSETS = tuple(
+    "dev-clean dev-other test-clean test-other train-clean-100 train-clean-360 train-other-500".split()
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def mapped(function: Callable, tasks: Sequence, jobs: int, description: str) -> 
         except BrokenProcessPool as error:
             raise AudioError(
                 f"{description}: a worker process died (out of memory, or a decoder crashed); "
-                "--jobs 1 shows at which file"
+                "--workers 1 shows at which file"
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -182,6 +184,12 @@ def _printable(text: str) -> str:
 
 
 # --- LibriSpeech ------------------------------------------------------------------------------------------------
+
+
+def is_librispeech(root: str | Path) -> bool:
+    """Whether the folder, or `LibriSpeech/` in it, has SPEAKERS.TXT or a subset by the name that LibriSpeech gives it."""
+    tops = (Path(root), Path(root) / "LibriSpeech")
+    return any((top / "SPEAKERS.TXT").is_file() or any((top / name).is_dir() for name in LIBRISPEECH_SUBSETS) for top in tops)
 
 
 def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, list[str]], *, jobs: int) -> list[str]:

@@ -141,7 +141,7 @@ def _zip_members(path: str | Path) -> Iterator[Member]:
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
                 raise AudioError(
                     f"{path}: {info.filename!r} is compressed or encrypted, so it cannot be read in place; "
-                    "make the archive with scripts/pack_corpus.py"
+                    "make the archive with spin-fairseq pack"
                 )
             file.seek(info.header_offset + LENGTHS_AT)
             more = sum(np.frombuffer(file.read(4), "<u2").tolist())  # this header's own: the directory's may differ
@@ -171,7 +171,7 @@ def _lengths_and_dates(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
         if not speaker or set("\t\r\n") & {*name, *speaker}:
             raise ManifestError(
                 f"{path}: the speaker {speaker!r} is empty, or it or the name has a tab or line break in it; rename it, "
-                "or name speakers in the manifest's third column (scripts/prepare_manifest.py --speaker-from)"
+                "or name speakers in the manifest's third column (spin-fairseq prepare --speaker-from)"
             )
     if missing:
         listed = "\n  ".join(missing[:MOST_NAMED] + ["..."] * (len(missing) > MOST_NAMED))

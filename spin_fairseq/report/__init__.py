@@ -1,7 +1,7 @@
 """One self-contained HTML page of trainings and evaluations: `page.write_report`.
 
     runs.py         what fairseq leaves behind: TensorBoard files, configuration -> Run
-    results.py      what scripts/evaluate.py writes -> Results
+    results.py      what spin-fairseq evaluate writes -> Results
     charts.py       curves, heat map, codebook use, layers, as plain descriptions that plotly draws
     comparison.py   figures of all models side by side
     utterances.py   some utterances with labels, units and players; media.py sound and pictures inside a page

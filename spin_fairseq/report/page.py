@@ -25,12 +25,12 @@ def read_sources(paths):
     runs, results = [], []
     for path in map(Path, paths):
         if not path.is_dir():
-            raise ConfigError(f"{path}: no such folder; give folders of trainings, or what scripts/evaluate.py --out wrote")
+            raise ConfigError(f"{path}: no such folder; give folders of trainings, or what spin-fairseq evaluate --out wrote")
         of_run, of_results = is_run(path), is_results(path)
         if not of_run and not of_results:
             raise ConfigError(
                 f"{path}: neither a training (it has no .hydra/ or tensorboard/) nor an evaluation (it has no results.json "
-                "of scripts/evaluate.py)"
+                "of spin-fairseq evaluate)"
             )
         if of_run:
             runs.append(read_run(path))

@@ -1,4 +1,4 @@
-"""What scripts/evaluate.py writes: results.json, and beside it units, counts of (phone, unit) and the manifest."""
+"""What spin-fairseq evaluate writes: results.json, and beside it units, counts of (phone, unit) and the manifest."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from ..errors import ConfigError
 
 FORMAT = 1
 LARGEST_JSON, LARGEST_COUNTS = 1 << 28, 1 << 30  # bytes; 30,000 units of 100 phones are 24 MB
-REMEDY = "run scripts/evaluate.py again"
+REMEDY = "run spin-fairseq evaluate again"
 
 
 @dataclass(frozen=True)

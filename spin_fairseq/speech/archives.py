@@ -2,7 +2,7 @@
 
 That is how fairseq's speech_to_text writes such paths; offset and length are in bytes. A million small files are then a
 few large ones, and a file is one read at a known place: nothing is unpacked, and no directory is looked through.
-`scripts/pack_corpus.py` makes such archives.
+`spin-fairseq pack` makes such archives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import AudioError
 
 PATTERN = re.compile(r"(.*\.(?:zip|tar)):([0-9]{1,18}):([0-9]{1,18})", re.DOTALL)
 MOST_OPEN = 128  # archives that a process keeps open; the usual limit is 1024 files
-PACK_AGAIN = "pack the corpus again (scripts/pack_corpus.py), or take the archive that belongs to the manifest"
+PACK_AGAIN = "pack the corpus again (spin-fairseq pack), or take the archive that belongs to the manifest"
 
 
 class Slice(NamedTuple):

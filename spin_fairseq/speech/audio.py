@@ -1,7 +1,7 @@
 """Decode audio, and refuse what training cannot use.
 
 Everything downstream takes 16 kHz mono. A file at another rate or with several channels is an error here, not
-resampled on the fly: that would cost every epoch what `scripts/prepare_manifest.py --convert-to` costs once.
+resampled on the fly: that would cost every epoch what `spin-fairseq prepare --convert-to` costs once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spin_fairseq.speech.archives import PACK_AGAIN, read_slice, slice_of
 from spin_fairseq.errors import AudioError
 
 SAMPLE_RATE = 16000  # Hz, of every model here
-CONVERT = "convert the folder: scripts/prepare_manifest.py FOLDER --out DATA --split SPLIT --convert-to NEW_FOLDER"
+CONVERT = "convert the folder: spin-fairseq prepare FOLDER --out DATA --split SPLIT --convert-to NEW_FOLDER"
 REPLACE = "replace the file, or prepare the manifest again, which leaves it out"
 UNKNOWN_LENGTH = 1 << 48  # samples; a stream's FLAC header without a length is reported as about 2**63
 

@@ -148,7 +148,7 @@ def load_manifest(data: str | Path, split: str) -> Manifest:
     if not os.path.isdir(folder):
         raise ManifestError(
             f"{folder}: no such folder; task.data is the folder with {split}.tsv "
-            "(scripts/prepare_librispeech.py or scripts/prepare_manifest.py make one)"
+            "(spin-fairseq prepare makes one)"
         )
     for suffix, read in ((".tsv", _read_tsv), (".json", _read_json)):
         source = (folder / f"{split}{suffix}").absolute()
@@ -161,7 +161,7 @@ def load_manifest(data: str | Path, split: str) -> Manifest:
                 raise ManifestError(f"{source}: has no utterances; prepare it again or choose another split")
             return manifest
     found = sorted(file.stem for file in folder.iterdir() if file.suffix in (".tsv", ".json"))
-    make_one = "there are no .tsv or .json files at all: make them with scripts/prepare_manifest.py"
+    make_one = "there are no .tsv or .json files at all: make them with spin-fairseq prepare"
     there = f"the splits there are: {', '.join(found)}" if found else make_one
     raise ManifestError(f"{folder}: no {split}.tsv or {split}.json; {there}")
 

@@ -1,6 +1,6 @@
 """Pitch marks of a split in one file, `{split}.marks`, that data workers map into memory and share.
 
-`scripts/cache_pitch_marks.py` writes it. All numbers are little-endian:
+`spin-fairseq marks` writes it. All numbers are little-endian:
 
     header    magic, form of the file, version of the analysis, number of entries and of words, checksum of the index
     index     the keys, uint64 (N,), ascending: a hash of the audio file's path below the manifest's root;
@@ -141,7 +141,7 @@ class PitchMarkCache:
         """Raises PitchMarkError: the file is missing, cut off, damaged, or something else."""
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
-        remedy = "make it anew with scripts/cache_pitch_marks.py, or leave task.pitch_marks out"
+        remedy = "make it anew with spin-fairseq marks, or leave task.pitch_marks out"
         try:
             if os.path.exists(self.path) and not os.path.isfile(self.path):
                 raise OSError("not a file")  # opening a pipe would wait for whoever writes into it

@@ -165,5 +165,5 @@ def _read_plain_pickle(content: bytes, source: Path) -> object:
     except Exception as error:  # garbage makes an unpickler raise almost anything
         raise SpeakerPitchError(
             f"{source}: is none of spk2info.dict, SPEAKERS.TXT, and a table speaker<TAB>floor<TAB>ceiling; "
-            f"make one with scripts/estimate_speaker_pitch.py (read as a pickle: {type(error).__name__}: {error})"[:600]
+            f"make one with spin-fairseq pitch (read as a pickle: {type(error).__name__}: {error})"[:600]
         ) from error

@@ -1,20 +1,20 @@
 """Every command line, given what it cannot use: `error: ...` and exit status 1 (2 for a wrong flag), no traceback, no file.
 
-In this process, by each script's `main`.
+In this process, by each script's `main`, or by that of `spin-fairseq VERB`.
 """
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 
+from spin_fairseq.commands import VERBS
+from spin_fairseq.commands.line import main
 from tests.bad_inputs.judging import files_below, judge, limited, refused
+from tests.scripts.loading import main_of as script
 
 KIND = "command line"
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
@@ -38,47 +38,47 @@ def place(speech_folder, small_hubert, tmp_path_factory):
 
 
 CASES = {  # {} is the place
-    "dump_units": [
-        "{}/gone.pt {}/good.tsv {}/a.km", "{}/bad.pt {}/good.tsv {}/a.km", "{}/other.pt {}/good.tsv {}/a.km",
-        "{}/good.pt {}/good.tsv {}/a.km", "{}/good.pt {}/gone.tsv {}/a.npy --output features", "{}/folder {}/good.tsv {}/a.km",
-        "{}/good.pt {}/nowhere.tsv {}/a.npy --output features", "{}/good.pt {}/empty.tsv {}/a.npy --output features",
-        "{}/good.pt {}/bad.tsv {}/a.npy --output features", "{}/good.pt {}/bad.json {}/a.npy --output features",
-        "{}/good.pt {}/folder {}/a.npy --output features", "{}/good.pt {}/text {}/a.npy --output features",
-        "{}/good.pt {}/noise {}/a.npy --output features", "{}/good.pt {}/good.tsv {}/a.npy --output",
-        "{}/good.pt {}/good.tsv {}/a.npy --output features --layer 9", "{}/good.pt {}/good.tsv {}/a.npy --format what",
-        "{}/good.pt {}/good.tsv {}/a.npy --output features --layer 0", "{}/good.pt {}/good.tsv {}/a.npy --batch-seconds 0",
-        "{}/good.pt {}/good.tsv {}/file/a.npy --output features", "{}/good.pt {}/good.tsv", "{}/good.pt", "",
-        "{}/good.pt {}/good.tsv {}/a.npy --output features --device nowhere", "{}/good.pt {}/good.tsv {}/a.km --output tone",
-        "{}/good.pt {}/good.tsv {}/a.npy --output features --device cuda:99", "{}/good.pt {}/good.tsv {}/a.npy --layer one",
+    "units": [
+        "{}/gone.pt {}/good.tsv --out {}/a.km", "{}/bad.pt {}/good.tsv --out {}/a.km", "{}/other.pt {}/good.tsv --out {}/a.km",
+        "{}/good.pt {}/good.tsv --out {}/a.km", "{}/good.pt {}/gone.tsv --out {}/a.npy --output features", "{}/folder {}/good.tsv --out {}/a.km",
+        "{}/good.pt {}/nowhere.tsv --out {}/a.npy --output features", "{}/good.pt {}/empty.tsv --out {}/a.npy --output features",
+        "{}/good.pt {}/bad.tsv --out {}/a.npy --output features", "{}/good.pt {}/bad.json --out {}/a.npy --output features",
+        "{}/good.pt {}/folder --out {}/a.npy --output features", "{}/good.pt {}/text --out {}/a.npy --output features",
+        "{}/good.pt {}/noise --out {}/a.npy --output features", "{}/good.pt {}/good.tsv --out {}/a.npy --output",
+        "{}/good.pt {}/good.tsv --out {}/a.npy --output features --layer 9", "{}/good.pt {}/good.tsv --out {}/a.npy --format what",
+        "{}/good.pt {}/good.tsv --out {}/a.npy --output features --layer 0", "{}/good.pt {}/good.tsv --out {}/a.npy --batch-seconds 0",
+        "{}/good.pt {}/good.tsv --out {}/file/a.npy --output features", "{}/good.pt {}/good.tsv", "{}/good.pt", "",
+        "{}/good.pt {}/good.tsv --out {}/a.npy --output features --device nowhere", "{}/good.pt {}/good.tsv --out {}/a.km --output tone",
+        "{}/good.pt {}/good.tsv --out {}/a.npy --output features --device cuda:99", "{}/good.pt {}/good.tsv --out {}/a.npy --layer one",
     ],
-    "convert_checkpoint": [
-        "{}/gone.pt {}/out.pt --to hubert", "{}/bad.pt {}/out.pt --to hubert", "{}/other.pt {}/out.pt --to spin",
-        "{}/good.pt {}/out.pt --to spin", "{}/good.pt {}/out.pt --to kmeans", "{}/good.pt {}/out.pt --to what",
-        "{}/folder {}/out.pt --to hubert", "{}/good.pt {}/out.pt", "{}/good.pt {}/folder --to hubert",
-        "{}/good.pt {}/file/out.pt --to hubert", "", "{}/good.pt {}/good.pt --to hubert",
+    "convert": [
+        "{}/gone.pt --out {}/out.pt --to hubert", "{}/bad.pt --out {}/out.pt --to hubert", "{}/other.pt --out {}/out.pt --to spin",
+        "{}/good.pt --out {}/out.pt --to spin", "{}/good.pt --out {}/out.pt --to kmeans", "{}/good.pt --out {}/out.pt --to what",
+        "{}/folder --out {}/out.pt --to hubert", "{}/good.pt --out {}/out.pt", "{}/good.pt --out {}/folder --to hubert",
+        "{}/good.pt --out {}/file/out.pt --to hubert", "", "{}/good.pt --out {}/good.pt --to hubert",
     ],
-    "prepare_manifest": [
+    "prepare": [
         "{}/gone --out {}/new", "{}/folder --out {}/new", "{}/file --out {}/new", "{}/noise --out {}/file", "{}/noise",
         "{}/folder --out {}/new --valid-percent 100", "{}/folder --out {}/new --valid-percent x", "--out {}/new",
-        "{}/folder --out {}/new --speaker-from nose", "{}/folder --out {}/new --jobs many", "{}/noise --out {}/new --split a/b",
+        "{}/folder --out {}/new --speaker-from nose", "{}/folder --out {}/new --workers many", "{}/noise --out {}/new --split a/b",
+        "{}/gone --out {}/new --librispeech", "{}/folder --out {}/new --librispeech", "{}/file --out {}/new --librispeech",
+        "{}/folder --librispeech", "--out {}/new --librispeech", "{}/folder --out {}/file --librispeech",
+        "{}/folder --out {}/new --librispeech --train nothing", "{}/folder --out {}/new --librispeech --convert-to {}/new",
     ],
-    "prepare_librispeech": [
-        "{}/gone --out {}/new", "{}/folder --out {}/new", "{}/file --out {}/new", "{}/folder", "--out {}/new",
-        "{}/folder --out {}/file", "{}/folder --out {}/new --train nothing",
-    ],
-    "estimate_speaker_pitch": [
+    "pitch": [
         "{}/gone/train.tsv --out {}/p.tsv", "{}/bad.tsv --out {}/p.tsv", "{}/empty.tsv --out {}/p.tsv", "{}/folder --out {}/p.tsv",
         "{}/good.tsv --out {}/p.tsv --files-per-speaker 0", "{}/good.tsv", "--out {}/p.tsv", "{}/bad.json --out {}/p.tsv",
         "{}/good.tsv --out {}/p.tsv --seed x",
     ],
-    "cache_pitch_marks": [
+    "marks": [
         "{}/gone/train.tsv --out {}/m", "{}/bad.tsv --out {}/m", "{}/empty.tsv --out {}/m", "{}/folder --out {}/m", "{}/good.tsv",
         "{}/good.tsv --out {}/m --speaker-pitch {}/gone", "{}/good.tsv --out {}/m --speaker-pitch {}/pitch.tsv", "--out {}/m",
         "{}/good.tsv --out {}/m --speaker-pitch {}/folder", "{}/good.tsv --out {}/file --workers 1",
     ],
     "evaluate": ["{}/gone.pt", "{}/bad.pt {}/gone.tsv", "", "--what"],
     "report": ["{}/gone", "", "{}/folder --out {}/r.html", "--what"],
-    "pack_corpus": ["{}/gone.tsv --out {}/new", "{}/bad.tsv --out {}/new", "", "{}/good.tsv --what"],
+    "train": ["", "nothing", "{}/gone.yaml", "spin_demo --config-dir {}/gone", "spin_demo --what"],
+    "pack": ["{}/gone.tsv --out {}/new", "{}/bad.tsv --out {}/new", "", "{}/good.tsv --what"],
     "benchmark_data_loading": ["{}/gone.tsv", "{}/bad.tsv", "", "{}/good.tsv --workers x"],
     "benchmark_perturbation": ["{}/gone/a.tsv", "{}/bad.tsv", "", "{}/good.tsv --what"],
     "benchmark_training_step": ["--encoder what", "--size giant", "--steps x"],
@@ -89,22 +89,21 @@ CASES = {  # {} is the place
 
 
 def main_of(name):
-    spec = importlib.util.spec_from_file_location(f"bad_{name}", SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    if name in VERBS:
+        return lambda arguments: main([name, *arguments])
+    return script(name)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_errors(name, place, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # what goes where nobody said
-    main = main_of(name)
+    command = main_of(name)
     for case in CASES[name]:
         arguments = case.format(*[place] * 5).split()
         before = files_below(place)
         with limited():
             try:
-                status = main(arguments)
+                status = command(arguments)
             except SystemExit as leaving:
                 status = leaving.code
         printed = capsys.readouterr()

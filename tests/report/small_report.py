@@ -1,4 +1,4 @@
-"""A small training and a small evaluation on synthetic speech, as fairseq and scripts/evaluate.py leave them behind."""
+"""A small training and a small evaluation on synthetic speech, as fairseq and spin-fairseq evaluate leave them behind."""
 
 import json
 
@@ -79,7 +79,7 @@ def make_results(folder, speech, names=("spin", "base"), change=None, phones=Tru
             "units": f"units/{name}.jsonl", "counts": f"counts/{name}.npz",
         })  # fmt: skip
     content = {
-        "format": 1, "command": "python scripts/evaluate.py", "finished": True, "versions": {"torch": "2.0"},
+        "format": 1, "command": "spin-fairseq evaluate", "finished": True, "versions": {"torch": "2.0"},
         "data": {"manifests": ["dev.tsv"], "phones": None, "utterances": len(rows), "labelled": len(rows), "seconds": 9.0, "speakers": 4},
         "options": {"samples": 1000, "level": 0.95, "train": None}, "models": models,
         "layers": [{"model": names[-1], "features": "hubert.pt", "clusters": CLUSTERS,

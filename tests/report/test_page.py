@@ -10,7 +10,7 @@ from spin_fairseq.errors import ConfigError
 from spin_fairseq.report import page
 from spin_fairseq.report.page import read_sources, write_report
 from tests.report.small_report import figure, make_results, make_run
-from tests.scripts.test_prepare_scripts import main_of
+from tests.commands.running import spin_fairseq
 
 HOSTILE = """<img src=x onerror="document.title='hacked'">'</script><b>"""
 
@@ -172,26 +172,22 @@ print(sorted({name.split(".")[0] for name in set(sys.modules) - before} & {"plot
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-report = main_of("report")
-
-
 def test_the_command(results_folder, run_folder, tmp_path, capsys):
-    report([str(run_folder), str(results_folder), "--out", str(tmp_path / "a.html"), "--utterances", "0", "--title", "My units"])
+    out = tmp_path / "a.html"
+    assert spin_fairseq("report", run_folder, results_folder, "--out", out, "--utterances", 0, "--title", "My units") == 0
     assert "2 models, 1 trainings, 0 utterances" in capsys.readouterr().out
     text = (tmp_path / "a.html").read_text()
-    assert "<title>My units</title>" in text and "python scripts/report.py" in text
+    assert "<title>My units</title>" in text and "spin-fairseq report" in text
 
 
-@pytest.mark.parametrize("options, words", [(["--seconds", "0"], "--seconds"), (["--utterances", "-1"], "--utterances"), ([], "no such folder")])
-def test_errors_are_one_line(tmp_path, options, words):
-    with pytest.raises(SystemExit, match=f"error: .*{words}"):
-        report([str(tmp_path / "none"), "--out", str(tmp_path / "a.html"), *options])
-
-
-def test_help_starts_with_an_example(capsys):
-    with pytest.raises(SystemExit):
-        report(["--help"])
-    assert capsys.readouterr().out.startswith("usage: python scripts/report.py RUN_OR_RESULTS... --out report.html")
+@pytest.mark.parametrize(
+    "options, words, status",
+    [(["--seconds", "0"], "--seconds", 2), (["--utterances", "-1"], "--utterances", 2), ([], "no such folder", 1)],
+)
+def test_errors_are_one_line(tmp_path, options, words, status, capsys):
+    assert spin_fairseq("report", tmp_path / "none", "--out", tmp_path / "a.html", *options) == status
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
 def test_the_template_takes_every_chart(results_folder, tmp_path):

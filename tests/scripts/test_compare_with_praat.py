@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from tests.scripts.test_prepare_scripts import main_of
+from tests.scripts.loading import main_of
 
 pytest.importorskip("parselmouth")
 pytest.importorskip("matplotlib")

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.headless_chromium import Page, find_chromium
-from tests.scripts.test_prepare_scripts import main_of
+from tests.scripts.loading import main_of
 
 pytest.importorskip("parselmouth")
 pytest.importorskip("matplotlib")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.scripts.test_prepare_scripts import main_of
+from tests.scripts.loading import main_of
 from tests.synthetic_speech import VOWEL_FORMANTS, synthetic_voice
 
 pytest.importorskip("parselmouth")

@@ -28,7 +28,7 @@ def _centres(head):
 
 
 def write(source, path):
-    """A fitted KMeans with `cluster_centers_` (K, D) by joblib, to be used on `dump_units.py --output embeddings`."""
+    """A fitted KMeans with `cluster_centers_` (K, D) by joblib, to be used on `spin-fairseq units --output embeddings`."""
     source.require_spin("kmeans")
     import joblib
     from sklearn.cluster import KMeans

@@ -1,8 +1,6 @@
 """Every export: what it holds, what it says, and that reading it back gives the same tensors."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -14,6 +12,7 @@ from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.checkpoints.files import read_file
 from spin_fairseq.checkpoints.writers import WRITERS, convert
 from spin_fairseq.errors import CheckpointError, ConfigError
+from tests.commands.running import spin_fairseq
 from tests.lightning_checkpoint import hyper_parameters, random_head, reference_tensors, save_lightning
 from tests.small_hubert import LARGE_FORM
 from tests.spin_checkpoints import save_spin, small_spin
@@ -232,12 +231,9 @@ def test_what_cannot_be_written_leaves_nothing(small_hubert, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
-def test_the_script(small_hubert, tmp_path, capsys):
-    path = Path(__file__).resolve().parents[3] / "scripts" / "convert_checkpoint.py"
-    spec = importlib.util.spec_from_file_location("convert_checkpoint", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    script.main([str(small_hubert), str(tmp_path / "out.pt"), "--to", "hubert"])
+def test_the_command(small_hubert, tmp_path, capsys):
+    assert spin_fairseq("convert", small_hubert, "--out", tmp_path / "out.pt", "--to", "hubert") == 0
     assert '"encoder": "hubert, 3 layers of 64"' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="error: .*gone.pt: no such checkpoint"):
-        script.main([str(tmp_path / "gone.pt"), str(tmp_path / "other"), "--to", "hf"])
+    assert spin_fairseq("convert", tmp_path / "gone.pt", "--out", tmp_path / "other", "--to", "hf") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "gone.pt: no such checkpoint" in error

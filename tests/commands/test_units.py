@@ -1,6 +1,3 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -8,29 +5,20 @@ import torch
 from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest
+from tests.commands.running import spin_fairseq
 from tests.spin_checkpoints import save_spin
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def spin_checkpoint(tmp_path_factory):
     return save_spin(tmp_path_factory.mktemp("spin") / "checkpoint_last.pt")
 
 
-def dump_units(*arguments):
-    """The script's own `main`. -> what it stopped with; None: nothing to complain about."""
-    spec = importlib.util.spec_from_file_location("dump_units", REPOSITORY / "scripts" / "dump_units.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    try:
-        return script.main(list(map(str, arguments)))
-    except SystemExit as stop:
-        return stop.code
+def dump_units(checkpoint, audio, out, *options):
+    return spin_fairseq("units", checkpoint, audio, "--out", out, *options)
 
 
 def test_units_of_a_manifest(spin_checkpoint, speech_folder, tmp_path):
-    assert dump_units(spin_checkpoint, speech_folder.data / "dev.tsv", tmp_path / "dev.km") is None
+    assert dump_units(spin_checkpoint, speech_folder.data / "dev.tsv", tmp_path / "dev.km") == 0
     manifest, model = load_manifest(speech_folder.data, "dev"), load_spin(spin_checkpoint)
     ids = (tmp_path / "dev.ids").read_text().split()
     rows = (tmp_path / "dev.km").read_text().splitlines()
@@ -44,27 +32,28 @@ def test_units_of_a_manifest(spin_checkpoint, speech_folder, tmp_path):
 def test_second_codebook_without_repeats(spin_checkpoint, speech_folder, tmp_path):
     out = tmp_path / "dev.km"
     done = dump_units(spin_checkpoint, speech_folder.data / "dev.tsv", out, "--codebook", 1, "--deduplicate")
-    assert done is None
+    assert done == 0
     for row in out.read_text().splitlines():
         units = [int(unit) for unit in row.split()]
         assert all(a != b for a, b in zip(units, units[1:])) and max(units) < 7
 
 
-def test_errors_are_one_line_and_leave_nothing(spin_checkpoint, speech_folder, tmp_path):
+def test_errors_are_one_line_and_leave_nothing(spin_checkpoint, speech_folder, tmp_path, capsys):
     for arguments, word in [
         ((speech_folder.data / "dev.tsv", speech_folder.data / "dev.tsv"), "dev.tsv"),
         ((spin_checkpoint, tmp_path / "gone.tsv"), "gone.tsv"),
         ((spin_checkpoint, speech_folder.data / "dev.tsv", "--codebook", 2), "--codebook"),
     ]:
-        error = dump_units(*arguments[:2], tmp_path / "out" / "dev.km", *arguments[2:])
-        assert error.startswith("error: ") and word in error and "\n" not in error
+        assert dump_units(*arguments[:2], tmp_path / "out" / "dev.km", *arguments[2:]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and word in error and error.count("\n") == 1
         assert not (tmp_path / "out").exists()
 
 
 def test_features_of_a_base_and_a_spin_checkpoint(spin_checkpoint, small_hubert, speech_folder, tmp_path):
     for name, checkpoint in (("base", small_hubert), ("spin", spin_checkpoint)):
         out = tmp_path / f"{name}.npy"
-        assert dump_units(checkpoint, speech_folder.data / "dev.tsv", out, "--output", "features", "--layer", 2) is None
+        assert dump_units(checkpoint, speech_folder.data / "dev.tsv", out, "--output", "features", "--layer", 2) == 0
         assert np.load(out).shape[1] == 64
 
 

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import shutil
 import signal
@@ -15,19 +14,18 @@ from spin_fairseq.speech.manifest import load_manifest, write_manifest
 from spin_fairseq.speech.pitch_mark_cache import PitchMarkCache
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.perturbation.pitch import WIDE_RANGE
+from tests.commands.running import spin_fairseq
 from tests.synthetic_speech import SPEAKER_F0
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+REPOSITORY = Path(__file__).parents[2]
 
 
-def main_of(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def estimate(arguments):
+    return spin_fairseq("pitch", *arguments)
 
 
-cache_pitch_marks, estimate_speaker_pitch = main_of("cache_pitch_marks"), main_of("estimate_speaker_pitch")
+def measure(arguments):
+    return spin_fairseq("marks", *arguments)
 
 
 @pytest.fixture
@@ -40,20 +38,13 @@ def data(speech_folder, tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("name", ["cache_pitch_marks", "estimate_speaker_pitch"])
-def test_help_starts_with_an_example(name, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main_of(name)(["--help"])
-    assert stop.value.code == 0 and capsys.readouterr().out.startswith(f"usage: python scripts/{name}.py data/")
-
-
-# --- estimate_speaker_pitch -------------------------------------------------------------------------------------
+# --- pitch ----------------------------------------------------------------------------------------------------
 
 
 def test_ranges_hold_what_the_voices_do(data, tmp_path, capsys):
     table = tmp_path / "new" / "pitch.tsv"
     manifests = [str(data / "train.tsv"), str(data / "dev.tsv")]
-    assert estimate_speaker_pitch([*manifests, "--out", str(table), "--workers", "2"]) == 0
+    assert estimate([*manifests, "--out", str(table), "--workers", "2"]) == 0
     assert "pitch ranges of 4 speakers by 18 files" in capsys.readouterr().out
     pitch = load_speaker_pitch(table)
     assert len(pitch) == 4 and os.listdir(table.parent) == ["pitch.tsv"]
@@ -67,7 +58,7 @@ def test_ranges_hold_what_the_voices_do(data, tmp_path, capsys):
 def test_workers_do_not_matter_and_files_are_chosen_by_the_seed(data, tmp_path):
     def table(name, *options):
         arguments = [str(data / "train.tsv"), "--out", str(tmp_path / name), "--files-per-speaker", "1", *options]
-        assert estimate_speaker_pitch(arguments) == 0
+        assert estimate(arguments) == 0
         return (tmp_path / name).read_text()
 
     tables = [table(f"{seed}.tsv", "--seed", str(seed), "--workers", "1") for seed in range(4)]
@@ -85,7 +76,7 @@ def test_a_wide_voice_is_not_cut(tmp_path):
         soundfile.write(tmp_path / f"anna-{n}.wav", wave, 16000)
     write_manifest(tmp_path / "train.tsv", tmp_path, [(f"anna-{n}.wav", 22400) for n in range(8)])
     table = tmp_path / "pitch.tsv"
-    assert estimate_speaker_pitch([str(tmp_path / "train.tsv"), "--out", str(table), "--workers", "1"]) == 0
+    assert estimate([str(tmp_path / "train.tsv"), "--out", str(table), "--workers", "1"]) == 0
     floor, ceiling = load_speaker_pitch(table).range("anna")
     assert floor < 110 and ceiling > 329
 
@@ -98,7 +89,7 @@ def test_voiceless_speakers_and_broken_files_are_named(data, capsys):
     rows = [("hush-1.wav", 16000), ("gone-1.wav", 16000), ("19/19-train-0000.wav", 16000), ("none.wav", 5, "19")]
     write_manifest(data / "more.tsv", "audio", rows)
     table = data / "pitch.tsv"
-    assert estimate_speaker_pitch([str(data / "more.tsv"), "--out", str(table), "--workers", "1"]) == 3
+    assert estimate([str(data / "more.tsv"), "--out", str(table), "--workers", "1"]) == 3
     told = capsys.readouterr()
     assert "gone-1.wav: cannot be decoded" in told.err and "none.wav: no such file" in told.err
     assert "speaker hush: nothing is voiced in 1 files; 60 to 600 Hz" in told.err
@@ -111,25 +102,25 @@ def test_voiceless_speakers_and_broken_files_are_named(data, capsys):
 @pytest.mark.parametrize("speaker", ["#1", ";1", " 1", "1 ", "a\u2028b", "\udc80"])
 def test_a_name_that_a_table_cannot_hold(data, capsys, speaker):
     write_manifest(data / "odd.tsv", "audio", [("19/19-train-0000.wav", 16000, speaker)])
-    assert estimate_speaker_pitch([str(data / "odd.tsv"), "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 1
+    assert estimate([str(data / "odd.tsv"), "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 1
     assert f"odd.tsv: speaker {speaker!r} cannot stand in a table" in capsys.readouterr().err
     assert not (data / "pitch.tsv").exists()
 
 
 def test_without_a_readable_file_there_is_no_table(data, capsys):
     shutil.rmtree(data / "audio")
-    assert estimate_speaker_pitch([str(data / "dev.tsv"), "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 1
+    assert estimate([str(data / "dev.tsv"), "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 1
     assert "error: none of 6 files could be read" in capsys.readouterr().err and not (data / "pitch.tsv").exists()
 
 
-# --- cache_pitch_marks ------------------------------------------------------------------------------------------
+# --- marks ----------------------------------------------------------------------------------------------------
 
 
-def test_both_scripts_in_turn(data, capsys):
+def test_both_commands_in_turn(data, capsys):
     manifests = [str(data / "train.tsv"), str(data / "dev.tsv")]
-    assert estimate_speaker_pitch([*manifests, "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 0
+    assert estimate([*manifests, "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 0
     options = ["--speaker-pitch", str(data / "pitch.tsv"), "--out", str(data / "marks"), "--workers", "2"]
-    assert cache_pitch_marks([*manifests, *options]) == 0
+    assert measure([*manifests, *options]) == 0
     out = capsys.readouterr().out
     assert "train.marks: pitch marks of 12 utterances" in out and "dev.marks: pitch marks of 6 utterances" in out
     pitch = load_speaker_pitch(data / "pitch.tsv")
@@ -142,13 +133,13 @@ def test_exit_status_tells(data, capsys):
     arguments = [str(data / "dev.tsv"), "--out", str(data / "marks"), "--workers", "1"]
     manifest = load_manifest(data, "dev")
     os.truncate(manifest.path(2), 100)
-    assert cache_pitch_marks(arguments) == 3
+    assert measure(arguments) == 3
     told = capsys.readouterr()
     assert f"left out: {manifest.path(2)}: " in told.err and "5 utterances" in told.out and "1 left out" in told.out
-    assert cache_pitch_marks([str(data / "none.tsv"), *arguments[1:]]) == 1
+    assert measure([str(data / "none.tsv"), *arguments[1:]]) == 1
     assert "error: " in capsys.readouterr().err
     (data / "full").touch()
-    assert cache_pitch_marks([arguments[0], "--out", str(data / "full"), "--workers", "1"]) == 1
+    assert measure([arguments[0], "--out", str(data / "full"), "--workers", "1"]) == 1
 
 
 def running(pid):
@@ -177,8 +168,8 @@ def test_killed_and_started_again(data):
         "content = audio._content\n"
         f"audio._content = lambda path: time.sleep(600) if str(path).endswith({name!r}) else content(path)\n"
     )
-    command = [sys.executable, SCRIPTS / "cache_pitch_marks.py", data / "train.tsv", "--out", data, "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "spin_fairseq", "marks", data / "train.tsv", "--out", data, "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     stuck = {**environment, "PYTHONPATH": os.pathsep.join([str(data / "startup"), environment["PYTHONPATH"]])}
     run = subprocess.Popen(command, env=stuck, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -194,6 +185,6 @@ def test_killed_and_started_again(data):
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "12 utterances" in done.stdout and "11 of them were there already" in done.stdout
-    assert cache_pitch_marks([str(data / "train.tsv"), "--out", str(data / "anew"), "--workers", "1"]) == 0
+    assert measure([str(data / "train.tsv"), "--out", str(data / "anew"), "--workers", "1"]) == 0
     assert (data / "train.marks").read_bytes() == (data / "anew" / "train.marks").read_bytes()
     assert not parts.exists()

@@ -1,25 +1,14 @@
 """The commands on a packed corpus: they make of it what they make of the files."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.preparation.packing import pack
+from tests.commands.running import spin_fairseq
 from tests.fairseq_runs import assert_same_weights, hydra_command, run, weights
 from tests.spin_checkpoints import save_spin
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def main_of(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *arguments: module.main(list(map(str, arguments)))
-
 
 @pytest.fixture(scope="module")
 def packed(speech_folder, tmp_path_factory):
@@ -33,7 +22,7 @@ def packed(speech_folder, tmp_path_factory):
 def test_units(speech_folder, packed, tmp_path):
     checkpoint = save_spin(tmp_path / "checkpoint_last.pt")
     for name, data in (("plain", speech_folder.data), ("packed", packed.data)):
-        assert main_of("dump_units")(checkpoint, data / "dev.tsv", tmp_path / f"{name}.km") is None
+        assert spin_fairseq("units", checkpoint, data / "dev.tsv", "--out", tmp_path / f"{name}.km") == 0
     for suffix in (".km", ".ids"):
         assert (tmp_path / f"packed{suffix}").read_bytes() == (tmp_path / f"plain{suffix}").read_bytes()
 
@@ -41,9 +30,9 @@ def test_units(speech_folder, packed, tmp_path):
 def test_pitch_ranges_and_marks(speech_folder, packed, tmp_path):
     for name, data in (("plain", speech_folder.data), ("packed", packed.data)):
         table, manifests = tmp_path / f"{name}.tsv", [data / "train.tsv", data / "dev.tsv"]
-        assert main_of("estimate_speaker_pitch")(*manifests, "--out", table, "--workers", 1, "--seed", 0) == 0
+        assert spin_fairseq("pitch", *manifests, "--out", table, "--workers", 1, "--seed", 0) == 0
         options = ["--speaker-pitch", table, "--out", tmp_path / name, "--workers", 1]
-        assert main_of("cache_pitch_marks")(*manifests, *options) == 0
+        assert spin_fairseq("marks", *manifests, *options) == 0
     assert (tmp_path / "plain.tsv").read_text() == (tmp_path / "packed.tsv").read_text()
     for split in ("train.marks", "dev.marks"):
         assert (tmp_path / "plain" / split).read_bytes() == (tmp_path / "packed" / split).read_bytes()

@@ -1,0 +1,36 @@
+"""Write a checkpoint of any format that this package reads in the format of another tool.
+
+    hubert   fairseq's HubertModel: fairseq without this package, its scripts, tools that load hubert_base_ls960.pt
+    hf       a folder for transformers' AutoModel, head and codebook beside it, with an example that gives units
+    s3prl    for s3prl's hubert_custom, or wavlm_local
+    kmeans   the codebook for fairseq's dump_km_label.py, on embeddings of `spin-fairseq units --output embeddings`
+    spin     one self-contained file of this package
+    onnx     for onnxruntime: a wave in, units and features out
+
+Nothing in the source is executed. Every export says what it holds: base, layer, codebooks, recipe, data, version.
+"""
+
+from __future__ import annotations
+
+import json
+
+EXAMPLES = (
+    "spin-fairseq convert checkpoint_last.pt --to hubert --out spin_hubert.pt",
+    "spin-fairseq convert spin_hubert_256.ckpt --to hf --out spin_hf",
+    "spin-fairseq convert WavLM-Base.pt --to onnx --out wavlm.onnx",
+)
+INTERRUPTED = "nothing was written; give the same command again"
+FORMATS = ("hubert", "hf", "s3prl", "kmeans", "spin", "onnx")
+
+
+def add_arguments(parser):
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a folder of the transformers library")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
+    parser.add_argument("--out", required=True, metavar="FILE", help="to write; for hf, a folder that is not there yet")
+
+
+def run(args):
+    from spin_fairseq.checkpoints.writers import convert
+
+    about = convert(args.checkpoint, args.out, args.to)
+    print(f"{args.out}: {json.dumps(about, indent=2)}")

@@ -1,0 +1,43 @@
+"""Measure the pitch marks of manifests once, so that training does not measure them in every epoch. The example writes
+data/mine/marks/train.marks and dev.marks, which training uses with
+
+    task.pitch_marks=data/mine/marks task.speaker_pitch=data/mine/pitch.tsv
+
+It measures on the fly what they lack: new or changed files, and speakers with another pitch range.
+
+Run it again after an interruption: it goes on. Run it again after a change of the manifest or the pitch ranges: it
+measures what is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1
+for any other error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXAMPLES = (
+    "spin-fairseq marks data/mine/train.tsv data/mine/dev.tsv --speaker-pitch data/mine/pitch.tsv --out data/mine/marks",
+)
+INTERRUPTED = "the marks measured so far are kept; give the same command again, and it goes on"
+
+
+def add_arguments(parser):
+    parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for SPLIT.marks: the later task.pitch_marks")
+    parser.add_argument("--speaker-pitch", metavar="TABLE", help="the same as the later task.speaker_pitch; without it "
+                        "a range is estimated for each utterance")  # fmt: skip
+    parser.add_workers()
+
+
+def run(args):
+    from spin_fairseq.preparation.pitch_marks import measure_pitch_marks
+    from spin_fairseq.speech.manifest import load_manifest
+    from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
+
+    broken = 0
+    pitch = load_speaker_pitch(args.speaker_pitch)
+    for name in args.manifests:
+        manifest = load_manifest(Path(name).parent, Path(name).stem)
+        measured = measure_pitch_marks(manifest, pitch, args.out, workers=args.workers)
+        print(measured)
+        broken += measured.broken
+    return 3 if broken else 0

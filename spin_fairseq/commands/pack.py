@@ -1,0 +1,56 @@
+"""Pack the files of manifests into a few uncompressed archives that are read in place. The example writes
+/fast/mine/train-00000.zip, train-00001.zip ... and train.tsv, whose rows are
+
+    train-00000.zip:offset:length <TAB> samples <TAB> speaker <TAB> the path that the file had
+
+and the same of dev. Training then takes task.data=/fast/mine, and everything else as before: phone labels, pitch ranges
+and pitch marks go by the old path and match. The bytes of the audio files stay as they are; the files are left.
+
+An interrupted command, given again, goes on after the last archive that is whole. fairseq's own scripts read such rows
+too, of zips, where no colon is in the path of the folder; they want two columns: cut -f 1,2 dev.tsv
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .parser import UsageError
+
+EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out /fast/mine",)
+INTERRUPTED = "whole archives are kept; give the same command again, and it goes on after them"
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def size(text):
+    """"500M" -> bytes."""
+    number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
+    try:
+        value = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 4G or 500M")
+    return value
+
+
+def add_arguments(parser):
+    parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for archives and manifests: the later task.data")
+    parser.add_argument("--format", choices=("zip", "tar"), default="zip", help="of the archives (default zip)")
+    parser.add_argument("--shard-size", type=size, default=size("4G"), metavar="SIZE", help="of an archive at most, such as 500M (default 4G)")
+
+
+def run(args):
+    from spin_fairseq.preparation.packing import pack
+    from spin_fairseq.processes import ProgressBar
+    from spin_fairseq.speech.manifest import load_manifest
+
+    splits = [Path(name).stem for name in args.manifests]
+    if len(set(splits)) < len(splits):
+        raise UsageError("two of the manifests have the same name, which the packed ones would share")
+    for name in args.manifests:
+        with ProgressBar(desc=Path(name).stem, unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+            manifest = load_manifest(Path(name).parent, Path(name).stem)
+            packed = pack(manifest, args.out, form=args.format, largest=args.shard_size, progress=bar.update)
+        print(packed)

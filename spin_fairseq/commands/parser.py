@@ -1,0 +1,83 @@
+"""Arguments of a verb: help that begins with examples, errors of one line that name the nearest option."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import textwrap
+from typing import Sequence
+
+
+class UsageError(Exception):
+    """The command line cannot be understood; exit status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows examples first. An option must be written out; errors are raised as UsageError."""
+
+    def __init__(self, program: str, text: str, examples: Sequence[str]):
+        super().__init__(prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        self.text, self.examples = text, examples
+
+    def format_help(self) -> str:
+        examples = textwrap.indent("\n".join(self.examples), "  ")
+        return f"{examples}\n\n{self.text.strip()}\n\n{super().format_help()}"
+
+    def error(self, message: str):
+        raise UsageError(message)
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Raises UsageError; SystemExit(0) after --help."""
+        for word in words:
+            if word == "--":
+                break
+            option = word.split("=", 1)[0]
+            if option.startswith("--") and option not in self._option_string_actions:
+                nearest = difflib.get_close_matches(option, self._option_string_actions, n=1)
+                raise UsageError(f"there is no option {option}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+        try:
+            return self.parse_intermixed_args(list(words))
+        except TypeError as error:  # of argparse itself, for a value's `type` that is wrong
+            raise UsageError(str(error)) from error
+
+    # --- the options that several verbs have -----------------------------------------------------------------------
+
+    def add_workers(self) -> None:
+        self.add_argument("--workers", type=at_least(1), default=os.cpu_count(), metavar="N", help="processes (default: one per CPU)")
+
+    def add_threads(self) -> None:
+        self.add_argument("--threads", type=at_least(0), default=1, metavar="N", help="that decode audio meanwhile (default 1)")
+
+    def add_device(self) -> None:
+        self.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
+
+    def add_seed(self, of: str, default: int = 0) -> None:
+        self.add_argument("--seed", type=at_least(0), default=default, metavar="N", help=f"of {of} (default {default})")
+
+
+def at_least(low: int):
+    """A `type`: a whole number of at least `low`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
+        return value
+
+    return number
+
+
+def usable_device(name: str) -> str:
+    """The device, once it is known to be there; raises UsageError."""
+    import torch
+
+    try:
+        torch.zeros(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # of no such kind, or not on this machine
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} cannot be used: {reason}; use cpu, or a device that is there") from error
+    return name

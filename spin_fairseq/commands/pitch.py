@@ -1,0 +1,43 @@
+"""Estimate the pitch range of every speaker of one or more manifests: listens to 20 files of each speaker, chosen at
+random, and writes a table
+
+    speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files
+
+in Hz, for task.speaker_pitch=data/mine/pitch.tsv and `spin-fairseq marks`. The floor is 0.72 times the 35th percentile
+of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009), farther out where more than 2 % of f0 lie beyond, and
+within 60 to 600 Hz. A speaker of whom nothing is voiced is named, and has all of that range.
+
+Exit status: 0 when all files could be read, 3 when some were left out (they are named), 1 for any other error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .parser import at_least
+
+EXAMPLES = ("spin-fairseq pitch data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv",)
+INTERRUPTED = "nothing was written; give the same command again"
+
+
+def add_arguments(parser):
+    parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json; training needs the "
+                        "speakers of all its splits in one table")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="TABLE", help="the later task.speaker_pitch, a .tsv")
+    parser.add_argument("--files-per-speaker", type=at_least(1), default=20, metavar="N", help="at most (default 20)")
+    parser.add_seed("the choice of files")
+    parser.add_workers()
+
+
+def run(args):
+    from spin_fairseq.preparation.speaker_pitch import estimate_speaker_pitch, write_speaker_pitch
+    from spin_fairseq.speech.manifest import load_manifest
+
+    manifests = [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
+    ranges, broken = estimate_speaker_pitch(
+        manifests, files_per_speaker=args.files_per_speaker, seed=args.seed, workers=args.workers
+    )
+    write_speaker_pitch(args.out, ranges)
+    left_out = f"; {broken:,} files left out, named above" if broken else ""
+    print(f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}")
+    return 3 if broken else 0

@@ -1,0 +1,90 @@
+"""Make manifests of LibriSpeech, or of any folder of audio. Every file is decoded once; broken ones are named, listed in
+{split}.broken.txt, and left out.
+
+LibriSpeech, and any tree of its shape, is known by SPEAKERS.TXT or by names of subsets such as dev-clean. It gives
+train.tsv (train-clean-100), dev.tsv (dev-clean and dev-other) and a copy of SPEAKERS.TXT. With forced alignments of the
+Montreal Forced Aligner (one .TextGrid per utterance, anywhere below a folder), --phones also writes phone labels into
+OUT/phones; utterances of dev.tsv that could not be aligned leave it.
+
+Of any other folder, the 16 kHz mono files are taken. --convert-to converts files of every kind that soundfile or sox
+reads. Run it again after an interruption: finished conversions are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from .parser import UsageError
+
+EXAMPLES = (
+    "spin-fairseq prepare LibriSpeech --out data/librispeech",
+    "spin-fairseq prepare LibriSpeech --out data/librispeech --phones alignments",
+    "spin-fairseq prepare LibriSpeech --out data/ls960 --train train-clean-100 train-clean-360 train-other-500 --subsets test test-clean",
+    "spin-fairseq prepare my_audio --out data/mine",
+    "spin-fairseq prepare my_audio more_audio --out data/mine --convert-to my_audio_16k --valid-percent 2 --speaker-from folder",
+)
+INTERRUPTED = "finished conversions are kept; give the same command again"
+SPEAKER_RULES = ("stem", "folder", "none")
+FOR_LIBRISPEECH, FOR_FOLDERS = ("train", "dev", "subsets", "phones"), ("split", "convert_to", "speaker_from", "valid_percent", "valid_split")
+
+
+def percentage(text):
+    value = float(text)
+    if not 0 <= value < 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    return value
+
+
+def add_arguments(parser):
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of LibriSpeech, or of audio, searched with all that is below")
+    parser.add_argument("--out", required=True, metavar="DATA", help="folder for the manifests: the later task.data")
+    parser.add_argument("--librispeech", action=argparse.BooleanOptionalAction, help="the folder has LibriSpeech's shape, or has not (default: found out)")
+    parser.add_workers()
+    tree = parser.add_argument_group("LibriSpeech")
+    tree.add_argument("--train", nargs="+", metavar="SUBSET", help="subsets of train.tsv (default train-clean-100)")
+    tree.add_argument("--dev", nargs="+", metavar="SUBSET", help="subsets of dev.tsv (default dev-clean dev-other)")
+    tree.add_argument("--subsets", nargs="+", action="append", metavar=("NAME", "SUBSET"), help="one more manifest, and its subsets")
+    tree.add_argument("--phones", metavar="FOLDER", help="folder of .TextGrid alignments, to make phone labels of")
+    other = parser.add_argument_group("any other folder")
+    other.add_argument("--split", metavar="NAME", help="name of the manifest (default train)")
+    other.add_argument("--convert-to", metavar="FOLDER", help="where to put 16 kHz mono FLAC copies of all files")
+    other.add_argument("--speaker-from", choices=SPEAKER_RULES, help="stem: what stands before the first - of a file's "
+                       "name (default); folder: the folder that it lies in; none: not known, one speaker for all")  # fmt: skip
+    other.add_argument("--valid-percent", type=percentage, metavar="P", help="of the utterances go to a second manifest")
+    other.add_argument("--valid-split", metavar="NAME", help="name of the second manifest (default dev)")
+    parser.add_seed("the choice for the second manifest")
+
+
+def run(args):
+    from spin_fairseq.preparation.manifests import is_librispeech
+
+    tree = args.librispeech
+    if tree is None:
+        tree = len(args.folders) == 1 and is_librispeech(args.folders[0])
+    if tree and len(args.folders) > 1:
+        raise UsageError("--librispeech takes one folder")
+    for option in FOR_FOLDERS if tree else FOR_LIBRISPEECH:
+        if getattr(args, option) is not None:
+            kind, remedy = ("LibriSpeech", "--no-librispeech takes it as any folder") if tree else ("any folder", "--librispeech takes it as LibriSpeech")
+            raise UsageError(f"--{option.replace('_', '-')} does not go with {kind}, as which {args.folders[0]} is read; {remedy}")
+    print("\n".join(_librispeech(args) if tree else _folders(args)))
+
+
+def _librispeech(args):
+    from spin_fairseq.preparation.alignments import write_phone_labels
+    from spin_fairseq.preparation.manifests import prepare_librispeech
+
+    splits = {"train": args.train or ["train-clean-100"], "dev": args.dev or ["dev-clean", "dev-other"]}
+    for name, *subsets in args.subsets or []:
+        splits[name] = subsets or [name]
+    report = prepare_librispeech(args.folders[0], args.out, splits, jobs=args.workers)
+    return report + (write_phone_labels(args.phones, args.out, list(splits), jobs=args.workers) if args.phones else [])
+
+
+def _folders(args):
+    from spin_fairseq.preparation.manifests import prepare_folders
+
+    return prepare_folders(
+        args.folders, args.out, split=args.split or "train", jobs=args.workers, speaker_from=args.speaker_from or "stem",
+        convert_to=args.convert_to, valid_split=args.valid_split or "dev", valid_percent=args.valid_percent or 0.0, seed=args.seed,
+    )  # fmt: skip

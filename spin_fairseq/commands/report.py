@@ -1,0 +1,46 @@
+"""One HTML page of trainings and evaluations, that needs no other file and no network.
+
+A RUN is a folder of fairseq-hydra-train (with tensorboard/ and .hydra/), RESULTS what `spin-fairseq evaluate --out`
+wrote; a folder may be both, and several are laid over each other. The page has, where there is something to show:
+
+    comparison    every metric of every model, bars with intervals, tables, paired tests
+    units         P(phone | unit) as a heat map, the use of the codebook
+    layers        metrics of k-means on each layer of an encoder
+    utterances    waveform, spectrogram, phone labels and every model's units in time; the original and another voice to hear
+    training      loss, accuracy, perplexities, learning rate, PNMI over updates
+    what was run  commands, configurations, data, versions
+
+Needs the extra [report].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .parser import UsageError, at_least
+
+EXAMPLES = ("spin-fairseq report outputs/demo outputs/demo/evaluation --out report.html",)
+INTERRUPTED = "nothing was written; give the same command again"
+VOICE = 6  # a draw whose formants, pitch and pitch range all move, by a middling amount
+
+
+def add_arguments(parser):
+    parser.add_argument("sources", nargs="+", metavar="RUN_OR_RESULTS", help="folders of trainings and evaluations")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="(default %(default)s)")
+    parser.add_argument("--title", default="Speech units", help="of the page (default %(default)s)")
+    parser.add_argument("--utterances", type=at_least(0), default=6, metavar="N", help="to hear and see, each of another speaker (default 6)")
+    parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each utterance at most (default 8)")
+    parser.add_seed("the other voice, the same for all utterances", VOICE)
+
+
+def run(args):
+    if not 0.5 <= args.seconds <= 60:
+        raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and 60")
+    from spin_fairseq.report.page import write_report
+
+    page = write_report(
+        args.sources, args.out, title=args.title, command=args.command, utterances=args.utterances, seconds=args.seconds,
+        seed=args.seed,
+    )  # fmt: skip
+    shown = f"{len(page['models'])} models, {len(page['runs'])} trainings, {len(page['utterances'])} utterances"
+    print(f"{args.out}: {shown}, {args.out.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,60 @@
+"""Train Spin with fairseq. CONFIG is the name of a configuration that comes with this package (spin_hubert_base,
+spin_wavlm_base, spin_demo), or a YAML file of your own. KEY=VALUE changes a key of it, as in fairseq-hydra-train; paths
+need no quotes of hydra's.
+
+The command prints the line of fairseq-hydra-train that it runs, and ends with its exit status. Given again with the same
+hydra.run.dir, fairseq resumes from checkpoint_last.pt. Needs fairseq: pip install "spin_fairseq[train]".
+"""
+
+from __future__ import annotations
+
+EXAMPLES = (
+    "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
+    "spin-fairseq train spin_demo task.data=data/mine model.checkpoint=hubert_demo.pt optimization.max_update=2",
+)
+INTERRUPTED = "fairseq keeps the checkpoints that it saved; give the same command again with the same hydra.run.dir"
+
+
+def add_arguments(parser):
+    parser.add_argument("config", metavar="CONFIG", help="name of a configuration, or a YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration")
+    parser.add_argument("--config-dir", metavar="FOLDER", help="where CONFIG is (default: this package's)")
+    parser.add_argument("--dry-run", action="store_true", help="print the line, run nothing")
+
+
+def run(args):
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from spin_fairseq.errors import ConfigError
+    from spin_fairseq.training_command import shell_line, training_command
+
+    config, folder = args.config, args.config_dir
+    if folder is None and Path(config).suffix in (".yaml", ".yml"):
+        config, folder = Path(config).name, Path(config).parent
+    command = training_command(config, args.overrides, config_dir=folder)
+    print(shell_line(command), flush=True)
+    if args.dry_run:
+        return 0
+    if find_spec("fairseq") is None:
+        raise ConfigError('training needs fairseq, which is not installed: pip install "spin_fairseq[train]"')
+    return _wait_for(command)
+
+
+def _wait_for(command):
+    """Run it; signals for this process are passed on -> its exit status. Raises KeyboardInterrupt when it has ended."""
+    import signal
+    import subprocess
+
+    child, interrupted = subprocess.Popen(command), False
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        signal.signal(getattr(signal, name), lambda number, _: child.send_signal(number))
+    while True:
+        try:
+            status = child.wait()
+            break
+        except KeyboardInterrupt:  # the terminal tells the child as well
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return status if status >= 0 else 128 - status

@@ -1,0 +1,72 @@
+"""Write the units of a Spin checkpoint, or what comes before them, for every utterance of a manifest or a folder. The
+utterances are in the manifest's order, a frame is 20 ms. What is written goes by the name of the output:
+
+    .km      a row an utterance, units separated by spaces: fairseq's format; ids in the same order in .ids
+    .jsonl   a line an utterance: {"id", "units" without repeats, "durations" in frames}
+    .npy     all frames in one array, the number of frames of each utterance in .len, ids in .ids; named
+             SPLIT_RANK_NSHARD.npy (dev_0_1.npy), fairseq's learn_kmeans.py and dump_km_label.py take it
+
+An interrupted command, given again, goes on where it stopped. Files get their names when they are whole.
+A long file is computed in chunks, whose length changes the memory that it takes and not the result. Its attention takes
+time with the square of its length; --attention-seconds 60 bounds that for files of many minutes, and changes units.
+"""
+
+from __future__ import annotations
+
+from .parser import UsageError, usable_device
+
+EXAMPLES = (
+    "spin-fairseq units checkpoint_last.pt data/mine/dev.tsv --out dev.km",
+    "spin-fairseq units checkpoint_last.pt my_audio --out units.jsonl --threads 4",
+    "spin-fairseq units checkpoint_last.pt data/mine/dev.tsv --out embeddings/dev_0_1.npy --output embeddings",
+    "spin-fairseq units hubert_base_ls960.pt data/mine/dev.tsv --out layer9.npy --output features --layer 9",
+)
+INTERRUPTED = "the utterances finished so far are kept; give the same command again, and it goes on"
+
+
+def add_arguments(parser):
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="of Spin, in any form that this package reads")
+    parser.add_argument("audio", metavar="AUDIO", help="manifest (.tsv, .json) or folder")
+    parser.add_argument("--out", required=True, metavar="FILE", help="to write, such as dev.km, dev.jsonl or dev_0_1.npy")
+    parser.add_argument("--output", choices=("units", "embeddings", "scores", "features"), default="units",
+                        help="what of each frame (default units)")  # fmt: skip
+    parser.add_argument("--layer", type=int, metavar="N", help="1-based layer of --output features (default: the one the head reads)")
+    parser.add_argument("--codebook", type=int, default=0, metavar="I", help="which codebook, when there are several (default 0)")
+    parser.add_argument("--format", choices=("km", "npy", "jsonl"), help="whatever the name of the output says")
+    parser.add_argument("--deduplicate", action="store_true", help="in .km, write a run of equal units as one")
+    parser.add_device()
+    parser.add_threads()
+    parser.add_argument("--batch-seconds", type=float, metavar="S", help="of audio in a batch (default 30; 12 on a CPU, where each is run by one thread)")
+    parser.add_argument("--chunk-seconds", type=float, default=10.0, metavar="S", help="computed at a time of a file (default 10)")
+    parser.add_argument("--attention-seconds", type=float, metavar="S", help="longer files attend within overlapping chunks of this length alone")
+
+
+def run(args):
+    for name in ("batch_seconds", "chunk_seconds", "attention_seconds"):
+        seconds = getattr(args, name)
+        if seconds is not None and not seconds > 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0")
+    device = usable_device(args.device)
+    from spin_fairseq.extraction.dumping import dump
+    from spin_fairseq.speech.folder import manifest_of
+
+    batch_seconds = args.batch_seconds or (12.0 if device == "cpu" else 30.0)
+    dump(
+        load(args.checkpoint, args.output).to(device), args.checkpoint, manifest_of(args.audio), args.out, output=args.output,
+        layer=args.layer, codebook=args.codebook, format=args.format, deduplicate=args.deduplicate, device=device,
+        workers=args.threads, max_samples=int(batch_seconds * 16000), chunk_seconds=args.chunk_seconds,
+        attention_seconds=args.attention_seconds, progress=args.output,
+    )  # fmt: skip
+
+
+def load(checkpoint, output):
+    """A SpinModel; an encoder alone where no head is needed and there is none."""
+    from spin_fairseq.checkpoints import load_encoder, load_spin
+    from spin_fairseq.errors import CheckpointError
+
+    try:
+        return load_spin(checkpoint)
+    except CheckpointError:
+        if output != "features":
+            raise
+        return load_encoder(checkpoint)
