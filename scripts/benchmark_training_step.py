@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
-"""Time and memory of a Spin training step beside the same step written plainly.
+"""Time and memory of a Spin training step beside the same step as the original code does it.
 
     python scripts/benchmark_training_step.py
     python scripts/benchmark_training_step.py --encoder wavlm
-    python scripts/benchmark_training_step.py --profile              the operators that the time goes to, as well
-    python scripts/benchmark_training_step.py --seconds 10 --utterances 2 --steps 5 --device cuda
+    python scripts/benchmark_training_step.py --seconds 8 17 --utterances 8    rows of the recipe's lengths, padded
+    python scripts/benchmark_training_step.py --graph-for-all                  a third side that records a graph for frozen layers
+    python scripts/benchmark_training_step.py --profile                        the operators that most of the time goes to
 
-Both sides take a random encoder of the same sizes (Base by default) and the same batch of two views, and do forward,
-backward and an Adam step:
+All sides take a random encoder of the same sizes (Base by default), the same padded batch of two views and dropout, and do
+forward, backward, clipping and an Adam step:
 
-    ours    the model and criterion of this package: frozen layers build no graph, no intermediate result is kept
-    plain   another implementation with every layer recorded, as one gets by calling it and leaving requires_grad alone:
-            fairseq's HubertModel; torchaudio's WavLM, or transformers' where torchaudio does not import. The same head
-            and loss; the optimiser has the same parameters as ours
+    ours         the model and loss of this package
+    reference    the encoder of another library, plainly called, its frozen parts under no_grad, as in the original code:
+                 fairseq's HubertModel, transformers' WavLM; the same head and loss, the same trained parameters
+    graph        the reference's modules with a graph for frozen parts too, as one gets by leaving everything as it is
 
-Each step of one side is followed by one of the other, and medians are given, so that a noisy machine is noisy for both.
-After each pair comes the floor of our step: its matrix products, convolutions and attentions alone, of the same shapes,
-on random numbers. What a step takes above it is norms, activations, dropout, the optimiser, copies, and calling them.
-Peak memory is that of a process of its own for each side, above what it held before the first step (weights, batch).
+Steps of the sides alternate, and medians are given, so that a noisy machine is noisy for all. The floor of our step is measured in
+the same turns: its matrix products, convolutions and attentions alone, of the same shapes, on random numbers. What a step takes above it
+is norms, activations, dropout, the optimiser, copies, and calling them. Peak memory is that of a process of its own for
+each side, above what it held before the first step (weights, batch).
 """
 
 import argparse
@@ -39,43 +40,58 @@ SIZES = {
 }  # fmt: skip
 
 
-def plain_hubert(cfg, convolutions):
-    """-> a HuBERT, its transformer layers, and a function from the wave to its output: fairseq's own."""
+def reference_hubert(cfg, convolutions):
+    """-> fairseq's HuBERT, its transformer layers, its frozen parts besides them, and a function from waves to its output."""
     from fairseq.data.dictionary import Dictionary
     from fairseq.models.hubert.hubert import HubertConfig, HubertModel
     from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
 
     model = HubertModel(HubertConfig(**cfg, label_rate=50.0), HubertPretrainingConfig(data=""), [Dictionary()])
+    model.remove_pretraining_modules()
+    frozen = [(model, "feature_extractor"), (model, "layer_norm"), (model, "post_extract_proj"),
+              (model.encoder, "pos_conv"), (model.encoder, "layer_norm")]  # fmt: skip
 
-    def encode(source):
-        mask = source.new_zeros(source.shape, dtype=bool)
-        return model(source, padding_mask=mask, mask=False, features_only=True)["x"]
+    def encode(source, padding_mask):
+        return model(source, padding_mask=padding_mask, mask=False, features_only=True)["x"]
 
-    return model, model.encoder.layers, encode
+    return model, model.encoder.layers, frozen, encode
 
 
-def plain_wavlm(cfg, convolutions):
-    """As plain_hubert: torchaudio's WavLM, or transformers'."""
-    try:
-        from torchaudio.models import wavlm_model
-    except (ImportError, OSError):  # its compiled parts do not fit every build of torch
-        from transformers import WavLMConfig, WavLMModel
+def reference_wavlm(cfg, convolutions):
+    """As reference_hubert: transformers' WavLM."""
+    from transformers import WavLMConfig, WavLMModel
 
-        widths, kernels, strides = zip(*convolutions)
-        model = WavLMModel(WavLMConfig(
-            conv_dim=widths, conv_kernel=kernels, conv_stride=strides, num_hidden_layers=cfg["encoder_layers"],
-            hidden_size=cfg["encoder_embed_dim"], intermediate_size=cfg["encoder_ffn_embed_dim"],
-            num_attention_heads=cfg["encoder_attention_heads"], num_conv_pos_embeddings=cfg["conv_pos"],
-            num_conv_pos_embedding_groups=cfg["conv_pos_groups"], layerdrop=0.0, mask_time_prob=0.0,
-            activation_dropout=0.0,
-        ))  # fmt: skip
-        return model, model.encoder.layers, lambda source: model(source).last_hidden_state
-    model = wavlm_model(
-        "group_norm", convolutions, False, cfg["encoder_embed_dim"], 0.0, cfg["conv_pos"], cfg["conv_pos_groups"],
-        cfg["encoder_layers"], cfg["encoder_attention_heads"], 320, 800, 0.1, cfg["encoder_ffn_embed_dim"], 0.0, 0.1,
-        False, 0.0, None,
-    )  # fmt: skip
-    return model, model.encoder.transformer.layers, lambda source: model.extract_features(source)[0][-1]
+    widths, kernels, strides = zip(*convolutions)
+    model = WavLMModel(WavLMConfig(
+        conv_dim=widths, conv_kernel=kernels, conv_stride=strides, num_hidden_layers=cfg["encoder_layers"],
+        hidden_size=cfg["encoder_embed_dim"], intermediate_size=cfg["encoder_ffn_embed_dim"],
+        num_attention_heads=cfg["encoder_attention_heads"], num_conv_pos_embeddings=cfg["conv_pos"],
+        num_conv_pos_embedding_groups=cfg["conv_pos_groups"], layerdrop=0.0, mask_time_prob=0.0,
+        activation_dropout=0.0,
+    ))  # fmt: skip
+    frozen = [(model, "feature_extractor"), (model, "feature_projection"),
+              (model.encoder, "pos_conv_embed"), (model.encoder, "layer_norm")]  # fmt: skip
+    encode = lambda source, padding_mask: model(source, (~padding_mask).long()).last_hidden_state  # noqa: E731
+    return model, model.encoder.layers, frozen, encode
+
+
+def freeze_as_reference(layers, frozen):
+    """Run all but the last two layers under no_grad, each in a module that does so."""
+    import torch
+
+    class WithoutGrad(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        @torch.no_grad()
+        def forward(self, *args, **kwargs):
+            return self.module(*args, **kwargs)
+
+    for owner, name in frozen:
+        setattr(owner, name, WithoutGrad(getattr(owner, name)))
+    for i in range(len(layers) - 2):
+        layers[i] = WithoutGrad(layers[i])
 
 
 def make_step(side, args):
@@ -95,25 +111,34 @@ def make_step(side, args):
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     cfg = SIZES[args.size]
-    source = torch.randn(2 * args.utterances, int(args.seconds * 16000), device=args.device)
-    valid = torch.ones(1, dtype=torch.bool, device=args.device)
+    convolutions = parse_conv_layers(cfg["conv_feature_layers"])
+    lengths = torch.linspace(args.seconds[0], args.seconds[-1], args.utterances).mul(16000).long().repeat(2)
+    source = torch.randn(2 * args.utterances, int(lengths.max()))
+    mask = torch.arange(source.size(1)) >= lengths[:, None]
+    source = source.masked_fill(mask, 0.0).to(args.device)
+    frames = lengths[: args.utterances].clone()
+    for _, kernel, stride in convolutions:
+        frames = (frames - kernel) // stride + 1
+    valid = (torch.arange(int(frames.max())) < frames[:, None]).flatten().to(args.device)
+    mask = mask.to(args.device)
 
-    if side == "plain":
-        make = {"hubert": plain_hubert, "wavlm": plain_wavlm}[args.encoder]
-        encoder, layers, encode = make(cfg, parse_conv_layers(cfg["conv_feature_layers"]))
+    if side != "ours":
+        make = {"hubert": reference_hubert, "wavlm": reference_wavlm}[args.encoder]
+        encoder, layers, frozen, encode = make(cfg, convolutions)
         head = PrototypeHead(cfg["encoder_embed_dim"], [256], [args.codebook])
         model = torch.nn.ModuleList([encoder, head])
         trained = [*layers[-2:].parameters(), *head.parameters()]
+        if side == "reference":
+            freeze_as_reference(layers, frozen)
 
         def scores():
-            return head(encode(source))[0]
+            return head(encode(source, mask))[0]
 
     else:
         encoder = build_encoder({**cfg, "kind": args.encoder, "normalize": False, "sample_rate": 16000})
         frozen = [f"1..{cfg['encoder_layers'] - 2}", "cnn", "pos"]
         model = SpinModel(SpinConfig(freeze=frozen, codebook_sizes=[args.codebook]), encoder)
         trained = [p for p in model.parameters() if p.requires_grad]
-        mask = torch.zeros(source.shape, dtype=torch.bool, device=args.device)
 
         def scores():
             return model(source, mask)["scores"][0]
@@ -123,9 +148,10 @@ def make_step(side, args):
 
     def step():
         view_1, view_2 = (half.flatten(0, 1) for half in scores().chunk(2))
-        loss = swapped_prediction_loss(view_1, view_2, valid=valid.expand(len(view_1))).loss
+        loss = swapped_prediction_loss(view_1, view_2, valid=valid).loss
         model.zero_grad(set_to_none=True)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 10.0)
         optimizer.step()
         if args.device != "cpu":
             torch.cuda.synchronize()
@@ -149,29 +175,32 @@ def peak_memory(side, args):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
-        usage="python scripts/benchmark_training_step.py [--encoder wavlm] [--seconds 10] [--device cuda]",
+        usage="python scripts/benchmark_training_step.py [--encoder wavlm] [--seconds 8 17] [--device cuda]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--encoder", choices=["hubert", "wavlm"], default="hubert")
     parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of an utterance (default 8)")
-    parser.add_argument("--utterances", type=int, default=2, help="utterances a batch, each in two views (default 2)")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[8.0, 17.0], metavar="S",
+                        help="length of the utterances, or shortest and longest (default 8 17)")  # fmt: skip
+    parser.add_argument("--utterances", type=int, default=4, help="utterances a batch, each in two views (default 4)")
     parser.add_argument("--codebook", type=int, default=256, help="prototypes (default 256)")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each side (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default 2)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--graph-for-all", action="store_true", help="time the step that records a graph for frozen layers too")
     parser.add_argument("--profile", action="store_true", help="print the operators that take most of our step")
     args = parser.parse_args(argv)
 
     from measuring.step_floor import StepFloor, profile
 
+    sides = ["reference", "ours", *(["graph"] if args.graph_for_all else [])]
     peaks = {}
-    for side in ("plain", "ours"):
+    for side in sides:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             peaks[side] = process.submit(peak_memory, side, args).result()
 
-    steps = {side: make_step(side, args) for side in ("plain", "ours")}
+    steps = {side: make_step(side, args) for side in sides}
     floor = StepFloor(steps["ours"])
     steps["floor"] = floor.run
     times = {side: [] for side in steps}
@@ -184,14 +213,16 @@ def main(argv=None):
 
     seconds = {side: statistics.median(values) for side, values in times.items()}
     name = {"hubert": "HuBERT", "wavlm": "WavLM"}[args.encoder]
-    print(f"{name} {args.size}, {args.utterances} x {args.seconds:g} s in two views, K = {args.codebook}, {args.device}")
-    print(f"{'':6s} {'s/step':>8s} {'peak MB above start':>20s}")
-    for side in ("plain", "ours"):
-        print(f"{side:6s} {seconds[side]:8.3f} {peaks[side] / 2**20:20.0f}")
+    length = "-".join(f"{value:g}" for value in args.seconds)
+    print(f"{name} {args.size}, {args.utterances} x {length} s in two views, K = {args.codebook}, {args.device}, "
+          f"{args.threads} threads")  # fmt: skip
+    print(f"{'':9s} {'s/step':>8s} {'peak MB above start':>20s}")
+    for side in sides:
+        print(f"{side:9s} {seconds[side]:8.3f} {peaks[side] / 2**20:20.0f}")
     speed = f"{floor.flop / 1e9:,.0f} GFLOP in {floor.number} products, {floor.flop / seconds['floor'] / 1e9:,.0f} a second"
-    print(f"{'floor':6s} {seconds['floor']:8.3f}   {speed}")
-    print(f"plain / ours: time {seconds['plain'] / seconds['ours']:.2f} (median of {args.steps} pairs), "
-          f"ours / plain: memory {peaks['ours'] / peaks['plain']:.2f}, "
+    print(f"{'floor':9s} {seconds['floor']:8.3f}   {speed}")
+    print(f"reference / ours: time {seconds['reference'] / seconds['ours']:.2f} (medians of {args.steps} turns), "
+          f"ours / reference: memory {peaks['ours'] / peaks['reference']:.2f}, "
           f"ours / floor: time {seconds['ours'] / seconds['floor']:.2f}")  # fmt: skip
     if args.profile:
         print(profile(steps["ours"]))
