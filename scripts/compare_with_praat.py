@@ -19,7 +19,6 @@ Formants are measured where --phones (a folder with {split}.tsv) says "vowel"; w
 
 import argparse
 import csv
-import os
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +35,7 @@ from spin_fairseq.speech.folder import manifest_of
 from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ConfigError, PerturbationError, SpinError
+from spin_fairseq.files import whole_file, write_text
 from measuring import voice_measures as measures
 from measuring.voice_comparison import figures, markdown, plot
 from spin_fairseq.perturbation import native, praat
@@ -180,20 +180,11 @@ def run(jobs, draws, workers):
     return [row for rows, _ in results for row in rows], [text for _, failed in results for text in failed]
 
 
-def write(path, text):
-    """All or nothing: under a temporary name first."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def write_cases(path, rows):
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path, ConfigError) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-    os.replace(part, path)
 
 
 def main(argv=None):
@@ -230,7 +221,7 @@ def main(argv=None):
     page = markdown(found, rows, about, f"python scripts/compare_with_praat.py {' '.join(argv or sys.argv[1:])}")
     write_cases(args.out / "cases.csv", rows)
     plot(rows, args.out / "comparison.png")
-    write(args.out / "comparison.md", page)
+    write_text(args.out / "comparison.md", page, ConfigError)
     print(page)
     for text in failed:
         print(f"failed: {text}", file=sys.stderr)

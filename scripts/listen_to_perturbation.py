@@ -11,7 +11,6 @@ Needs praat-parselmouth and matplotlib.
 
 import argparse
 import html
-import os
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
 from spin_fairseq.speech.folder import manifest_of
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import ConfigError, PerturbationError, SpinError
+from spin_fairseq.files import write_text
 from measuring import voice_measures as measures
 from spin_fairseq.perturbation import draw_speaker, native, praat
 from spin_fairseq.report.media import loudest_level, sound, spectrogram
@@ -196,10 +196,7 @@ def main(argv=None):
         "Click into a picture to hear it from there. The equaliser is off."
     )
     page = PAGE.replace("$about", about).replace("$sections", "\n".join(sections))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_name(args.out.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, args.out)
+    write_text(args.out, page, ConfigError)
     print(f"{args.out}: {len(sections)} utterances, {args.out.stat().st_size / 1e6:.1f} MB")
 
 

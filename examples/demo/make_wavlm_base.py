@@ -9,7 +9,6 @@ shows that the whole path runs, not what a pre-trained WavLM gains. It has the f
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,8 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import spin_fairseq  # noqa: E402,F401
 from spin_fairseq.checkpoints.encoder import read_encoder  # noqa: E402
+from spin_fairseq.errors import CheckpointError  # noqa: E402
+from spin_fairseq.files import whole_file  # noqa: E402
 from spin_fairseq.models.wavlm import WavLMEncoder  # noqa: E402
 
 NEW_KEYS = {"relative_position_embedding": True, "gru_rel_pos": True, "num_buckets": 320, "max_distance": 800}
@@ -46,10 +47,8 @@ def main(argv=None):
     parser.add_argument("--hubert", type=Path, default=HERE / "hubert_demo.pt", help="default: the demo's")
     args = parser.parse_args(argv)
 
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = args.out.with_name(args.out.name + ".unfinished")
-    torch.save(wavlm_of(read_encoder(args.hubert)), unfinished)
-    os.replace(unfinished, args.out)
+    with whole_file(args.out, CheckpointError) as temporary, open(temporary, "wb") as file:
+        torch.save(wavlm_of(read_encoder(args.hubert)), file)
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def fill(options, reference, name, block):
         release = block(run, process)
         code = run.finish(process)
         check(code not in (0, None), f"the run went on without saving; see {run.log_file}")
-        check("this checkpoint could not be saved" in run.log, f"no clear error; see {run.log_file}")
+        check("cannot be written: " in run.log, f"no clear error; see {run.log_file}")
         saved = run.saved()
         check(saved > 0 and not run.is_saving(), f"a file was left behind, or nothing whole; see {run.checkpoints}")
         release()

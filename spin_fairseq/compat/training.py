@@ -14,12 +14,12 @@ import os
 import shutil
 import sys
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from ..errors import CheckpointError
+from ..files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -39,33 +39,12 @@ def replace(owner, name, make):
 # --- saving ---------------------------------------------------------------------------------------------------------
 
 
-def _os_error(error):
-    """The OSError among an error's causes, or None: torch raises one of its own while it handles that of the file."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error
-
-
 def write_whole(path, write):
     """`write(file)` into a neighbour of `path`, which then takes its name. Raises CheckpointError when a write fails."""
-    temporary = f"{path}.tmp"
-    try:
+    remedy = f"mend what is wrong with the folder; earlier checkpoints are whole: {GOES_ON}"
+    with whole_file(path, CheckpointError, temporary=f"{path}.tmp", remedy=remedy) as temporary:
         with open(temporary, "wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            os.remove(temporary)
-        cause = _os_error(error)
-        if cause is None:
-            raise
-        free = shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free / 1e6
-        raise CheckpointError(
-            f"{path}: this checkpoint could not be saved: {cause.strerror} ({free:,.0f} MB are free there). Earlier "
-            f"checkpoints are whole; make room, or mend what is wrong with the folder, and {GOES_ON}"
-        ) from error
 
 
 def _save_whole(save):

@@ -1,38 +1,21 @@
 """What is kept of each (model, set) when it is done, so that an interrupted evaluation goes on, and models can be compared."""
 
 import hashlib
-import io
 import json
 import math
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import EvaluationError
+from ..files import whole_file, write_text
 from .confidence import Measurement, intervals, plain, resamples
 
 
-def write_bytes(path, content):
-    """Under a temporary name, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path, text):
-    write_bytes(path, text.encode("utf-8", "surrogateescape"))
-
-
 def write_arrays(path, **arrays):
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    write_bytes(path, file.getvalue())
+    with whole_file(path, EvaluationError) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 class KeptMeasurement(Measurement):
@@ -122,4 +105,4 @@ class Parts:
             {"utterances": one.utterances, "keys": one.keys, "reasons": one.reasons, "samples": one.samples, "seed": one.seed}
             for one in kept
         ]
-        write_text(path, json.dumps({"identity": identity, "seconds": seconds, "measurements": measurements}))
+        write_text(path, json.dumps({"identity": identity, "seconds": seconds, "measurements": measurements}), EvaluationError)

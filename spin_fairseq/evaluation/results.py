@@ -5,7 +5,8 @@ import io
 import json
 from pathlib import Path
 
-from .parts import write_bytes, write_text
+from ..errors import EvaluationError
+from ..files import write_bytes, write_text
 from .groups import FIGURES, SETS
 
 COLUMNS = ("model", "kind", "features", "layer", "clusters", "set", "figure", "value", "low", "high", "unit", "better")
@@ -18,12 +19,12 @@ def write(folder, content):
     """content: what results.json holds; the other files are made of it, when it is finished."""
     folder = Path(folder)
     if content["finished"]:
-        write_text(folder / "results.csv", csv_text(content))
-        write_text(folder / "results.md", markdown(content))
+        write_text(folder / "results.csv", csv_text(content), EvaluationError)
+        write_text(folder / "results.md", markdown(content), EvaluationError)
         picture = curves(content["layers"])
         if picture:
-            write_bytes(folder / "layers.png", picture)
-    write_text(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            write_bytes(folder / "layers.png", picture, EvaluationError)
+    write_text(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n", EvaluationError)
 
 
 def csv_text(content):

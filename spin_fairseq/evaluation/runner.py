@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import SpinError
+from ..errors import EvaluationError, SpinError
+from ..files import write_text
 from . import results
 from .confidence import paired_test
 from .features.encoding import Encoder
 from ..extraction.identity import digest_of
-from .parts import KeptMeasurement, Parts, finite, write_arrays, write_text
+from .parts import KeptMeasurement, Parts, finite, write_arrays
 from .metrics.phones import best_phone_per_unit
 from .features.representations import open_source
 from .groups import SETS, Subject, phone_measurement
@@ -99,7 +100,7 @@ class Evaluation:
             write_arrays(self.out / model["counts"], counts=counts, phones=measurement.phones)
             best = best_phone_per_unit(counts, measurement.phones)
             lines = ["unit\tphone\tshare\tframes", *(f"{b.unit}\t{b.phone}\t{b.share:.4f}\t{b.frames}" for b in best)]
-            write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n")
+            write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n", EvaluationError)
         return subject, identity
 
     def _set(self, name, subject, identity, model):

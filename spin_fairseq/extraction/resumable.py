@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..files import write_text
 
 
 class ResumableFiles:
@@ -42,9 +43,7 @@ class ResumableFiles:
             os.fsync(file.fileno())
         self.done += items
         state = {"identity": self._identity, "done": self.done, "sizes": {k: f.tell() for k, f in self._files.items()}}
-        temporary = self._progress.with_name(self._progress.name + ".tmp")
-        temporary.write_text(json.dumps(state))
-        os.replace(temporary, self._progress)
+        write_text(self._progress, json.dumps(state), ConfigError)
 
     def finish(self):
         """Give the files their names."""

@@ -14,6 +14,7 @@ from spin_fairseq.speech.manifest import load_manifest, write_manifest
 from spin_fairseq.speech.phone_labels import STRESS
 from spin_fairseq.preparation.manifests import mapped
 from spin_fairseq.errors import PhoneLabelError
+from spin_fairseq.files import whole_file
 
 SAMPLES_PER_LABEL = SAMPLE_RATE // 100  # 10 ms
 ANEW = "align the utterance anew, or delete the file: it has no labels then"
@@ -98,26 +99,20 @@ def write_phone_labels(
                 ids.append(manifest.utterance_id(i))
                 tasks.append((grids[ids[-1]], int(manifest.sizes[i])))
         target = folder / f"{split}.tsv"
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         problems, labelled = [], set()
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                for (labels, problem), utterance_id in zip(mapped(_labels, tasks, jobs, f"{split} phones"), ids):
-                    if problem:
-                        problems.append(problem)
-                    elif labels:
-                        file.write(f"{utterance_id}\t{labels}\n")
-                        labelled.add(utterance_id)
+        with whole_file(target, PhoneLabelError) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            for (labels, problem), utterance_id in zip(mapped(_labels, tasks, jobs, f"{split} phones"), ids):
+                if problem:
+                    problems.append(problem)
+                elif labels:
+                    file.write(f"{utterance_id}\t{labels}\n")
+                    labelled.add(utterance_id)
             if not labelled:
                 first = f"; the first problem: {problems[0]}" if problems else ""
                 raise PhoneLabelError(
                     f"{alignments}: none of its {len(grids)} TextGrids belongs to an utterance of {manifest.source} "
                     f"(they go by the name of the audio file){first}"
                 )
-            os.replace(temporary, target)
-        finally:
-            if temporary.exists():
-                temporary.unlink()
         report.append(f"{split}: phone labels of {len(labelled):,} of {len(manifest):,} utterances -> {target}")
         report += [f"    {problem}" for problem in problems[:3]]
         keep = [i for i in range(len(manifest)) if manifest.utterance_id(i) in labelled]

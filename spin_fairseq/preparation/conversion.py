@@ -6,13 +6,13 @@ import logging
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from spin_fairseq.speech.audio import SAMPLE_RATE, UNKNOWN_LENGTH, audio_info, read_audio
-from spin_fairseq.errors import AudioError
+from spin_fairseq.errors import AudioError, ManifestError
+from spin_fairseq.files import whole_file
 
 BLOCK = 1 << 20  # samples
 # A lossy codec pads by up to some thousand samples; a file that is cut off lacks more.
@@ -34,10 +34,9 @@ def convert_to_flac(source: str, target: str) -> int:
         except AudioError:
             pass  # not one of ours; made anew below
     seconds = _checked_seconds(source)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    # Hidden and with its process's number: neither found as audio nor shared with another run.
-    temporary = os.path.join(os.path.dirname(target), f".{os.getpid()}.{Path(target).name}")
-    try:
+    # A full disk is no fault of the audio: another error, or every file would be left out as bad.
+    with whole_file(target, ManifestError) as hidden:
+        temporary = str(hidden)
         problem = _sox(source, temporary)
         if problem and seconds is not None:
             with tempfile.TemporaryDirectory(prefix="spin_") as folder:
@@ -53,10 +52,6 @@ def convert_to_flac(source: str, target: str) -> int:
         lacking = 0 if seconds is None else seconds - samples / SAMPLE_RATE
         if lacking > max(TOLERANCE_SECONDS, TOLERANCE_SHARE * (seconds or 0)):
             raise AudioError(f"{source}: is cut off: {lacking:.2f} s of its {seconds:.2f} s are missing; replace it")
-        os.replace(temporary, target)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
     return samples
 
 

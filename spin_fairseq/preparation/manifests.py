@@ -25,6 +25,7 @@ from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
 from spin_fairseq.preparation.conversion import convert_to_flac
 from spin_fairseq.speech.manifest import write_manifest
 from spin_fairseq.errors import AudioError, ManifestError
+from spin_fairseq.files import whole_file, write_text
 
 # Containers of audio that soundfile or sox may read; a file that neither reads is reported, not passed over.
 AUDIO_SUFFIXES = frozenset(
@@ -154,10 +155,7 @@ def write_split(
     listing = out / f"{split}.broken.txt"
     lines = []
     if broken:
-        temporary = listing.with_name(f".{listing.name}.tmp")
-        content = "".join(f"{path}\t{reason}\n" for path, reason in broken)
-        temporary.write_text(content, encoding="utf-8", errors="surrogateescape")
-        os.replace(temporary, listing)
+        write_text(listing, "".join(f"{path}\t{reason}\n" for path, reason in broken), ManifestError)
         lines.append(f"  left out: {_count(len(broken), 'file')}, listed with reasons in {listing}; the first:")
         lines += [f"    {_printable(path)}: {reason}" for path, reason in broken[:3]]
     elif listing.exists():
@@ -223,9 +221,8 @@ def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, lis
     if speakers.is_file():
         copied = Path(out) / "SPEAKERS.TXT"
         if not (copied.exists() and copied.samefile(speakers)):
-            temporary = copied.with_name(".SPEAKERS.TXT.tmp")
-            shutil.copyfile(speakers, temporary)
-            os.replace(temporary, copied)
+            with whole_file(copied, ManifestError) as temporary:
+                shutil.copyfile(speakers, temporary)
         report.append(f"pitch ranges: task.speaker_pitch={copied}")
     else:
         report.append(f"no SPEAKERS.TXT in {root}: without task.speaker_pitch all speakers share one wide pitch range")

@@ -21,6 +21,7 @@ from typing import BinaryIO, Callable, Iterable, Iterator, NamedTuple
 import numpy as np
 
 from ..errors import AudioError, ManifestError
+from ..files import whole_file
 from ..speech.archives import read_slice, slice_of
 from ..speech.manifest import Manifest, write_manifest
 from ..speech.stretches import stretches
@@ -189,16 +190,9 @@ def _name_in_archive(name: str) -> str:
 
 def _write(archive: Path, files: list[_File], progress: Callable[[int], object]) -> None:
     """All of it, or nothing."""
-    temporary = archive.with_name(f".{archive.name}.part")  # the same in the next run: a killed one leaves no other
-    try:
+    with whole_file(archive, AudioError, temporary=archive.with_name(f".{archive.name}.part")) as temporary:
         with open(temporary, "wb") as target:
             (_write_zip if archive.suffix == ".zip" else _write_tar)(target, _contents(files, progress))
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(temporary, archive)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def _write_zip(target: BinaryIO, contents: Iterable[tuple[_File, bytes]]) -> None:

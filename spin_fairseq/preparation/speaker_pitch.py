@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import zlib
 from array import array
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from ..errors import AudioError, PerturbationError, SpeakerPitchError
+from ..files import whole_file
 from ..perturbation import pitch
 from ..perturbation.native import check_installed
 from ..perturbation.waves import as_waves
@@ -87,16 +87,9 @@ def estimate_speaker_pitch(
 
 def write_speaker_pitch(path: str | Path, ranges: list[SpeakerRange]) -> None:
     """Write the table: all of it, or nothing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path, SpeakerPitchError) as temporary:
         temporary.write_text(HEADER + "".join(speaker.row() for speaker in ranges), encoding="utf-8")
         load_speaker_pitch(temporary)
-        os.replace(temporary, path)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File]:

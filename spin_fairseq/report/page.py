@@ -8,7 +8,7 @@ from ..speech.audio import audio_info
 from ..speech.folder import manifest_of
 from ..speech.phone_labels import load_phone_labels
 from ..errors import AudioError, ConfigError, SpinError
-from ..evaluation.parts import write_bytes
+from ..files import write_bytes
 from ..evaluation.results import number
 from ..evaluation.groups import SETS
 from . import INSTALL, charts, colouring
@@ -248,7 +248,5 @@ def write_report(paths, out, *, title="Speech units", command="", **options):
     runs, results = read_sources(paths)
     summary = _summary(runs, results)
     content = {**gather(runs, results, **options), "title": title, "summary": summary, "made_by": command}
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(out, render(content).encode("utf-8", "replace"))
+    write_bytes(out, render(content).encode("utf-8", "replace"), ConfigError)
     return content

@@ -26,6 +26,7 @@ from spin_fairseq.speech.archives import slice_of
 from spin_fairseq.speech.fairseq_manifest import read_fairseq_manifest
 from spin_fairseq.speech.reference_list import read_reference_list
 from spin_fairseq.errors import ManifestError
+from spin_fairseq.files import whole_file
 
 BLOCK = 1 << 16  # rows that are looked at together
 
@@ -179,10 +180,10 @@ def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) ->
         ManifestError: a row cannot be written (a tab or line break in a name, samples not positive).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with whole_file(path, ManifestError) as temporary, open(
+            temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n"
+        ) as file:
             file.write(_checked_field(os.fspath(root), path, 1, "the root folder") + "\n")
             for line, (place, samples, *more) in enumerate(rows, start=2):
                 if samples < 1:
@@ -193,12 +194,8 @@ def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) ->
                 for text, what in zip(more, ("the speaker", "the name")):
                     fields.append(_checked_field(text, path, line, what))
                 file.write("\t".join(fields) + "\n")
-        os.replace(temporary, path)
     except UnicodeEncodeError as error:
         raise ManifestError(f"{path}: a name cannot be written as UTF-8: {error.object!r}; rename it") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def _checked_field(text: str, path: Path, line: int, what: str) -> str:

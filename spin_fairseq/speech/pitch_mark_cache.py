@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from ..errors import PitchMarkError
+from ..files import whole_file
 from ..perturbation.pitch_marks import ANALYSIS_VERSION, RESOLUTION, PitchMarks
 from .archives import stored_bytes
 from .manifest import Manifest
@@ -106,22 +107,15 @@ def write_marks(path: str | Path, keys: np.ndarray, entries: np.ndarray, words: 
 
     keys: (N,) KEY and entries: (N,) ENTRY, in any order; words: arrays which, joined, are what `entries` point into.
     """
-    path = Path(path)
     order = np.argsort(keys, kind="stable")
     keys, entries = np.ascontiguousarray(keys[order], KEY), np.ascontiguousarray(entries[order], ENTRY)
     facts = MAGIC, FORM, ANALYSIS_VERSION, len(keys), int(entries["words"].sum())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(HEADER.pack(*facts, _checksum(facts, keys, entries)))
-            file.write(keys.data)
-            file.write(entries.data)
-            for piece in words:
-                file.write(np.ascontiguousarray(piece, WORD).data)
-        os.replace(temporary, path)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    with whole_file(path, PitchMarkError) as temporary, open(temporary, "wb") as file:
+        file.write(HEADER.pack(*facts, _checksum(facts, keys, entries)))
+        file.write(keys.data)
+        file.write(entries.data)
+        for piece in words:
+            file.write(np.ascontiguousarray(piece, WORD).data)
 
 
 def _checksum(facts: tuple, keys: np.ndarray, entries: np.ndarray) -> int:

@@ -47,7 +47,7 @@ def test_what_cannot_be_written_leaves_the_old_checkpoint(tmp_path, limited, how
     checkpoint_utils.torch_persistent_save(STATE, path)
     checkpoint_utils.torch_persistent_save({"model": {"weight": torch.zeros(200000)}}, large)
     limited(400000)
-    with pytest.raises(CheckpointError, match="checkpoint_last.pt: .*could not be saved: File too large") as error:
+    with pytest.raises(CheckpointError, match="checkpoint_last.pt: .*cannot be written: File too large") as error:
         if how == "saved":
             checkpoint_utils.torch_persistent_save({"model": {"weight": torch.zeros(200000)}}, path)
         else:

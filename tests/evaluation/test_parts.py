@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spin_fairseq.evaluation.confidence import Measurement, intervals, paired_test, plain
-from spin_fairseq.evaluation.parts import KeptMeasurement, Parts, write_bytes
+from spin_fairseq.evaluation.parts import KeptMeasurement, Parts
 
 SAMPLES, SEED = 120, 3
 
@@ -65,10 +65,3 @@ def test_what_is_of_another_identity_or_damaged_is_not_read(pair, tmp_path):
     assert parts.read("a", "set", "identity") is None
     (tmp_path / "a" / "set.json").write_text('{"identity": "identity"')
     assert parts.read("a", "set", "identity") is None
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    write_bytes(tmp_path / "a", b"old")
-    with pytest.raises(TypeError):
-        write_bytes(tmp_path / "a", "no bytes")
-    assert (tmp_path / "a").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1

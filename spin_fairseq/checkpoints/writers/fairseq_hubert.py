@@ -3,7 +3,7 @@
 import torch
 
 from ...errors import CheckpointError
-from .files import whole_file
+from ...files import whole_file
 
 NAME = "fairseq HuBERT"
 
@@ -49,7 +49,7 @@ def hubert_parts(source, to):
 def write(source, path):
     """Plain containers and tensors alone, so that torch's `weights_only` loads it; `load_encoder` reads it too."""
     model, task, tensors = hubert_parts(source, "hubert")
-    with whole_file(path) as temporary:
+    with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:
         torch.save(
             {
                 "args": None,
@@ -65,5 +65,5 @@ def write(source, path):
                 "last_optimizer_state": None,
                 "about": source.about,
             },
-            temporary,
+            file,
         )

@@ -4,9 +4,9 @@ import json
 import re
 
 from ...errors import CheckpointError
+from ...files import whole_folder
 from ..conv_layers import parse_conv_layers
 from ..huggingface import _KEYS, _WAVLM_KEYS
-from .files import whole_folder
 from .model_card import model_card
 
 NAME = "transformers"
@@ -92,7 +92,7 @@ def write(source, folder):
             "which transformers' models always have"
         )
     tensors = {transformers_name(name): tensor.contiguous() for name, tensor in source.encoder.state_dict().items()}
-    with whole_folder(folder) as temporary:
+    with whole_folder(folder, CheckpointError) as temporary:
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         if source.is_spin:
             head = {name: tensor.contiguous() for name, tensor in source.model.head.state_dict().items()}

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import torch.nn.functional as F
 
-from .files import whole_file
+from ...errors import CheckpointError
+from ...files import whole_file
 
 NAME = "scikit-learn k-means"
 
@@ -41,5 +42,5 @@ def write(source, path):
     kmeans.cluster_centers_ = np.ascontiguousarray(centres)
     kmeans.labels_ = np.arange(len(centres), dtype=np.int32)
     kmeans.about = source.about
-    with whole_file(path) as temporary:
+    with whole_file(path, CheckpointError) as temporary:
         joblib.dump(kmeans, temporary)

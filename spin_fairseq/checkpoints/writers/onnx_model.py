@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...errors import CheckpointError
-from .files import whole_file
+from ...files import whole_file
 
 NAME = "ONNX"
 
@@ -101,7 +101,7 @@ def write(source, path):
     wave = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     # The older exporter, of the two that newer torch versions have: all versions have it, and it needs no onnxscript.
     older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    with whole_file(path) as temporary, warnings.catch_warnings(), torch.no_grad():
+    with whole_file(path, CheckpointError) as temporary, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what is constant: there is one wave
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(

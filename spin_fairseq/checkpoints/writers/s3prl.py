@@ -2,8 +2,9 @@
 
 import torch
 
+from ...errors import CheckpointError
+from ...files import whole_file
 from .fairseq_hubert import hubert_parts
-from .files import whole_file
 
 NAME = "s3prl"
 
@@ -21,5 +22,5 @@ def _hubert(source):
 def write(source, path):
     """`load_encoder` reads both. The head is not in it: examples/superb/ takes the Spin checkpoint itself."""
     state = _wavlm(source) if source.encoder_config["kind"] == "wavlm" else _hubert(source)
-    with whole_file(path) as temporary:
-        torch.save({**state, "about": source.about}, temporary)
+    with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:
+        torch.save({**state, "about": source.about}, file)

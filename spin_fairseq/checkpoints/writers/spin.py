@@ -2,7 +2,8 @@
 
 import torch
 
-from .files import whole_file
+from ...errors import CheckpointError
+from ...files import whole_file
 
 NAME = "Spin by this package"
 
@@ -13,7 +14,7 @@ def write(source, path):
     # Where the base came from on the machine that trained is of no use elsewhere.
     config = {**source.config, "encoder": source.encoder_config, "checkpoint": source.about.get("base") or ""}
     config.pop("_name", None)
-    with whole_file(path) as temporary:
+    with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:
         torch.save(
             {
                 "format": "spin_fairseq",
@@ -22,5 +23,5 @@ def write(source, path):
                 "state_dict": dict(source.model.state_dict()),
                 "about": source.about,
             },
-            temporary,
+            file,
         )

@@ -4,12 +4,12 @@ An item is a phone together with the one before and the one after, none of them 
 first to the offset of the third. Equal labels next to each other are one phone: labels cannot tell whether it is said twice.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import PhoneLabelError
+from ...errors import EvaluationError, PhoneLabelError
+from ...files import write_text
 from ..clusters import LABEL_SECONDS
 from ..metrics.inputs import checked_speakers, one_each, utterance_names
 
@@ -111,6 +111,4 @@ def write_items(items, path):
         lines.append(
             " ".join([items.utterances[utterance], f"{onset / 100:.2f}", f"{offset / 100:.2f}", *names, items.speakers[speaker]])
         )
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, "\n".join(lines) + "\n", EvaluationError)

@@ -1,15 +1,17 @@
 """Features of all utterances on disk, so that no model runs twice over the same audio, and memory stays small."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ...errors import CheckpointError, ConfigError
+from ...errors import CheckpointError, ConfigError, EvaluationError
 from ...extraction.batches import extract_each
 from ...extraction.identity import digest_of
+from ...files import whole_file
 
 MAX_SAMPLES = 480_000  # of a batch: 30 s
 
@@ -98,9 +100,9 @@ class FeatureCache:
     def _compute(self, source, layers, corpus, paths, kept, chosen):
         """Run the source once over the corpus; write the features of `layers` to their paths, whole or not at all."""
         offsets = np.concatenate([[0], np.cumsum(kept)])
-        temporary = {layer: paths[layer].with_suffix(f".{os.getpid()}.tmp") for layer in layers}
         compute = source.compute(layers)
-        try:
+        with ExitStack() as files:
+            temporary = {layer: files.enter_context(whole_file(paths[layer], EvaluationError)) for layer in layers}
             arrays = {
                 layer: np.lib.format.open_memmap(path, "w+", self.dtype, (int(offsets[-1]), source.width(layer)))
                 for layer, path in temporary.items()
@@ -114,12 +116,8 @@ class FeatureCache:
                 for layer, rows in zip(layers, of_layers):
                     rows = rows if chosen is None else rows[chosen[index]]
                     arrays[layer][offsets[index] : offsets[index + 1]] = self._checked(rows, source, layer, corpus, index)
-            for layer, array in arrays.items():
+            for array in arrays.values():
                 array.flush()
-                os.replace(temporary[layer], paths[layer])
-        finally:
-            for path in temporary.values():
-                path.unlink(missing_ok=True)
 
     def _checked(self, rows, source, layer, corpus, index):
         if not np.isfinite(rows).all():

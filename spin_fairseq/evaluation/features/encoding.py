@@ -1,6 +1,5 @@
 """Units of every utterance by one model, made once and kept: `units/NAME.jsonl`, `centroids/NAME.npy`, and what says of what."""
 
-import io
 import json
 import time
 from dataclasses import dataclass, field
@@ -10,13 +9,13 @@ from typing import Optional
 import numpy as np
 import torch
 
-from ...errors import CheckpointError, ConfigError
+from ...errors import CheckpointError, ConfigError, EvaluationError
+from ...files import whole_file, write_text
 from ..confidence import plain
 from ...extraction.dumping import runs
 from ...extraction.batches import batches_by_length, compute_batches
 from .cache import MAX_SAMPLES
 from .kmeans import fit_centroids
-from ..parts import write_bytes, write_text
 from ..metrics.phones import PhoneMeasurement
 from .representations import KMeansUnits, SpinUnits
 from ..metrics.speakers import SpeakerMeasurement
@@ -119,9 +118,9 @@ class Encoder:
         for name, row in zip(self.corpus.ids, encoding.units):
             units, durations = runs(row)
             lines.append(json.dumps({"id": name, "units": units, "durations": durations}, ensure_ascii=False) + "\n")
-        write_text(self._units_file, "".join(lines))
+        write_text(self._units_file, "".join(lines), EvaluationError)
         about = {key: value for key, value in vars(encoding).items() if key != "units"}
-        write_text(self._about_file, json.dumps({"identity": identity, **about}))
+        write_text(self._about_file, json.dumps({"identity": identity, **about}), EvaluationError)
         return encoding
 
     def _encoding(self, layer, units, clusters, **more):
@@ -143,9 +142,8 @@ class Encoder:
             sweep.append({"layer": layer, "figures": self._sweep_figures(found)})
             if units is None or sweep[-1]["figures"]["pnmi"] > max(row["figures"]["pnmi"] for row in sweep[:-1]):
                 units, best = found, layer
-        file = io.BytesIO()
-        np.save(file, centroids[best])
-        write_bytes(self._centroids_file, file.getvalue())
+        with whole_file(self._centroids_file, EvaluationError) as temporary:
+            np.save(temporary, centroids[best])
         return self._encoding(best, units, self.spec.clusters, sweep=sweep, note=note)
 
     def _layers(self):
