@@ -7,7 +7,7 @@
 - imports beforehand what a data worker would import in a thread, and hang;
 - lets hydra 1.0 print an error under Python 3.10, which has no `etype` in `traceback.print_exception`;
 - ends a data worker that cannot hand over its batch, so that training does not wait for it;
-- mends how fairseq saves, resumes and stops a run (`training`);
+- mends how fairseq saves, resumes and stops a run (`training`), and where it looks for files (`paths`);
 - mends what half precision loses, and logging that waits for the GPU (`half_precision`).
 """
 
@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import _utils as torch_data_utils
 
 from .half_precision import mend_half_precision
+from .paths import mend_paths
 from .pickles import allow_checkpoint_classes
 from .training import mend_training
 
@@ -122,3 +123,4 @@ def apply():
     _import_what_workers_would()
     mend_training()
     mend_half_precision()
+    mend_paths()

@@ -80,7 +80,7 @@ class SpinModel(BaseFairseqModel):
         pretrained encoder is read from cfg.checkpoint."""
         if cfg.encoder:
             return cls(cfg, build_encoder(dict(cfg.encoder)))
-        checkpoint = read_encoder(task.path(cfg.checkpoint) if task else cfg.checkpoint)
+        checkpoint = read_encoder(task.launch_path(cfg.checkpoint) if task else cfg.checkpoint)
         encoder = checkpoint.build(build_encoder)
         names = layer_names("model.randomize", cfg.randomize, encoder.num_layers)
         randomize(encoder, names, lambda: build_encoder(checkpoint.config))

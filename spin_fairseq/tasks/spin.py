@@ -11,13 +11,14 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
+from ..compat.paths import launch_path
 from ..data.device_views import complete_views
 from ..data.epoch_batches import EpochBatches
 from ..speech.manifest import load_manifest
 from ..speech.phone_labels import load_phone_labels
 from ..speech.pitch_mark_cache import PitchMarkCache
 from ..speech.speaker_pitch import load_speaker_pitch
-from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
+from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset, long_enough
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
 from ..extraction.batches import sample_features
@@ -28,7 +29,8 @@ from .skipped import SkippedUtterances
 
 logger = logging.getLogger(__name__)
 
-# The reference validates on the first 10 s of each utterance; below 50 ms there is no frame to speak of.
+# The reference validates on the first 10 s of each utterance. Below 50 ms there is no frame to speak of, and for encoders
+# with longer frames none at all: then their first frame is the limit.
 VALID_MAX_SAMPLES = 160000
 FEWEST_SAMPLES = 800
 FEWEST_FRAMES_PER_PROTOTYPE = 2
@@ -77,6 +79,14 @@ class SpinTaskConfig(FairseqDataclass):
     train_subset: str = II("dataset.train_subset")
 
 
+def _samples_of_a_frame(conv_layers):
+    """How many samples a single frame sees. conv_layers: [(width, kernel, stride), ...]."""
+    samples = 1
+    for _, kernel, stride in reversed(conv_layers):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
 @register_task("spin", dataclass=SpinTaskConfig)
 class SpinTask(FairseqTask):
     """Two-view datasets, a model whose checkpoint stands alone, PNMI over the validation split."""
@@ -115,6 +125,7 @@ class SpinTask(FairseqTask):
         self._codebook_sizes = []
         self._pair_counts = {}
         self._warned_of_small_batch = False
+        self._fewest_samples = FEWEST_SAMPLES  # of an utterance
         self._batches = {}  # of each dataset, of the latest epoch
 
     @classmethod
@@ -126,9 +137,9 @@ class SpinTask(FairseqTask):
         """Name of the training split. Read when it is needed: the task of a checkpoint has no dataset.train_subset."""
         return os.path.basename(self.cfg.train_subset)
 
-    def path(self, path):
-        """Hydra changes the working directory, and ranks that fairseq spawns do not know from where."""
-        return path if path is None else os.path.join(self.cfg.launch_dir or "", path)
+    def launch_path(self, path):
+        """`path` (str or None) from where the command was given: hydra, and ranks that fairseq spawns, are elsewhere."""
+        return launch_path(self.cfg, path)
 
     # --- data ---------------------------------------------------------------------------------------------------
 
@@ -138,8 +149,8 @@ class SpinTask(FairseqTask):
         if cfg.seed < 0:  # not in __init__: a checkpoint's task has no common.seed
             raise ConfigError(f"common.seed is {cfg.seed}: it must be at least 0")
         train = split == cfg.train_subset
-        manifest = load_manifest(self.path(cfg.data), split)
-        pitch = load_speaker_pitch(self.path(cfg.speaker_pitch))
+        manifest = load_manifest(self.launch_path(cfg.data), split)
+        pitch = load_speaker_pitch(self.launch_path(cfg.speaker_pitch))
         if cfg.speaker_pitch is not None:
             for speaker in sorted(manifest.speakers()):
                 pitch.range(speaker)
@@ -149,7 +160,7 @@ class SpinTask(FairseqTask):
             backend=build_backend(cfg.perturbation),
             seed=cfg.seed,
             train=train,
-            min_samples=cfg.min_sample_size if train else FEWEST_SAMPLES,
+            min_samples=max(cfg.min_sample_size, self._fewest_samples) if train else self._fewest_samples,
             max_samples=cfg.max_sample_size if train else VALID_MAX_SAMPLES,
             phones=None if train else self._load_phones(manifest, split),
             both_views=cfg.perturb_both_views,
@@ -162,7 +173,7 @@ class SpinTask(FairseqTask):
     def _open_marks(self, split, manifest, pitch):
         if self.cfg.pitch_marks is None:
             return None
-        marks = PitchMarkCache.open(self.path(self.cfg.pitch_marks), split)
+        marks = PitchMarkCache.open(self.launch_path(self.cfg.pitch_marks), split)
         logger.info(marks.summary(marks.survey(manifest, pitch.range)))
         return marks
 
@@ -170,7 +181,7 @@ class SpinTask(FairseqTask):
         if self.cfg.phones is None:
             logger.info(f"task.phones is not set: validation on {split!r} reports no PNMI")
             return None
-        phones = load_phone_labels(self.path(self.cfg.phones), split)
+        phones = load_phone_labels(self.launch_path(self.cfg.phones), split)
         missing = [manifest.utterance_id(i) for i in range(len(manifest)) if manifest.utterance_id(i) not in phones]
         if missing:
             raise PhoneLabelError(
@@ -197,6 +208,12 @@ class SpinTask(FairseqTask):
         """The configuration keeps the encoder's own, so that a checkpoint of this model needs no other file."""
         to_be_trained = not cfg.encoder
         model = super().build_model(cfg, from_checkpoint)
+        self._fewest_samples = max(FEWEST_SAMPLES, _samples_of_a_frame(model.encoder.conv_layers))
+        if self.cfg.max_sample_size < self._fewest_samples:
+            raise ConfigError(
+                f"task.max_sample_size is {self.cfg.max_sample_size}: one frame of this encoder has {self._fewest_samples} "
+                "samples; raise it"
+            )
         if to_be_trained and cfg.codebook_init == "kmeans":
             self._start_head(model)
         with open_dict(cfg):
@@ -205,7 +222,8 @@ class SpinTask(FairseqTask):
 
     def _start_head(self, model):
         """Head and prototypes from the training split's speech; the same on every rank, and again on a resume."""
-        manifest = load_manifest(self.path(self.cfg.data), self.cfg.train_subset)
+        manifest = load_manifest(self.launch_path(self.cfg.data), self.cfg.train_subset)
+        manifest = long_enough(manifest, max(self.cfg.min_sample_size, self._fewest_samples))  # as in training
         frames = FRAMES_PER_PROTOTYPE_TO_START * max(len(prototypes) for prototypes in model.head.prototypes)
         features = sample_features(model, manifest, frames, self.cfg.max_sample_size, self.cfg.seed)
         logger.info(f"head and prototypes start from k-means of {len(features)} frames of {manifest.source}")
@@ -250,10 +268,11 @@ class SpinTask(FairseqTask):
             if split != self._train:
                 skipped.begin_epoch()
 
-    def count_units(self, sample, scores, frames):
+    def count_units(self, sample, scores, frames, frame_seconds):
         """How often each phone meets each unit in a batch: {} without labels, else sparse counts for `reduce_metrics`.
 
-        scores: (B, frames, K) of the first views; frames: list of B ints, without padding.
+        scores: (B, frames, K) of the first views; frames: list of B ints, without padding;
+        frame_seconds: the encoder's.
         """
         if not sample.get("phones"):
             return {}
@@ -261,7 +280,7 @@ class SpinTask(FairseqTask):
         size = scores.size(-1)
         pairs = []
         for row, count, phones in zip(units, frames, sample["phones"]):
-            phones, row = align(phones, row[:count])
+            phones, row = align(phones, row[:count], frame_seconds)
             pairs.append(phones.astype(np.int64) * size + row)
         index, counts = np.unique(np.concatenate(pairs), return_counts=True)
         return {"pairs": (index, counts), "units": size}
