@@ -76,7 +76,8 @@ class SwappedPredictionCriterion(FairseqCriterion):
             logging_output["prob_ppl" + suffix] = result.probability_perplexity * frames
         logging_output["loss"] = loss.detach()
         if not self.training:
-            logging_output.update(self.task.count_units(sample, net_output["scores"][0][:half], frames_of_each))
+            first_views = net_output["scores"][0][:half]
+            logging_output.update(self.task.count_units(sample, first_views, frames_of_each, model.encoder.frame_seconds))
         return loss, frames, logging_output
 
     @staticmethod

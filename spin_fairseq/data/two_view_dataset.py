@@ -26,6 +26,17 @@ FILLER_SAMPLES = 8000  # stands in for a batch in which every utterance is bad
 os.register_at_fork(after_in_child=gc.freeze)
 
 
+def long_enough(manifest, min_samples):
+    """-> the manifest without utterances under `min_samples`. Raises ManifestError: all are."""
+    keep = manifest.sizes >= min_samples
+    if not keep.any():
+        raise ManifestError(
+            f"{manifest.source}: none of its {len(manifest)} utterances has task.min_sample_size={min_samples} samples; "
+            "lower it"
+        )
+    return manifest if keep.all() else manifest.select(keep)
+
+
 class TwoViewDataset(FairseqDataset):
     """Two views of each utterance of a manifest.
 
@@ -46,16 +57,10 @@ class TwoViewDataset(FairseqDataset):
         self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
         strength=1.0, marks=None, on_device=False,
     ):  # fmt: skip
-        long_enough = manifest.sizes >= min_samples
-        if not long_enough.any():
-            raise ManifestError(
-                f"{manifest.source}: none of its {len(manifest)} utterances has task.min_sample_size={min_samples} "
-                "samples; lower it"
-            )
-        dropped = int((~long_enough).sum())
+        self.manifest = long_enough(manifest, min_samples)
+        dropped = len(manifest) - len(self.manifest)
         if dropped:
             logger.info(f"{manifest.source}: {dropped} of {len(manifest)} utterances are under {min_samples} samples")
-        self.manifest = manifest.select(long_enough) if dropped else manifest
         self.sizes = np.minimum(self.manifest.sizes, max_samples)
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views

@@ -4,6 +4,7 @@ The same counts with speakers for phones tell what units say of speakers.
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,26 +19,22 @@ MOST_INTEGERS = 1 << 20  # integers within a range this wide are numbered by a t
 CELLS_AT_ONCE = 1 << 22  # of sums under several weights: 32 MB
 
 
-def labels_a_frame(frame_seconds):
-    """How many 10-ms labels a frame of units lasts. Raises ConfigError where that is no whole number."""
-    labels = frame_seconds / LABEL_SECONDS
-    if round(labels) < 1 or abs(labels - round(labels)) > 1e-6:
-        raise ConfigError(
-            f"frames of {1000 * frame_seconds:g} ms cannot be compared with phone labels every {1000 * LABEL_SECONDS:g} ms: "
-            "they must last a multiple of that"
-        )
-    return round(labels)
-
-
-def align(phones, units, frame_seconds=0.02):
+def align(phones, units, frame_seconds):
     """Units and phone labels of one utterance at the labels' rate, the longer cut to the shorter.
 
-    phones: (L,), one label every 10 ms; units: (F,), one every `frame_seconds`, a multiple of 10 ms: each is repeated.
+    phones: (L,), one label every 10 ms; units: (F,), one every `frame_seconds`, which is the encoder's own. Each label has
+    the unit of the frame in which its middle lies: at a multiple of 10 ms that repeats each unit, else nearly so.
     Raises ConfigError.
     """
-    units = np.repeat(np.asarray(units), labels_a_frame(frame_seconds))
-    length = min(len(phones), len(units))
-    return np.asarray(phones)[:length], units[:length]
+    units = np.asarray(units)
+    if not 0 < frame_seconds < math.inf:
+        raise ConfigError(f"frame_seconds is {frame_seconds}: a frame of units lasts longer than 0 s")
+    # Whole numbers: a label's middle may lie on the border of two frames, and must not go there by rounding.
+    frames_a_label = Fraction(LABEL_SECONDS).limit_denominator(1000) / Fraction(frame_seconds).limit_denominator(1_000_000)
+    halves = 2 * np.arange(len(phones)) + 1
+    frame = halves * frames_a_label.numerator // (2 * frames_a_label.denominator)
+    frame = frame[: np.searchsorted(frame, len(units))]
+    return np.asarray(phones)[: len(frame)], units[frame]
 
 
 def label_indices(rows):

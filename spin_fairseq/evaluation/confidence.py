@@ -6,9 +6,11 @@ utterances is a row of weights, and nothing is computed anew but the sums.
 Utterances are drawn with replacement (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6, 13, 16; for
 speech: Bisani & Ney, ICASSP 2004). Many figures depend on how much speech there is: with fewer different utterances,
 PNMI is larger and less of a codebook is in use. A resample has fewer different utterances, so the resampled figures as a
-whole lie beside the measured one, often further away than the interval is wide. They are therefore moved until their mean
-is the measured value; for figures that are plain averages this changes next to nothing. An interval thus says how much the
-figure would vary over other data of the same size. On artificial utterances, 95 % intervals of PNMI held its mean over all
+whole lie beside the measured one, often further away than the interval is wide. They are therefore moved until their median
+is the measured value, and the interval lies between two of their quantiles (a percentile interval of resamples whose median
+bias is taken away). It always contains the value: the mean of a skewed distribution may lie outside of its quantiles, the
+median cannot. For figures that are plain averages the move changes next to nothing. An interval thus says how much the figure
+would vary over other data of the same size. On artificial utterances, 95 % intervals of PNMI held its mean over all
 draws in 92 % of the draws of 40 utterances (52 % without moving); two equal models differed with p <= 0.05 in 10 % of the
 draws of 40 utterances and in 4.5 % of those of 125: with a few dozen, take p with a grain of salt.
 
@@ -64,39 +66,40 @@ def _resampled(measurement, samples, seed):
 
 
 def _centred(value, resampled):
-    """The defined resampled values, moved so that their mean is `value`; empty where there is no interval."""
+    """The defined resampled values, moved so that their median is `value`; empty where there is no interval."""
     defined = resampled[np.isfinite(resampled)]
     if not np.isfinite(value) or not len(defined):
         return defined[:0]
-    return defined - defined.mean() + value
+    return defined - np.median(defined) + value
 
 
-def _range(centred, level):
+def _range(value, centred, level):
+    """Quantiles of values whose median is `value`, which therefore lies between them: exactly, whatever is rounded."""
     if not len(centred):
         return float("nan"), float("nan")
     low, high = np.quantile(centred, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return min(float(low), value), max(float(high), value)
 
 
 def intervals(measurement, samples=1000, level=0.95, seed=0):
     """Bootstrap interval of every figure over utterances.
 
     samples: how many resamples; level: share of them inside. The same seed and number of utterances give the same resamples.
-    Returns {key: (low, high)}, (NaN, NaN) where the figure is undefined or there are fewer than two utterances.
+    Returns {key: (low, high)} with low <= value <= high, (NaN, NaN) where the figure is undefined or there are fewer than two utterances.
     Raises ConfigError.
     """
     _check(samples, level)
     if len(measurement.utterances) < 2:
         return {key: (float("nan"), float("nan")) for key in measurement.keys}
     value, resampled = plain(measurement), _resampled(measurement, samples, seed)
-    return {key: _range(_centred(value[key], resampled[key]), level) for key in measurement.keys}
+    return {key: _range(value[key], _centred(value[key], resampled[key]), level) for key in measurement.keys}
 
 
 def paired_test(a, b, samples=1000, level=0.95, seed=0):
     """Is a's figure another than b's? Two measurements of the same utterances in the same order.
 
     Both see the same resamples, so what is hard or easy for both cancels. p is two-sided: the share of the resampled
-    differences, moved to mean 0, that are at least as large as the measured one (the measured one counted among them).
+    differences, moved to median 0, that are at least as large as the measured one (the measured one counted among them).
 
     Returns {key: {"difference": a - b, "low", "high", "p"}} for the keys that both have; NaN as in `intervals`.
     Raises ConfigError: the utterances are not the same.
@@ -115,7 +118,7 @@ def paired_test(a, b, samples=1000, level=0.95, seed=0):
     for key in keys:
         difference = of_a[key] - of_b[key]
         centred = _centred(difference, resampled_a[key] - resampled_b[key]) if enough else np.empty(0)
-        low, high = _range(centred, level)
+        low, high = _range(difference, centred, level)
         beyond = np.sum(np.abs(centred - difference) >= abs(difference))
         p = float((1 + beyond) / (1 + len(centred))) if len(centred) else float("nan")
         found[key] = {"difference": difference, "low": low, "high": high, "p": p}

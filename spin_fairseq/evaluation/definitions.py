@@ -14,11 +14,14 @@ def page():
         "This page is made by `spin-fairseq evaluate --definitions > docs/metrics.md`.",
         "",
         *textwrap.dedent(f"""\
-            Units come every 20 ms, phone labels every 10 ms. All figures are over all frames or utterances of the evaluated data, and
+            Units come at the encoder's rate (every 20 ms for HuBERT and WavLM Base), phone labels every 10 ms. All figures are over all frames or utterances of the evaluated data, and
             deterministic: the same command gives the same numbers on the same machine.
 
             Brackets in tables are bootstrap intervals over utterances (of ABX over speakers), and the differences of two models are
-            tested on the same resamples; `spin_fairseq/evaluation/confidence.py` says how. They tell how much a figure would vary
+            tested on the same resamples; `spin_fairseq/evaluation/confidence.py` says how. They are quantiles of the resampled
+            values, moved so that the median of these is the measured value, which an interval therefore always contains: as a
+            resample has fewer different utterances, metrics that grow with the amount of speech would else lie beside their
+            interval. They tell how much a figure would vary
             over other utterances, not over other trainings or other starts of k-means. p-values are not corrected for the number
             of comparisons. Robustness is measured on {UTTERANCES} utterances drawn at random. `counts/NAME.tsv` has the best phone of
             each unit, and which share of its frames that phone has.

@@ -54,7 +54,7 @@ class Evaluation:
     def _model(self, spec, bar):
         model = {
             "name": spec.name, "spec": spec.text, "kind": spec.kind, "features": Path(spec.source).name, "layer": spec.layer,
-            "clusters": spec.clusters, "note": "", "figures": {}, "errors": {}, "seconds": {},
+            "clusters": spec.clusters, "frame_seconds": None, "note": "", "figures": {}, "errors": {}, "seconds": {},
             "units": f"units/{spec.name}.jsonl", "counts": None,
         }  # fmt: skip
         self.models.append(model)
@@ -90,6 +90,7 @@ class Evaluation:
         encoding = encoder.encode(identity)
         subject = Subject(self.corpus, encoder)
         model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
+        model["frame_seconds"] = encoding.frame_seconds
         model["seconds"]["units"] = encoding.seconds
         if encoding.sweep:
             self.layers.append({"model": spec.name, "features": encoding.title, "clusters": encoding.clusters, "layers": encoding.sweep})

@@ -142,7 +142,7 @@ def sample_features(model, manifest, frames, longest, seed=0):
     """At least `frames` frames of utterances drawn at random, or all that there are -> (N, width) float32 tensor.
 
     model: a SpinModel; its own layer. longest: only the first so many samples of an utterance are used. Utterances that
-    cannot be read are left out. The model is left in the mode in which it was.
+    cannot be read, or are shorter than a frame, are left out. The model is left in the mode in which it was.
     """
     training = model.training
     model.eval()
@@ -150,8 +150,11 @@ def sample_features(model, manifest, frames, longest, seed=0):
     for index in np.random.default_rng(seed).permutation(len(manifest)):
         if count >= frames:
             break
+        samples = min(int(manifest.sizes[index]), longest)
+        if model.encoder.output_lengths(samples) < 1:
+            continue
         try:
-            wave = torch.from_numpy(read_audio(manifest.path(index), frames=min(int(manifest.sizes[index]), longest)))
+            wave = torch.from_numpy(read_audio(manifest.path(index), frames=samples))
         except AudioError:
             continue  # training counts and names it
         found.append(model.extract_features(wave.unsqueeze(0))[0][0].float())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from types import SimpleNamespace
 
 import torch
@@ -83,6 +84,16 @@ class HubertEncoder(HubertModel):
         self.encoder.layer_norm.requires_grad_(not self.encoder.layer_norm_first)  # no output passes through it then
         self.num_layers = cfg.encoder_layers
         self.width = cfg.encoder_embed_dim
+
+    @property
+    def hop(self):
+        """Samples from one frame to the next."""
+        return math.prod(stride for _, _, stride in self.conv_layers)
+
+    @property
+    def frame_seconds(self):
+        """From one frame to the next."""
+        return self.hop / self.sample_rate
 
     def output_lengths(self, samples):
         """Number of frames of so many samples: int or int tensor in, the same out."""

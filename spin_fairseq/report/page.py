@@ -84,7 +84,7 @@ def gather(runs, results, *, utterances=6, seconds=8.0, seed=VOICE):
             found.append(phone_strip([phones.symbols[phone] for phone in phones[name]], length))
         for index, (model, of_model) in enumerate(zip(models, units)):
             if name in of_model.rows:
-                found.append(unit_strip(model.label, index, *of_model.rows[name], length, of_model.looks))
+                found.append(unit_strip(model.label, index, *of_model.rows[name], model.frame_seconds, length, of_model.looks))
         return found
 
     shown = []

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ConfigError
 
 FORMAT = 1
+FRAME_SECONDS = 0.02  # of units, in results that do not say it: older ones, of HuBERTs and WavLMs as published
 LARGEST_JSON, LARGEST_COUNTS = 1 << 28, 1 << 30  # bytes; 30,000 units of 100 phones are 24 MB
 REMEDY = "run spin-fairseq evaluate again"
 
@@ -38,6 +39,7 @@ class Model:
     features: str = ""
     layer: Optional[int] = None
     clusters: Optional[int] = None
+    frame_seconds: float = FRAME_SECONDS
     figures: dict = field(default_factory=dict)  # {set: {key: Value}}
     errors: dict = field(default_factory=dict)  # {set: message}
     seconds: dict = field(default_factory=dict)  # {set: float}
@@ -226,6 +228,7 @@ def _model(item, n, folder):
         seconds={group: number(item["seconds"], group, where) for group in _take(item, "seconds", dict, where, {})},
         layer=_take(item, "layer", int, where, None),
         clusters=_take(item, "clusters", int, where, None),
+        frame_seconds=number(item, "frame_seconds", where) or FRAME_SECONDS,
         units=_inside(folder, _take(item, "units", str, where, None), where),
         counts=_inside(folder, _take(item, "counts", str, where, None), where),
         **{key: _take(item, key, str, where, "") for key in ("kind", "spec", "note", "features")},

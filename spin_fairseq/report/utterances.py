@@ -9,7 +9,7 @@ from ..speech.audio import SAMPLE_RATE, read_audio
 from ..errors import AudioError, PerturbationError
 from . import colouring, media
 
-UNIT_SECONDS, LABEL_SECONDS = 0.02, 0.01
+LABEL_SECONDS = 0.01
 
 
 @dataclass
@@ -131,14 +131,14 @@ def phone_strip(labels, seconds):
     return Strip("Phone labels", None, boxes)
 
 
-def unit_strip(title, model, units, durations, seconds, looks):
-    """units without repeats and the frames that each lasts -> Strip. looks: of `colouring.of_units`; {}: no labels."""
+def unit_strip(title, model, units, durations, frame_seconds, seconds, looks):
+    """units without repeats and the frames, of `frame_seconds`, that each lasts -> Strip. looks: of `colouring.of_units`; {}: no labels."""
     boxes, time = [], 0
     for unit, frames in zip(units, durations):
         colour, phone, share = looks.get(unit, (None, None, None))
         words = f"unit {unit}" + (f", mostly {phone} ({share:.0%})" if phone else "")
         end = time + frames
-        _add(boxes, time * UNIT_SECONDS, end * UNIT_SECONDS, seconds, str(unit), words, colour or colouring.of_number(unit))
+        _add(boxes, time * frame_seconds, end * frame_seconds, seconds, str(unit), words, colour or colouring.of_number(unit))
         time = end
     return Strip(title, model, boxes)
 

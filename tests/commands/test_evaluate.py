@@ -68,13 +68,15 @@ def test_units_and_figures_are_those_of_the_model(evaluate, checkpoint, speech_f
             units = model.extract_units(torch.from_numpy(read_audio(manifest.path(i)))[None])[0].numpy()
         assert row["id"] == manifest.utterance_id(i)
         assert np.repeat(row["units"], row["durations"]).tolist() == units.tolist()
-        pairs.append(align(phones[row["id"]], units))
+        pairs.append(align(phones[row["id"]], units, 0.02))
     labels, units = (np.concatenate(side) for side in zip(*pairs))
     figures = model_of(results, "spin")["figures"]["phones"]
     assert figures["pnmi"]["value"] == pytest.approx(homogeneity_score(labels, units), abs=1e-9)
     for key, value in cluster_quality(labels, units).items():
         assert figures[key]["value"] == pytest.approx(value, abs=1e-9)
         assert figures[key]["low"] <= value <= figures[key]["high"]
+    cells = [cell for of_set in model_of(results, "spin")["figures"].values() for cell in of_set.values()]
+    assert all(cell["low"] <= cell["value"] <= cell["high"] for cell in cells if cell["value"] is not None)
     counts = np.load(tmp_path / "out" / "counts" / "spin.npz")
     assert counts["counts"].sum() == len(labels) and counts["counts"].shape == (len(counts["phones"]), 30)
     with open(tmp_path / "out" / "counts" / "spin.tsv", newline="") as file:

@@ -48,16 +48,25 @@ def test_unequal_or_no_frames():
 
 @pytest.mark.parametrize("labels, expected", [(5, [8, 8, 9, 9, 4]), (6, [8, 8, 9, 9, 4, 4]), (9, [8, 8, 9, 9, 4, 4])])
 def test_align_repeats_units_and_cuts_the_longer(labels, expected):
-    phones, units = align(np.arange(labels), [8, 9, 4])
+    phones, units = align(np.arange(labels), [8, 9, 4], 0.02)
     assert units.tolist() == expected and phones.tolist() == list(range(len(expected)))
 
 
 def test_align_at_other_frame_rates():
     assert align(np.arange(9), [1, 2], frame_seconds=0.04)[1].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
     assert align(np.arange(2), [1, 2], frame_seconds=0.01)[1].tolist() == [1, 2]
-    for milliseconds in (5, 25, 0):
-        with pytest.raises(ConfigError, match=f"frames of {milliseconds} ms cannot be compared with phone labels every 10 ms"):
-            align(np.arange(9), [1, 2], frame_seconds=milliseconds / 1000)
+    for seconds in (0.0, -0.02, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"frame_seconds is {seconds}"):
+            align(np.arange(9), [1, 2], frame_seconds=seconds)
+
+
+@given(hop=st.integers(1, 2000), frames=st.integers(0, 40), labels=st.integers(0, 60))
+def test_a_label_has_the_unit_of_its_middle(hop, frames, labels):
+    """Guards against units taken for 20 ms, whatever the encoder's strides are."""
+    phones, units = align(np.arange(labels), np.arange(frames), frame_seconds=hop / 16000)
+    middles = [160 * label + 80 for label in range(labels)]  # samples
+    inside = [middle // hop for middle in middles if middle < frames * hop]
+    assert units.tolist() == inside and phones.tolist() == list(range(len(inside)))
 
 
 @settings(deadline=None, max_examples=60)

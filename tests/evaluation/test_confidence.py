@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spin_fairseq.errors import ConfigError
 from spin_fairseq.evaluation import confidence
@@ -53,6 +55,41 @@ def test_intervals_lie_about_the_value_where_resamples_do_not():
     assert plain(measurement)["drawn"] == 1.0 and low < 1.0 < high and high - low < 0.25
 
 
+class Fixed(Measurement):
+    """A value beside resampled ones that are given."""
+
+    keys = ("figure",)
+    utterances = ("a", "b")
+
+    def __init__(self, value, resampled):
+        self.value, self.resampled = value, iter(resampled)
+
+    def values(self, weights):
+        is_plain = len(weights) == 1 and (weights == 1).all()
+        return {"figure": np.array([self.value] if is_plain else [next(self.resampled) for _ in weights])}
+
+
+def test_an_interval_contains_its_value_where_resamples_are_skewed():
+    """Guards against .950 [.951, .951]: nearly all resamples equal, a few far below, so the mean is under every quantile."""
+    low, high = intervals(Fixed(0.95, [0.93] * 990 + [0.88] * 10))["figure"]
+    assert low == high == 0.95
+    low, high = intervals(Fixed(0.95, [0.93] * 900 + [0.92] * 100))["figure"]
+    assert low == pytest.approx(0.94) and high == 0.95
+
+
+@given(
+    value=st.floats(-1e3, 1e3),
+    resampled=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40),
+    level=st.sampled_from([0.01, 0.5, 0.95, 0.999]),
+)
+def test_an_interval_always_contains_its_value(value, resampled, level):
+    measurement = Fixed(value, resampled)
+    low, high = intervals(measurement, samples=len(resampled), level=level)["figure"]
+    assert low <= value <= high
+    test = paired_test(Fixed(value, resampled), Fixed(0.0, [0.0] * len(resampled)), len(resampled), level)["figure"]
+    assert test["low"] <= value <= test["high"]
+
+
 def test_undefined_figures_and_single_utterances_have_no_interval():
     measurement = Means([1.0, 2.0, 3.0])
     assert np.isnan(plain(measurement)["never"])
@@ -79,7 +116,7 @@ def test_a_pair_is_compared_on_the_same_resamples():
 
 
 def test_p_by_hand(monkeypatch):
-    # Three resamples, the differences 2, 4, 6 of a measured 1: moved to mean 0 they are -2, 0, 2; two are as large as 1.
+    # Three resamples, the differences 2, 4, 6 of a measured 1: moved to median 0 they are -2, 0, 2; two are as large as 1.
     drawn = [np.array([[3.0, 0.0]]), np.array([[2.0, 1.0]]), np.array([[0.0, 3.0]])]
     monkeypatch.setattr(confidence, "resamples", lambda *_: iter(drawn))
 

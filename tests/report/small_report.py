@@ -66,7 +66,7 @@ def make_results(folder, speech, names=("spin", "base"), change=None, phones=Tru
             (folder / kind).mkdir(exist_ok=True)
         lines = (dict(zip(("id", "units", "durations"), (key, *runs(row)))) for key, row in units.items())
         (folder / "units" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        pairs = [align(labels[key], row) for key, row in units.items()]
+        pairs = [align(labels[key], row, 0.02) for key, row in units.items()]
         counts = np.zeros((len(labels.symbols), CLUSTERS), np.int64)
         np.add.at(counts, tuple(np.concatenate(side) for side in zip(*pairs)), 1)
         if phones:

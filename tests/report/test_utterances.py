@@ -18,7 +18,7 @@ def test_boxes_lie_where_the_labels_are():
 
 
 def test_units_last_their_frames_of_20_ms_and_end_with_the_utterance():
-    strip = unit_strip("spin", 3, [7, 2, 9], [5, 10, 5], 0.2, {})
+    strip = unit_strip("spin", 3, [7, 2, 9], [5, 10, 5], 0.02, 0.2, {})
     assert [(box.label, round(box.begin, 3), round(box.end, 3)) for box in strip.boxes] == [("7", 0.0, 0.1), ("2", 0.1, 0.2)]
     assert strip.boxes[-1].left + strip.boxes[-1].width == pytest.approx(100)
     assert strip.boxes[0].words == "unit 7" and strip.model == 3
@@ -27,7 +27,7 @@ def test_units_last_their_frames_of_20_ms_and_end_with_the_utterance():
 def test_a_unit_has_the_colour_of_its_likeliest_phone():
     looks = colouring.of_units(np.array([[3, 0, 0], [1, 5, 0]]), ["AA", "S"])
     assert set(looks) == {0, 1} and looks[0] == (colouring.of_phone("AA"), "AA", 0.75)
-    (box, _) = unit_strip("spin", 0, [0, 2], [1, 1], 1.0, looks).boxes
+    (box, _) = unit_strip("spin", 0, [0, 2], [1, 1], 0.04, 1.0, looks).boxes
     assert box.colour == colouring.of_phone("AA") and box.words == "unit 0, mostly AA (75%)"
 
 

@@ -2,10 +2,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from spin_fairseq.errors import ConfigError
+from spin_fairseq.errors import ConfigError, ManifestError
 from spin_fairseq.extraction.batches import sample_features
 from spin_fairseq.models.spin import SpinConfig
 from spin_fairseq.modules.codebook_start import start_from_kmeans
+from spin_fairseq.speech.manifest import load_manifest
 from tests.small_task import small_task
 
 
@@ -54,3 +55,29 @@ def test_an_unreadable_file_is_left_out_and_too_little_speech_refused(speech_fol
 def test_a_start_of_another_name_is_refused(small_hubert, speech_folder):
     with pytest.raises(ConfigError, match="model.codebook_init is 'pca': it must be random or kmeans"):
         small_task(speech_folder).build_model(config(small_hubert, codebook_init="pca"))
+
+
+def test_only_what_training_uses_is_read(speech_folder, small_hubert, tmp_path):
+    """Guards against a start from utterances that training drops, and an error of a convolution for those without a frame."""
+    root, *rows = (speech_folder.data / "train.tsv").read_text().splitlines()
+    names = [row.split("\t")[0] for row in rows]
+    short = [f"{name}\t{samples}" for name, samples in zip(names, (1, 2, 200, 399, 400, 15999))]
+    (tmp_path / "train.tsv").write_text("\n".join([root, *short, *rows[6:]]) + "\n")
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "train.tsv").write_text("\n".join([root, *rows[6:]]) + "\n")
+    found = [
+        small_task(speech_folder, data=str(folder), min_sample_size=16000).build_model(config(small_hubert))
+        for folder in (tmp_path, used)
+    ]
+    torch.testing.assert_close(*(model.state_dict() for model in found))
+    with pytest.raises(ManifestError, match="none of its 12 utterances has task.min_sample_size=32000"):
+        small_task(speech_folder, data=str(tmp_path), min_sample_size=32000).build_model(config(small_hubert))
+
+
+def test_features_are_sampled_of_what_has_a_frame(speech_folder, small_hubert, tmp_path):
+    rows = (speech_folder.data / "train.tsv").read_text().splitlines()
+    (tmp_path / "train.tsv").write_text("\n".join([rows[0], rows[1].split("\t")[0] + "\t200", rows[2]]) + "\n")
+    model = small_task(speech_folder).build_model(config(small_hubert, codebook_init="random"))
+    manifest = load_manifest(tmp_path, "train")
+    assert len(sample_features(model, manifest, 10**6, 32000)) == model.encoder.output_lengths(min(manifest.sizes[1], 32000))

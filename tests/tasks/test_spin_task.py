@@ -41,7 +41,7 @@ def exact_quality(task, model):
     for index in range(len(dataset)):
         item = dataset[index]
         (row,) = model.extract_units(torch.from_numpy(item["views"][0])[None])
-        phone, unit = align(item["phones"], row.numpy())
+        phone, unit = align(item["phones"], row.numpy(), model.encoder.frame_seconds)
         phones += phone.tolist()
         units += unit.tolist()
     return cluster_quality(phones, units)

@@ -39,9 +39,10 @@ def hubert_parts(source, to):
     weight, bias, what = _final_proj(source)
     source.about["final_proj"] = what
     tensors = {**source.encoder.state_dict(), "final_proj.weight": weight, "final_proj.bias": bias}
-    model = {"_name": "hubert", **{key: config[key] for key in _KEYS if key in config}, "label_rate": 50.0}
+    rate = 1 / source.encoder.frame_seconds
+    model = {"_name": "hubert", **{key: config[key] for key in _KEYS if key in config}, "label_rate": rate}
     model.update(encoder_layerdrop=0.0, final_dim=len(bias), untie_final_proj=False, target_glu=False)
-    task = {"_name": "hubert_pretraining", "data": "", "labels": [], "label_rate": 50.0, "fine_tuning": False}
+    task = {"_name": "hubert_pretraining", "data": "", "labels": [], "label_rate": rate, "fine_tuning": False}
     task.update(sample_rate=config["sample_rate"], normalize=config["normalize"])
     return model, task, tensors
 

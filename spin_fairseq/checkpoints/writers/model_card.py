@@ -28,7 +28,7 @@ with torch.no_grad():
     x = model(inputs, output_hidden_states=True).hidden_states[{layer}]
 {projection}
 embeddings = {embeddings}
-units = (embeddings @ {prototypes}.T).argmax(-1)[0].tolist()  # one every 20 ms
+units = (embeddings @ {prototypes}.T).argmax(-1)[0].tolist()  # one every {milliseconds:g} ms
 """
 
 
@@ -47,6 +47,7 @@ def _example(source):
         if last_of_large_form
         else "",
         rate=encoder.sample_rate,
+        milliseconds=1000 * encoder.frame_seconds,
         layer=source.model.output_layer,
         projection="\n".join(lines),
         embeddings="F.normalize(x, dim=-1)" if head.l2_norm else "x",

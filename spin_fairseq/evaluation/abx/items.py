@@ -85,7 +85,7 @@ def triphone_items(phones, speakers, *, symbols=None, utterances=None):
     return Items(utterances, tuple(str(symbols[phone]) for phone in used), tuple(names), rows)
 
 
-def frame_ranges(items, frame_seconds=0.02):
+def frame_ranges(items, frame_seconds):
     """First frame of each item and the one behind its last, (N,) int64 each.
 
     Frame k is centred at (k + 1/2) frame_seconds; an item has the frames whose centre lies in it, its borders included.

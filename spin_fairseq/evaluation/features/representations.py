@@ -6,7 +6,6 @@ has, or (None,); `width(layer)`; `output_lengths(samples)`; `compute(layers)`, a
 needed, so a finished evaluation loads none.
 """
 
-import math
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from ...extraction.identity import file_identity
 from ...extraction.transformer import speed_up
 
 BLOCK_SECONDS = 10  # of a long file, computed at a time
-SAMPLE_RATE = 16000
 
 
 class MfccSource:
@@ -71,7 +69,7 @@ class _ModelSource:
 
     @property
     def frame_seconds(self):
-        return math.prod(stride for _, _, stride in self.encoder.conv_layers) / SAMPLE_RATE
+        return self.encoder.frame_seconds
 
 
 class EncoderSource(_ModelSource):

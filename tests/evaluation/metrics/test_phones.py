@@ -27,7 +27,7 @@ def random_data(rng, utterances=6, clusters=8, strings=True):
 
 
 def flat(phones, units):
-    return [np.concatenate(side).tolist() for side in zip(*(align(*pair) for pair in zip(phones, units)))]
+    return [np.concatenate(side).tolist() for side in zip(*(align(*pair, 0.02) for pair in zip(phones, units)))]
 
 
 @settings(deadline=None, max_examples=60)
