@@ -14,16 +14,16 @@ def page():
         "This page is made by `spin-fairseq evaluate --definitions > docs/metrics.md`.",
         "",
         *textwrap.dedent(f"""\
-            Units come at the encoder's rate (every 20 ms for HuBERT and WavLM Base), phone labels every 10 ms. All figures are over all frames or utterances of the evaluated data, and
-            deterministic: the same command gives the same numbers on the same machine.
+            Units come at the encoder's rate (every 20 ms for HuBERT and WavLM as published), phone labels every 10 ms: each label
+            has the unit of the frame in which its middle lies. All figures are over all frames or utterances of the evaluated data,
+            and deterministic: the same command gives the same numbers on the same machine.
 
             Brackets in tables are bootstrap intervals over utterances (of ABX over speakers), and the differences of two models are
             tested on the same resamples; `spin_fairseq/evaluation/confidence.py` says how. They are quantiles of the resampled
-            values, moved so that the median of these is the measured value, which an interval therefore always contains: as a
-            resample has fewer different utterances, metrics that grow with the amount of speech would else lie beside their
-            interval. They tell how much a figure would vary
-            over other utterances, not over other trainings or other starts of k-means. p-values are not corrected for the number
-            of comparisons. Robustness is measured on {UTTERANCES} utterances drawn at random. `counts/NAME.tsv` has the best phone of
+            values, moved so that their median is the measured value: an interval always contains its value. (A resample has fewer
+            different utterances. Without the move, metrics that change with the amount of speech would lie beside their interval.)
+            Intervals tell how much a figure would vary over other utterances, not over other trainings or other starts of
+            k-means. p-values are not corrected for the number of comparisons. Robustness is measured on {UTTERANCES} utterances drawn at random. `counts/NAME.tsv` has the best phone of
             each unit, and which share of its frames that phone has.
 
             MFCCs (`mfcc+kmeans`) are those of HuBERT's first iteration at its frames (`spin_fairseq/evaluation/features/mfcc.py` has the
