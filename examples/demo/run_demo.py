@@ -113,7 +113,7 @@ def main(argv=None):
     out.mkdir(parents=True, exist_ok=True)
 
     print("1/4  manifests", flush=True)
-    run([*COMMAND, "prepare", speech, "--out", out, "--train", "train", "--dev", "dev"])
+    run([*COMMAND, "prepare", speech, "--out", out, "--train", "train", "--dev", "dev", "--overwrite"])
 
     print("2/4  Spin training", flush=True)
     train_spin(out, out, speech / "phones", args.base.resolve(), args.seed, args.overrides)
@@ -126,7 +126,7 @@ def main(argv=None):
         "--train", out / "train.tsv", "--seed", args.seed, "--out", evaluation,
         f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
     ])  # fmt: skip
-    run([*COMMAND, "units", checkpoint, out / "dev.tsv", "--out", out / "dev.km"])
+    run([*COMMAND, "units", checkpoint, out / "dev.tsv", "--out", out / "dev.km", "--overwrite"])
 
     print("4/4  results", flush=True)
     train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
@@ -135,7 +135,7 @@ def main(argv=None):
     results["base_pnmi_by_layer"] = {row["layer"]: row["figures"]["pnmi"] for row in sweep["layers"]}
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
-    run([*COMMAND, "report", out, evaluation, "--out", out / "report.html"])
+    run([*COMMAND, "report", out, evaluation, "--out", out / "report.html", "--overwrite"])
     print("", *table(results, clusters), "", sep="\n")
     print(f"PNMI: what the units say of the phones, more is better. Speaker accuracy: of a linear classifier on frames, "
           f"less is better, chance is {1 / len(set(dev.speakers)):.2f}.")  # fmt: skip

@@ -14,23 +14,28 @@ from __future__ import annotations
 
 import json
 
+from .outputs import export_set_aside, refuse_to_replace
+
 EXAMPLES = (
     "spin-fairseq convert checkpoint_last.pt --to hubert --out spin_hubert.pt",
     "spin-fairseq convert spin_hubert_256.ckpt --to hf --out spin_hf",
     "spin-fairseq convert WavLM-Base.pt --to onnx --out wavlm.onnx",
 )
-INTERRUPTED = "nothing was written; give the same command again"
+KEPT = "nothing was written"
 FORMATS = ("hubert", "hf", "s3prl", "kmeans", "spin", "onnx")
 
 
 def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a folder of the transformers library")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
-    parser.add_argument("--out", required=True, metavar="FILE", help="to write; for hf, a folder that is not there yet")
+    parser.add_argument("--out", required=True, metavar="FILE", help="to write; for hf, a folder")
+    parser.add_overwrite("replace the file, or the folder of an earlier export")
 
 
 def run(args):
     from spin_fairseq.checkpoints.writers import convert
 
-    about = convert(args.checkpoint, args.out, args.to)
-    print(f"{args.out}: {json.dumps(about, indent=2)}")
+    refuse_to_replace([args.out], args.overwrite)
+    with export_set_aside(args.out):
+        about = convert(args.checkpoint, args.out, args.to)
+    args.say(f"{args.out}: {json.dumps(about, indent=2)}")

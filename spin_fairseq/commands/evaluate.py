@@ -30,8 +30,8 @@ EXAMPLES = (
     "spin-fairseq evaluate --data dev-clean.tsv,dev-other.tsv --phones labels.tsv --metrics phones,speakers \\\n"
     "    spin256=run_256/checkpoint_last.pt spin512=run_512/checkpoint_last.pt --out outputs/codebooks",
 )
-INTERRUPTED = "what was measured so far is kept; give the same command again, and it goes on"
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
+KEPT = "what was measured so far is kept"
+AGAIN = "without --overwrite"
 
 
 def add_arguments(parser):
@@ -46,82 +46,41 @@ def add_arguments(parser):
     parser.add_seed("k-means, of draws and of resamples")
     parser.add_argument("--samples", type=at_least(1), default=1000, metavar="N", help="bootstrap resamples (default 1000)")
     parser.add_argument("--level", type=float, default=0.95, help="of intervals (default 0.95)")
+    parser.add_overwrite("measure all anew, also what is in --out")
     parser.add_device()
     parser.add_threads()
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="for features, which several evaluations may share (default OUT/cache)")
     parser.add_argument("--cache-gb", type=float, default=10.0, metavar="GB", help="most that it may hold; the oldest goes first (default 10)")
-    parser.add_argument("--cache-dtype", choices=("float32", "float16"), default="float32",
-                        help="float16 halves it and may change a few units (default float32)")  # fmt: skip
+    parser.add_argument("--cache-dtype", choices=("float32", "float16"), default="float32", help="float16 halves it and may change a few units (default float32)")
     parser.add_argument("--definitions", action="store_true", help="print what every metric is, and stop")
 
 
 def run(args):
     # Before what reads it: threads that wait by spinning make k-means ten times slower beside any other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from spin_fairseq.errors import EvaluationError
     from spin_fairseq.evaluation import definitions
+    from spin_fairseq.evaluation.comparison import compare, separate
     from spin_fairseq.evaluation.groups import SETS
 
     if args.definitions:
         print(definitions.page(), end="")
-        return 0
+        return
     if not (args.data and args.models):
         raise UsageError("--data and at least one MODEL are needed")
-    if not 0 < args.level < 1:
-        raise UsageError(f"--level {args.level:g} is no fraction between 0 and 1, such as 0.95")
-    if not args.cache_gb >= 0:
-        raise UsageError("--cache-gb must be at least 0")
+    asked = list(SETS) if args.metrics is None else [name for name in args.metrics.split(",") if name]
+    unknown = [name for name in asked if name not in SETS]
+    if unknown or not asked:
+        raise UsageError(f"--metrics: {', '.join(unknown) or 'nothing'} is not one of {', '.join(SETS)}")
+    if not (0 < args.level < 1 and args.cache_gb >= 0):
+        raise UsageError("--level must be a fraction between 0 and 1, such as 0.95, and --cache-gb at least 0")
     usable_device(args.device)
-    return _evaluate(args, _groups(args.metrics, SETS))
-
-
-def _evaluate(args, groups):
-    from importlib import metadata
-
-    from spin_fairseq import __version__
-    from spin_fairseq.evaluation.corpus import load_corpus
-    from spin_fairseq.evaluation.features.cache import FeatureCache
-    from spin_fairseq.evaluation.features.specs import parse_specs
-    from spin_fairseq.evaluation.runner import Evaluation
-
-    specs = parse_specs(args.models, args.clusters)
-    corpus = load_corpus(_paths(args.data), _paths(args.phones))
-    train = load_corpus(_paths(args.train)) if args.train else None
-    _make_folder(args.out)
-    cache = FeatureCache(
-        args.cache or args.out / "cache", args.cache_gb * 1e9, args.cache_dtype, args.device, args.threads, progress=True
-    )
-    versions = {"spin_fairseq": __version__, **{name: metadata.version(name) for name in PACKAGES}}
-    evaluation = Evaluation(
-        args.out, corpus, specs, groups, cache, train=train, samples=args.samples, level=args.level, seed=args.seed,
-        kmeans_frames=args.kmeans_frames, about={"command": args.command, "versions": versions}, progress=True,
+    failed = compare(
+        args.models, separate(args.data), args.out, phones=separate(args.phones), train=separate(args.train),
+        groups=[name for name in SETS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
+        cache_dtype=args.cache_dtype, device=args.device, threads=args.threads, command=args.command, samples=args.samples,
+        level=args.level, seed=args.seed, kmeans_frames=args.kmeans_frames, anew=args.overwrite, progress=True,
     )  # fmt: skip
-    whole = evaluation.run()
-    print((args.out / "results.md").read_text())
-    print(f"Written to {args.out}: results.json, results.csv, results.md, units/")
-    if not whole:
-        from spin_fairseq.errors import EvaluationError
-
-        failed = [model["name"] for model in evaluation.models if model["errors"]]
-        raise EvaluationError(f"not everything could be measured of {', '.join(failed)}; see Errors above")
-
-
-def _paths(texts):
-    """Options given several times, or with commas between -> a list; a file whose name has a comma stays one."""
-    return [path for text in texts for path in ([text] if os.path.exists(text) else text.split(","))]
-
-
-def _groups(text, known):
-    names = list(known) if text is None else [name for name in text.split(",") if name]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise UsageError(f"--metrics: {', '.join(unknown) or 'nothing'} is not one of {', '.join(known)}")
-    return [name for name in known if name in names]
-
-
-def _make_folder(path):
-    from spin_fairseq.errors import ConfigError
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from error
+    args.say((args.out / "results.md").read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/")
+    if failed:
+        raise EvaluationError(f"not everything could be measured of {', '.join(failed)}; see Errors in {args.out / 'results.md'}")

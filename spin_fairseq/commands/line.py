@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
+import os
 import shlex
 import sys
-from typing import Sequence
+import traceback
+from contextlib import contextmanager
+from typing import Iterator, Sequence
 
 from spin_fairseq import __version__
 from spin_fairseq.errors import SpinError
@@ -15,7 +19,7 @@ from . import VERBS
 from .parser import Parser, UsageError
 
 PROGRAM = "spin-fairseq"
-USAGE_STATUS, INTERRUPTED_STATUS = 2, 130
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,32 +27,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else map(str, argv))
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
-        return 0
+        return DONE
     if words[0] == "--version":
         print(f"{PROGRAM} {__version__}")
-        return 0
+        return DONE
     if words[0] not in VERBS:
-        return _complain(_unknown_verb(words[0]), USAGE_STATUS)
+        return _complain(_unknown(words[0]), WRONG_USAGE)
     return run_verb(words[0], words[1:])
 
 
 def run_verb(verb: str, words: Sequence[str]) -> int:
-    """Parse `words` for the verb and run it -> exit status. `--help` raises SystemExit(0)."""
-    command = shlex.join([PROGRAM, verb, *words])
+    """Parse `words` for the verb and run it -> exit status."""
     module = importlib.import_module(f"{__package__}.{verb}")
     parser = Parser(f"{PROGRAM} {verb}", module.__doc__, module.EXAMPLES)
     try:
-        module.add_arguments(parser)
-        args = parser.parse(words)
-        args.command = command
-        return module.run(args) or 0
+        args = parser.parse(module.add_arguments, words)
+        if args is None:
+            return DONE
+        args.command = shlex.join([PROGRAM, verb, *words])
+        with _told_as_asked(args):
+            return module.run(args) or DONE
     except UsageError as error:
-        return _complain(f"{error}; see {PROGRAM} {verb} --help", USAGE_STATUS)
-    except (SpinError, OSError) as error:  # of the system: the disk is full, a file is in the way
-        return _complain(str(error), 1)
+        return _complain(f"{error}; see {PROGRAM} {verb} --help", WRONG_USAGE)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
-        print(f"stopped: {module.INTERRUPTED}", file=sys.stderr)
-        return INTERRUPTED_STATUS
+        again = shlex.join([PROGRAM, verb, *_again(words, getattr(module, "AGAIN", ""))])
+        print(f"stopped: {module.KEPT}; to go on: {again}", file=sys.stderr)
+        return INTERRUPTED
+    except (SpinError, OSError) as error:  # of the system: the disk is full, a file is in the way
+        _trace(words)
+        return _complain(str(error), FAILED)
+    except Exception as error:  # a fault of this package, or a library that is missing
+        _trace(words)
+        return _complain(f"{type(error).__name__}: {error} (not foreseen; --verbose shows where)", FAILED)
 
 
 def overview() -> str:
@@ -58,10 +71,43 @@ def overview() -> str:
     return "\n".join([*lines, "", f"{PROGRAM} VERB --help has examples and options; {PROGRAM} --version the version."])
 
 
-def _unknown_verb(word: str) -> str:
+@contextmanager
+def _told_as_asked(args) -> Iterator[None]:
+    """Sets args.say, progress bars and logging by --quiet and --verbose."""
+    from spin_fairseq.progress import ProgressBar
+
+    args.say = (lambda *lines: None) if args.quiet else (lambda *lines: print(*lines, sep="\n", flush=True))
+    logger = logging.getLogger(None if args.verbose else "spin_fairseq")
+    handler, level = logging.StreamHandler(), logger.level
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if args.verbose else logging.WARNING)
+    ProgressBar.hide(args.quiet)
+    try:
+        yield
+    finally:
+        ProgressBar.hide(False)
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _again(words: Sequence[str], how: str) -> list[str]:
+    """The command that goes on after Ctrl-C: as it was, "with --overwrite", or "without --overwrite"."""
+    if not how:
+        return list(words)
+    rest = [word for word in words if word != "--overwrite"]
+    return [*rest, "--overwrite"] if how == "with --overwrite" else rest
+
+
+def _unknown(word: str) -> str:
     nearest = difflib.get_close_matches(word, VERBS, n=1)
     meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(VERBS)}"
     return f"there is no verb {word!r}; {meant}"
+
+
+def _trace(words: Sequence[str]) -> None:
+    if "--verbose" in words:
+        traceback.print_exc()
 
 
 def _complain(message: str, status: int) -> int:

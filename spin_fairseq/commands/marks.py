@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .outputs import remove
+
 EXAMPLES = (
     "spin-fairseq marks data/mine/train.tsv data/mine/dev.tsv --speaker-pitch data/mine/pitch.tsv --out data/mine/marks",
 )
-INTERRUPTED = "the marks measured so far are kept; give the same command again, and it goes on"
+KEPT = "the marks measured so far are kept"
+AGAIN = "without --overwrite"
 
 
 def add_arguments(parser):
@@ -26,6 +29,7 @@ def add_arguments(parser):
     parser.add_argument("--speaker-pitch", metavar="TABLE", help="the same as the later task.speaker_pitch; without it "
                         "a range is estimated for each utterance")  # fmt: skip
     parser.add_workers()
+    parser.add_overwrite("measure all anew, also what is there")
 
 
 def run(args):
@@ -35,9 +39,12 @@ def run(args):
 
     broken = 0
     pitch = load_speaker_pitch(args.speaker_pitch)
-    for name in args.manifests:
-        manifest = load_manifest(Path(name).parent, Path(name).stem)
+    manifests = [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
+    if args.overwrite:
+        files = [f"{manifest.source.stem}.marks" for manifest in manifests]
+        remove(Path(args.out) / name for file in files for name in (file, f".{file}.parts"))
+    for manifest in manifests:
         measured = measure_pitch_marks(manifest, pitch, args.out, workers=args.workers)
-        print(measured)
+        args.say(measured)
         broken += measured.broken
     return 3 if broken else 0

@@ -13,12 +13,15 @@ too, of zips, where no colon is in the path of the folder; they want two columns
 from __future__ import annotations
 
 import argparse
+import glob
 from pathlib import Path
 
+from .outputs import remove
 from .parser import UsageError
 
 EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out /fast/mine",)
-INTERRUPTED = "whole archives are kept; give the same command again, and it goes on after them"
+KEPT = "whole archives are kept"
+AGAIN = "without --overwrite"
 UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -39,18 +42,30 @@ def add_arguments(parser):
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for archives and manifests: the later task.data")
     parser.add_argument("--format", choices=("zip", "tar"), default="zip", help="of the archives (default zip)")
     parser.add_argument("--shard-size", type=size, default=size("4G"), metavar="SIZE", help="of an archive at most, such as 500M (default 4G)")
+    parser.add_overwrite("pack all anew, also what is there")
 
 
 def run(args):
     from spin_fairseq.preparation.packing import pack
-    from spin_fairseq.processes import ProgressBar
+    from spin_fairseq.progress import ProgressBar
     from spin_fairseq.speech.manifest import load_manifest
 
     splits = [Path(name).stem for name in args.manifests]
     if len(set(splits)) < len(splits):
         raise UsageError("two of the manifests have the same name, which the packed ones would share")
     for name in args.manifests:
-        with ProgressBar(desc=Path(name).stem, unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+        with ProgressBar(desc=Path(name).stem, unit="B", unit_scale=True) as bar:
             manifest = load_manifest(Path(name).parent, Path(name).stem)
+            if args.overwrite:
+                _remove_packed(args.out, manifest)
             packed = pack(manifest, args.out, form=args.format, largest=args.shard_size, progress=bar.update)
-        print(packed)
+        args.say(packed)
+
+
+def _remove_packed(out, manifest):
+    """The archives and the manifest of an earlier run for this split; the manifest itself is never one of them."""
+    split, folder = manifest.source.stem, Path(out)
+    packed = folder / f"{split}.tsv"
+    if packed.exists() and manifest.source.exists() and packed.samefile(manifest.source):
+        return  # `pack` complains
+    remove([packed, *(file for form in ("zip", "tar") for file in folder.glob(f"{glob.escape(split)}-[0-9][0-9][0-9][0-9][0-9].{form}"))])

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import os
 import textwrap
-from typing import Sequence
+from typing import Callable, Sequence
 
 
 class UsageError(Exception):
@@ -14,7 +14,7 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows examples first. An option must be written out; errors are raised as UsageError."""
+    """Shows examples first. Options must be written out; errors are raised as UsageError."""
 
     def __init__(self, program: str, text: str, examples: Sequence[str]):
         super().__init__(prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
@@ -27,19 +27,22 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise UsageError(message)
 
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Raises UsageError; SystemExit(0) after --help."""
-        for word in words:
-            if word == "--":
-                break
+    def parse(self, add_arguments: Callable, words: Sequence[str]) -> argparse.Namespace | None:
+        """add_arguments: of a verb. None: the help was asked for and printed. Raises UsageError."""
+        add_arguments(self)
+        told = self.add_mutually_exclusive_group()
+        told.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors; no progress bar")
+        told.add_argument("--verbose", action="store_true", help="log what is done, and where an error comes from")
+        options = self._option_string_actions
+        for word in words[: words.index("--")] if "--" in words else words:
             option = word.split("=", 1)[0]
-            if option.startswith("--") and option not in self._option_string_actions:
-                nearest = difflib.get_close_matches(option, self._option_string_actions, n=1)
-                raise UsageError(f"there is no option {option}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
-        try:
-            return self.parse_intermixed_args(list(words))
-        except TypeError as error:  # of argparse itself, for a value's `type` that is wrong
-            raise UsageError(str(error)) from error
+            if option in ("-h", "--help"):
+                self.print_help()
+                return None
+            if option.startswith("--") and option not in options:
+                nearest = difflib.get_close_matches(option, options, n=1)
+                raise UsageError(f"there is no option {option}" + (f", did you mean {nearest[0]}?" if nearest else ""))
+        return self.parse_intermixed_args(list(words))
 
     # --- the options that several verbs have -----------------------------------------------------------------------
 
@@ -54,6 +57,9 @@ class Parser(argparse.ArgumentParser):
 
     def add_seed(self, of: str, default: int = 0) -> None:
         self.add_argument("--seed", type=at_least(0), default=default, metavar="N", help=f"of {of} (default {default})")
+
+    def add_overwrite(self, what: str) -> None:
+        self.add_argument("--overwrite", action="store_true", help=what)
 
 
 def at_least(low: int):

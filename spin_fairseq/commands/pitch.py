@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .outputs import refuse_to_replace
 from .parser import at_least
 
 EXAMPLES = ("spin-fairseq pitch data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv",)
-INTERRUPTED = "nothing was written; give the same command again"
+KEPT = "nothing was written"
 
 
 def add_arguments(parser):
@@ -27,17 +28,19 @@ def add_arguments(parser):
     parser.add_argument("--files-per-speaker", type=at_least(1), default=20, metavar="N", help="at most (default 20)")
     parser.add_seed("the choice of files")
     parser.add_workers()
+    parser.add_overwrite("replace the table")
 
 
 def run(args):
     from spin_fairseq.preparation.speaker_pitch import estimate_speaker_pitch, write_speaker_pitch
     from spin_fairseq.speech.manifest import load_manifest
 
+    refuse_to_replace([args.out], args.overwrite)
     manifests = [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
     ranges, broken = estimate_speaker_pitch(
         manifests, files_per_speaker=args.files_per_speaker, seed=args.seed, workers=args.workers
     )
     write_speaker_pitch(args.out, ranges)
     left_out = f"; {broken:,} files left out, named above" if broken else ""
-    print(f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}")
+    args.say(f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}")
     return 3 if broken else 0

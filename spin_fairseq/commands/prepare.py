@@ -13,7 +13,9 @@ reads. Run it again after an interruption: finished conversions are kept.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from .outputs import refuse_to_replace
 from .parser import UsageError
 
 EXAMPLES = (
@@ -23,7 +25,8 @@ EXAMPLES = (
     "spin-fairseq prepare my_audio --out data/mine",
     "spin-fairseq prepare my_audio more_audio --out data/mine --convert-to my_audio_16k --valid-percent 2 --speaker-from folder",
 )
-INTERRUPTED = "finished conversions are kept; give the same command again"
+KEPT = "finished conversions and manifests are kept"
+AGAIN = "with --overwrite"
 SPEAKER_RULES = ("stem", "folder", "none")
 FOR_LIBRISPEECH, FOR_FOLDERS = ("train", "dev", "subsets", "phones"), ("split", "convert_to", "speaker_from", "valid_percent", "valid_split")
 
@@ -40,6 +43,7 @@ def add_arguments(parser):
     parser.add_argument("--out", required=True, metavar="DATA", help="folder for the manifests: the later task.data")
     parser.add_argument("--librispeech", action=argparse.BooleanOptionalAction, help="the folder has LibriSpeech's shape, or has not (default: found out)")
     parser.add_workers()
+    parser.add_overwrite("replace manifests that are there")
     tree = parser.add_argument_group("LibriSpeech")
     tree.add_argument("--train", nargs="+", metavar="SUBSET", help="subsets of train.tsv (default train-clean-100)")
     tree.add_argument("--dev", nargs="+", metavar="SUBSET", help="subsets of dev.tsv (default dev-clean dev-other)")
@@ -67,7 +71,7 @@ def run(args):
         if getattr(args, option) is not None:
             kind, remedy = ("LibriSpeech", "--no-librispeech takes it as any folder") if tree else ("any folder", "--librispeech takes it as LibriSpeech")
             raise UsageError(f"--{option.replace('_', '-')} does not go with {kind}, as which {args.folders[0]} is read; {remedy}")
-    print("\n".join(_librispeech(args) if tree else _folders(args)))
+    args.say(*(_librispeech(args) if tree else _folders(args)))
 
 
 def _librispeech(args):
@@ -77,6 +81,7 @@ def _librispeech(args):
     splits = {"train": args.train or ["train-clean-100"], "dev": args.dev or ["dev-clean", "dev-other"]}
     for name, *subsets in args.subsets or []:
         splits[name] = subsets or [name]
+    _refuse(args, splits)
     report = prepare_librispeech(args.folders[0], args.out, splits, jobs=args.workers)
     return report + (write_phone_labels(args.phones, args.out, list(splits), jobs=args.workers) if args.phones else [])
 
@@ -84,7 +89,12 @@ def _librispeech(args):
 def _folders(args):
     from spin_fairseq.preparation.manifests import prepare_folders
 
+    _refuse(args, [args.split or "train", *([args.valid_split or "dev"] if args.valid_percent else [])])
     return prepare_folders(
         args.folders, args.out, split=args.split or "train", jobs=args.workers, speaker_from=args.speaker_from or "stem",
         convert_to=args.convert_to, valid_split=args.valid_split or "dev", valid_percent=args.valid_percent or 0.0, seed=args.seed,
     )  # fmt: skip
+
+
+def _refuse(args, splits):
+    refuse_to_replace([Path(args.out) / f"{split}.tsv" for split in splits], args.overwrite)

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .outputs import refuse_to_replace
 from .parser import UsageError, at_least
 
 EXAMPLES = ("spin-fairseq report outputs/demo outputs/demo/evaluation --out report.html",)
-INTERRUPTED = "nothing was written; give the same command again"
+KEPT = "nothing was written"
 VOICE = 6  # a draw whose formants, pitch and pitch range all move, by a middling amount
 
 
@@ -31,6 +32,7 @@ def add_arguments(parser):
     parser.add_argument("--utterances", type=at_least(0), default=6, metavar="N", help="to hear and see, each of another speaker (default 6)")
     parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each utterance at most (default 8)")
     parser.add_seed("the other voice, the same for all utterances", VOICE)
+    parser.add_overwrite("replace the page")
 
 
 def run(args):
@@ -38,9 +40,10 @@ def run(args):
         raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and 60")
     from spin_fairseq.report.page import write_report
 
+    refuse_to_replace([args.out], args.overwrite)
     page = write_report(
         args.sources, args.out, title=args.title, command=args.command, utterances=args.utterances, seconds=args.seconds,
         seed=args.seed,
     )  # fmt: skip
     shown = f"{len(page['models'])} models, {len(page['runs'])} trainings, {len(page['utterances'])} utterances"
-    print(f"{args.out}: {shown}, {args.out.stat().st_size / 1e6:.1f} MB")
+    args.say(f"{args.out}: {shown}, {args.out.stat().st_size / 1e6:.1f} MB")

@@ -12,7 +12,7 @@ EXAMPLES = (
     "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
     "spin-fairseq train spin_demo task.data=data/mine model.checkpoint=hubert_demo.pt optimization.max_update=2",
 )
-INTERRUPTED = "fairseq keeps the checkpoints that it saved; give the same command again with the same hydra.run.dir"
+KEPT = "the checkpoints that fairseq saved are kept, and the last one is where it resumes"
 
 
 def add_arguments(parser):

@@ -14,6 +14,7 @@ time with the square of its length; --attention-seconds 60 bounds that for files
 
 from __future__ import annotations
 
+from .outputs import refuse_to_replace
 from .parser import UsageError, usable_device
 
 EXAMPLES = (
@@ -22,7 +23,7 @@ EXAMPLES = (
     "spin-fairseq units checkpoint_last.pt data/mine/dev.tsv --out embeddings/dev_0_1.npy --output embeddings",
     "spin-fairseq units hubert_base_ls960.pt data/mine/dev.tsv --out layer9.npy --output features --layer 9",
 )
-INTERRUPTED = "the utterances finished so far are kept; give the same command again, and it goes on"
+KEPT = "the utterances finished so far are kept"
 
 
 def add_arguments(parser):
@@ -35,6 +36,7 @@ def add_arguments(parser):
     parser.add_argument("--codebook", type=int, default=0, metavar="I", help="which codebook, when there are several (default 0)")
     parser.add_argument("--format", choices=("km", "npy", "jsonl"), help="whatever the name of the output says")
     parser.add_argument("--deduplicate", action="store_true", help="in .km, write a run of equal units as one")
+    parser.add_overwrite("replace the file")
     parser.add_device()
     parser.add_threads()
     parser.add_argument("--batch-seconds", type=float, metavar="S", help="of audio in a batch (default 30; 12 on a CPU, where each is run by one thread)")
@@ -47,17 +49,20 @@ def run(args):
         seconds = getattr(args, name)
         if seconds is not None and not seconds > 0:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
+    refuse_to_replace([args.out], args.overwrite)
     device = usable_device(args.device)
     from spin_fairseq.extraction.dumping import dump
     from spin_fairseq.speech.folder import manifest_of
 
     batch_seconds = args.batch_seconds or (12.0 if device == "cpu" else 30.0)
+    manifest = manifest_of(args.audio)
     dump(
-        load(args.checkpoint, args.output).to(device), args.checkpoint, manifest_of(args.audio), args.out, output=args.output,
+        load(args.checkpoint, args.output).to(device), args.checkpoint, manifest, args.out, output=args.output,
         layer=args.layer, codebook=args.codebook, format=args.format, deduplicate=args.deduplicate, device=device,
         workers=args.threads, max_samples=int(batch_seconds * 16000), chunk_seconds=args.chunk_seconds,
         attention_seconds=args.attention_seconds, progress=args.output,
     )  # fmt: skip
+    args.say(f"{args.out}: {args.output} of {len(manifest):,} utterances")
 
 
 def load(checkpoint, output):

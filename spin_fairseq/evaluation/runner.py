@@ -5,10 +5,9 @@ import logging
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..errors import EvaluationError, SpinError
 from ..files import write_text
+from ..progress import ProgressBar
 from . import results
 from .confidence import paired_test
 from .features.encoding import Encoder
@@ -45,7 +44,7 @@ class Evaluation:
         self.corpus.write_manifest(self.out / "data.tsv")
         if self.corpus.labelled:
             self.corpus.write_phones(self.out / "phones.tsv")
-        with tqdm(total=len(self.specs) * len(self.sets), unit="set", disable=not self.progress) as bar:
+        with ProgressBar(total=len(self.specs) * len(self.sets), unit="set", disable=not self.progress) as bar:
             for spec in self.specs:
                 self._model(spec, bar)
         self._write(finished=True)

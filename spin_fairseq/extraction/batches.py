@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..speech.audio import read_audio
 from ..errors import AudioError
+from ..progress import ProgressBar
 from .long_files import run
 
 
@@ -128,7 +128,7 @@ def extract(compute, frames_of, manifest, max_samples=1_600_000, longest=None, d
         return found
 
     results = [None] * len(manifest)
-    with tqdm(total=len(manifest), desc=progress, disable=not progress, unit="utt") as bar:
+    with ProgressBar(total=len(manifest), desc=progress, disable=not progress, unit="utt") as bar:
         for index, found in extract_each(
             computed, frames_of, manifest, max_samples=max_samples, longest=longest, device=device, workers=workers
         ):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..speech.stretches import stretches
 from ..errors import ConfigError, ManifestError
+from ..progress import ProgressBar
 from .batches import extract_each
 from .identity import file_identity, manifest_identity
 from .long_files import Chunks
@@ -133,7 +133,7 @@ def dump(
         manifest=manifest_identity(manifest), checkpoint=file_identity(checkpoint), output=output, layer=layer,
         codebook=codebook, format=format, deduplicate=deduplicate, attention_seconds=attention_seconds,
     )  # fmt: skip
-    with ResumableFiles(paths, identity) as files, tqdm(
+    with ResumableFiles(paths, identity) as files, ProgressBar(
         total=len(manifest), initial=files.done, desc=progress, disable=not progress, unit="utt"
     ) as bar:
         dtype = np.dtype(np.int64 if output == "units" else np.float32)

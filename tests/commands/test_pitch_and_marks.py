@@ -164,7 +164,7 @@ def test_killed_and_started_again(data):
     (data / "startup").mkdir()
     (data / "startup" / "sitecustomize.py").write_text(
         "import time\n"
-        "from spin_fairseq.data import audio\n"
+        "from spin_fairseq.speech import audio\n"
         "content = audio._content\n"
         f"audio._content = lambda path: time.sleep(600) if str(path).endswith({name!r}) else content(path)\n"
     )

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ...errors import CheckpointError, ConfigError, EvaluationError
 from ...extraction.batches import extract_each
 from ...extraction.identity import digest_of
 from ...files import whole_file
+from ...progress import ProgressBar
 
 MAX_SAMPLES = 480_000  # of a batch: 30 s
 
@@ -132,7 +132,7 @@ class FeatureCache:
         return stored
 
     def _bar(self, found, total, title):
-        return tqdm(found, total=total, desc=f"features of {title}", unit="utt", leave=False, disable=not self.progress)
+        return ProgressBar(found, total=total, desc=f"features of {title}", unit="utt", leave=False, disable=not self.progress)
 
 
 def _chosen_frames(lengths, most_frames, seed):

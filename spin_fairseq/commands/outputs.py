@@ -1,0 +1,46 @@
+"""What --overwrite means: files that are there are replaced only then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterable, Iterator
+
+from spin_fairseq.errors import ConfigError
+
+
+def refuse_to_replace(paths: Iterable[str | Path], overwrite: bool) -> None:
+    """Raises ConfigError where one of them is there and is not to be replaced."""
+    there = [str(path) for path in paths if os.path.lexists(path)]
+    if there and not overwrite:
+        raise ConfigError(f"{', '.join(there)}: there already; --overwrite replaces, or choose another --out")
+
+
+def remove(paths: Iterable[str | Path]) -> None:
+    """Files and whole folders, where they are there."""
+    for path in map(Path, paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def export_set_aside(folder: str | Path) -> Iterator[None]:
+    """An export that is a folder is out of the way inside the block, and comes back if that fails."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        yield
+        return
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder}: a folder that is no export, which --overwrite leaves alone; choose another --out")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.rename(folder, aside)
+    try:
+        yield
+    except BaseException:
+        os.rename(aside, folder)
+        raise
+    shutil.rmtree(aside)
