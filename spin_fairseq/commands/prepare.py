@@ -13,6 +13,7 @@ reads. Run it again after an interruption: finished conversions are kept.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from .outputs import refuse_to_replace
@@ -38,6 +39,12 @@ def percentage(text):
     return value
 
 
+def split_name(text):
+    if not text or text.startswith(".") or "/" in text or os.sep in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a split, such as train: it names a file in --out")
+    return text
+
+
 def add_arguments(parser):
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of LibriSpeech, or of audio, searched with all that is below")
     parser.add_argument("--out", required=True, metavar="DATA", help="folder for the manifests: the later task.data")
@@ -50,12 +57,12 @@ def add_arguments(parser):
     tree.add_argument("--subsets", nargs="+", action="append", metavar=("NAME", "SUBSET"), help="one more manifest, and its subsets")
     tree.add_argument("--phones", metavar="FOLDER", help="folder of .TextGrid alignments, to make phone labels of")
     other = parser.add_argument_group("any other folder")
-    other.add_argument("--split", metavar="NAME", help="name of the manifest (default train)")
+    other.add_argument("--split", type=split_name, metavar="NAME", help="name of the manifest (default train)")
     other.add_argument("--convert-to", metavar="FOLDER", help="where to put 16 kHz mono FLAC copies of all files")
     other.add_argument("--speaker-from", choices=SPEAKER_RULES, help="stem: what stands before the first - of a file's "
                        "name (default); folder: the folder that it lies in; none: not known, one speaker for all")  # fmt: skip
     other.add_argument("--valid-percent", type=percentage, metavar="P", help="of the utterances go to a second manifest")
-    other.add_argument("--valid-split", metavar="NAME", help="name of the second manifest (default dev)")
+    other.add_argument("--valid-split", type=split_name, metavar="NAME", help="name of the second manifest (default dev)")
     parser.add_seed("the choice for the second manifest")
 
 
