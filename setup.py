@@ -24,12 +24,17 @@ TENSORBOARD_X = "tensorboardX"  # fairseq's common.tensorboard_logdir writes thr
 setup(
     name="spin_fairseq",
     version=VERSION,
-    description="Spin (speaker-invariant clustering of speech) as a fairseq plugin",
+    description="Spin (speaker-invariant clustering of speech): training in fairseq; units, voices and evaluation without it",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
     python_requires=">=3.10,<3.14",  # 3.14: hydra, which fairseq-hydra-train is built on, does not start there
-    packages=find_packages(include=["spin_fairseq", "spin_fairseq.*"]),
+    # The configurations lie beside the package, where fairseq's users look for them, and are installed into it.
+    packages=[*find_packages(include=["spin_fairseq", "spin_fairseq.*"]), "spin_fairseq.config"],
+    package_dir={"spin_fairseq.config": "config"},
     entry_points={"console_scripts": ["spin-fairseq=spin_fairseq.commands.line:main"]},
-    package_data={"spin_fairseq.report": ["templates/*"]},
+    package_data={"spin_fairseq": ["py.typed"], "spin_fairseq.config": ["*.yaml"], "spin_fairseq.report": ["templates/*"]},
     install_requires=[
         "torch",  # the model and the training step
         'numpy<2; python_version < "3.11"',  # fairseq 0.12.2 and the torch of its time use what numpy 2 dropped
