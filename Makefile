@@ -10,7 +10,7 @@ PYTHON ?=
 # The demo's base: hubert or wavlm.
 BASE ?= hubert
 
-.PHONY: help setup setup-with-sox demo test test-fast clean
+.PHONY: help setup setup-with-sox demo test test-fast lint clean
 
 help:
 	@echo 'make setup       make $(VENV)/ and install everything into it (1 to 6 minutes, 3 to 6 GB)'
@@ -18,6 +18,7 @@ help:
 	@echo '                 BASE=wavlm: on a WavLM made from the same base, into outputs/demo_wavlm/'
 	@echo 'make test        the whole test suite'
 	@echo 'make test-fast   the test suite without its slow tests'
+	@echo 'make lint        ruff (style, likely bugs) and the import contracts of pyproject.toml'
 	@echo 'make clean       remove $(VENV)/ and caches; outputs/ stays'
 	@echo
 	@echo 'PYTHON=python3.10 make ...   chooses the interpreter (3.10 to 3.13; default: the one whose set-up is quickest)'
@@ -45,6 +46,11 @@ test: setup-with-sox
 
 test-fast: setup-with-sox
 	'$(VENV)/bin/python' -m pytest -m 'not slow'
+
+lint: setup
+	'$(VENV)/bin/ruff' check .
+	'$(VENV)/bin/ruff' format --check .
+	'$(VENV)/bin/lint-imports'
 
 clean:
 	@if [ -e '$(VENV)/pyvenv.cfg' ]; then rm -rf '$(VENV)'; fi

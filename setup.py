@@ -66,5 +66,6 @@ setup(
         "onnx": ["onnx", "onnxruntime"],  # spin-fairseq convert --to onnx
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
         "test": ["pytest", "hypothesis", "transformers>=4.56,<5"],  # transformers: an independent HuBERT and WavLM
+        "lint": ["ruff", "import-linter"],  # `make lint`
     },
 )

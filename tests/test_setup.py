@@ -16,7 +16,7 @@ import spin_fairseq
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
-EXTRAS = ("", "train", "praat", "evaluation", "onnx", "fairseq-scripts", "test")  # what `make setup` installs
+EXTRAS = ("", "train", "praat", "evaluation", "onnx", "fairseq-scripts", "test", "lint")  # what `make setup` installs
 BASH = shutil.which("bash")
 
 
