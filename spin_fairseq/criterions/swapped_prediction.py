@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed.utils import get_data_parallel_group
 from fairseq.logging import metrics
 
 from ..errors import ConfigError
@@ -68,7 +69,9 @@ class SwappedPredictionCriterion(FairseqCriterion):
         }
         for codebook, scores in enumerate(net_output["scores"]):
             view_1, view_2 = scores[:half].flatten(0, 1), scores[half:].flatten(0, 1)
-            result = swapped_prediction_loss(view_1, view_2, valid=valid[:half].flatten(), **self.options)
+            result = swapped_prediction_loss(
+                view_1, view_2, valid=valid[:half].flatten(), group=get_data_parallel_group(), **self.options
+            )
             loss = loss + result.loss * frames
             suffix = f"_{codebook}" if codebook else ""
             logging_output["accuracy" + suffix] = result.accuracy * frames

@@ -11,30 +11,31 @@ import torch.distributed as dist
 from .precision import at_least_float32
 
 
-def _several_ranks():
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+def _several_ranks(group):
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
 
 
-def _logsumexp_over_frames(values):
+def _logsumexp_over_frames(values, group):
     """log sum exp over the frames of all ranks. values: (N, K) -> (K,), finite even where no frame has weight."""
     smallest = torch.finfo(values.dtype).min
-    if not _several_ranks():
+    if not _several_ranks(group):
         return torch.logsumexp(values, dim=0).clamp(min=smallest)
     maximum = values.amax(dim=0).clamp(min=smallest)
-    dist.all_reduce(maximum, dist.ReduceOp.MAX)
+    dist.all_reduce(maximum, dist.ReduceOp.MAX, group=group)
     total = (values - maximum).exp().sum(dim=0)
-    dist.all_reduce(total)
+    dist.all_reduce(total, group=group)
     return (total.log() + maximum).clamp(min=smallest)
 
 
 @torch.no_grad()
-def sinkhorn(scores, epsilon=0.02, iterations=3, valid=None):
+def sinkhorn(scores, epsilon=0.02, iterations=3, valid=None, group=None):
     """Soft assignments that use every prototype equally often.
 
     scores: (N, K), cosine of each frame with each prototype; any float dtype, computed in float32 (float64 stays).
     epsilon: weight of the entropy; smaller is harder.
     iterations: how often columns (prototypes) and rows (frames) are scaled; the rows come last.
     valid: (N,) bool, or None; frames that are not valid (padding) have no weight, and rows of their own in the result.
+    group: the process group whose ranks hold the frames; None: torch's default group, if there is one.
 
     Every valid frame of every rank has the same weight, however many frames a rank holds.
     Returns (N, K) float32 (float64 for float64); rows sum to 1.
@@ -44,6 +45,6 @@ def sinkhorn(scores, epsilon=0.02, iterations=3, valid=None):
     column_scale = logits.new_zeros(logits.size(1))
     weight = 0.0 if valid is None else torch.where(valid, 0.0, -torch.inf).to(logits.dtype).unsqueeze(1)
     for _ in range(iterations):
-        column_scale = -_logsumexp_over_frames(logits + row_scale + weight)
+        column_scale = -_logsumexp_over_frames(logits + row_scale + weight, group)
         row_scale = -torch.logsumexp(logits + column_scale, dim=1, keepdim=True)
     return (logits + column_scale).softmax(dim=1)

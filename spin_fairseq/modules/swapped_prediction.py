@@ -22,8 +22,9 @@ def _perplexity(probabilities):
 
 
 def swapped_prediction_loss(
-    scores_1, scores_2, *, epsilon=0.02, iterations=3, temperature=0.1, target_mix=1.0, hard_targets=False, valid=None
-):
+    scores_1, scores_2, *, epsilon=0.02, iterations=3, temperature=0.1, target_mix=1.0, hard_targets=False, valid=None,
+    group=None,
+):  # fmt: skip
     """The loss of Spin over two views of the same frames, and what shows a collapse.
 
     scores_1, scores_2: (N, K) cosines of the frames of view 1 and view 2 with the prototypes, before the temperature.
@@ -31,6 +32,7 @@ def swapped_prediction_loss(
     target_mix: weight of a view's own scores in the scores that its targets are made of; the rest is the other view's.
     hard_targets: take the best prototype of a target instead of its distribution.
     valid: (N,) bool or None; frames of padding have no part in targets, loss or statistics.
+    group: as in `sinkhorn`.
 
     With several ranks the targets see the frames of all ranks; the mean is over this rank's frames.
     Returns SwappedPrediction.
@@ -42,8 +44,8 @@ def swapped_prediction_loss(
     with torch.no_grad():
         mixed_1 = target_mix * scores_1 + (1 - target_mix) * scores_2
         mixed_2 = target_mix * scores_2 + (1 - target_mix) * scores_1
-        targets_1 = sinkhorn(mixed_1, epsilon, iterations, valid)
-        targets_2 = sinkhorn(mixed_2, epsilon, iterations, valid)
+        targets_1 = sinkhorn(mixed_1, epsilon, iterations, valid, group)
+        targets_2 = sinkhorn(mixed_2, epsilon, iterations, valid, group)
         best_1, best_2 = targets_1.argmax(1), targets_2.argmax(1)
 
     log_p1 = (scores_1 / temperature).log_softmax(1)

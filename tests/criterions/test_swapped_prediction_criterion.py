@@ -5,6 +5,7 @@ import torch
 from fairseq.logging import metrics
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spin_fairseq.criterions import swapped_prediction
 from spin_fairseq.errors import ConfigError
 from spin_fairseq.modules.swapped_prediction import swapped_prediction_loss
 from tests.oracles.swapped_prediction_oracle import swapped_prediction_oracle
@@ -50,6 +51,20 @@ def test_loss_and_logs_of_a_padded_batch(task, model):
     assert found == pytest.approx(expected, rel=1e-3)
     assert log["loss"].item() == loss.item() and not log["loss"].requires_grad
     assert (log["ntokens"], log["nsentences"], log["sample_size"]) == (frames, 3, frames)
+
+
+def test_ranks_assign_in_fairseqs_group(task, model, monkeypatch):
+    """It was the world's, which fairseq avoids since it hangs under NCCL."""
+    seen = []
+
+    def loss(*args, group, **options):
+        seen.append(group)
+        return swapped_prediction_loss(*args, **options)
+
+    monkeypatch.setattr(swapped_prediction, "get_data_parallel_group", lambda: "fairseq's")
+    monkeypatch.setattr(swapped_prediction, "swapped_prediction_loss", loss)
+    recipe_criterion(task)(model, batch_of(task, "train", [0, 1]))
+    assert seen == ["fairseq's"]
 
 
 def test_options_reach_the_loss(task, model):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tests.oracles.sinkhorn_oracle import sinkhorn_oracle
 
 from spin_fairseq.modules.sinkhorn import sinkhorn
+from tests.gloo_ranks import on_ranks, sinkhorn_in_a_group
 
 
 def cosines(frames, prototypes, seed, spread=1.0):
@@ -86,3 +87,11 @@ def test_has_no_gradient_and_leaves_its_input():
     before = scores.detach().clone()
     assert not sinkhorn(scores).requires_grad
     assert torch.equal(scores.detach(), before)
+
+
+def test_the_frames_are_those_of_a_group_of_ranks(tmp_path):
+    """It reduced over all ranks there are, beside fairseq, which has a group of its own: under NCCL the two may hang."""
+    scores = cosines(12, 5, seed=3)
+    first, nothing, second = on_ranks(3, sinkhorn_in_a_group, tmp_path / "ranks", scores, [0, 2])
+    assert nothing is None
+    torch.testing.assert_close(torch.cat([first, second]), sinkhorn(scores))
