@@ -25,3 +25,12 @@ def sinkhorn_in_a_group(rank, scores, members):
     """The members' shares of an assignment; the other ranks take no part."""
     group = dist.new_group(members)
     return sinkhorn(scores.chunk(len(members))[members.index(rank)], group=group) if rank in members else None
+
+
+def head_of_a_rank(rank, speech, cfg, gone):
+    """Weights of a head that starts from k-means of the speech, which only the first rank can read."""
+    from tests.small_task import small_task
+
+    torch.manual_seed(rank)
+    task = small_task(speech) if rank == 0 else small_task(speech, data=gone)
+    return dict(task.build_model(cfg).head.state_dict())

@@ -138,17 +138,24 @@ def extract(compute, frames_of, manifest, max_samples=1_600_000, longest=None, d
 
 
 @torch.no_grad()
-def sample_features(model, manifest, frames, longest, seed=0):
+def sample_features(model, manifest, frames, longest, seed=0, max_samples=1_600_000):
     """At least `frames` frames of utterances drawn at random, or all that there are -> (N, width) float32 tensor.
 
-    model: a SpinModel; its own layer. longest: only the first so many samples of an utterance are used. Utterances that
-    cannot be read, or are shorter than a frame, are left out. The model is left in the mode in which it was.
+    model: a SpinModel; its own layer, on its own device, where the result stays. longest: only the first so many samples
+    of an utterance are used. max_samples: of a batch, roughly. Utterances that cannot be read, or are
+    shorter than a frame, are left out. The model is left in the mode in which it was.
     """
-    training = model.training
+    training, device = model.training, next(model.parameters()).device
     model.eval()
-    found, count = [], 0
+    found, missing, waves = [], frames, []
+
+    def compute():
+        features = run(lambda *batch: model.extract_features(*batch)[0].float(), [wave.to(device) for wave in waves])[0]
+        found.extend(row[: model.encoder.output_lengths(len(wave))] for row, wave in zip(features, waves))
+        waves.clear()
+
     for index in np.random.default_rng(seed).permutation(len(manifest)):
-        if count >= frames:
+        if missing <= 0:
             break
         samples = min(int(manifest.sizes[index]), longest)
         if model.encoder.output_lengths(samples) < 1:
@@ -157,7 +164,11 @@ def sample_features(model, manifest, frames, longest, seed=0):
             wave = torch.from_numpy(read_audio(manifest.path(index), frames=samples))
         except AudioError:
             continue  # training counts and names it
-        found.append(model.extract_features(wave.unsqueeze(0))[0][0].float())
-        count += len(found[-1])
+        waves.append(wave)
+        missing -= model.encoder.output_lengths(len(wave))
+        if len(waves) * max(map(len, waves)) >= max_samples:
+            compute()
+    if waves:
+        compute()
     model.train(training)
-    return torch.cat(found) if found else torch.zeros(0, model.encoder.width)
+    return torch.cat(found) if found else torch.zeros(0, model.encoder.width, device=device)

@@ -4,22 +4,20 @@ A random start needs updates, and speech, until the prototypes lie where frames 
 first update the units are those of k-means on the unit sphere (spherical k-means, Dhillon & Modha 2001).
 """
 
-import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
-from sklearn.cluster import KMeans
 from torch import nn
 
 from ..errors import ConfigError
-
-STARTS, ITERATIONS = 3, 50
+from .kmeans import kmeans
 
 
 @torch.no_grad()
 def start_from_kmeans(head, features, seed=0):
     """Set a PrototypeHead's weights in place.
 
-    features: (N, input_dim) floats, frames of the layer that the head reads. A projection of one linear layer becomes the
+    features: (N, input_dim) floats, frames of the layer that the head reads, on the head's device, where all is done. A projection of one linear layer becomes the
     principal components of the features, scaled so that embeddings have length 1 on average before they are normalised;
     a deeper one stays as it is. The prototypes are the centres of k-means on the embeddings, each codebook's with a seed
     of its own.
@@ -35,11 +33,20 @@ def start_from_kmeans(head, features, seed=0):
     first = head.projection[0]
     if len(head.projection) == 1 and first.out_features <= first.in_features:
         _project_on_components(first, features)
-    embeddings = head.embed(features).cpu().numpy()
+    embeddings = head.embed(features)
     for codebook, prototypes in enumerate(head.prototypes):
-        kmeans = KMeans(len(prototypes), n_init=STARTS, max_iter=ITERATIONS, random_state=seed + codebook).fit(embeddings)
-        centres = torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))
-        prototypes.copy_(F.normalize(centres, dim=-1))
+        prototypes.copy_(F.normalize(kmeans(embeddings, len(prototypes), seed + codebook)[0], dim=-1))
+
+
+@torch.no_grad()
+def broadcast_weights(module, group):
+    """Give the weights of the group's first rank to its other ranks. NCCL sends what is on a GPU alone."""
+    device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
+    first = dist.get_global_rank(group, 0)
+    for weight in module.parameters():
+        sent = weight.detach().to(device)
+        dist.broadcast(sent, first, group=group)
+        weight.copy_(sent)
 
 
 def _project_on_components(linear: nn.Linear, features):

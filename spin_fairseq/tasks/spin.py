@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 import numpy as np
+import torch
 from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed.utils import get_data_parallel_group, get_data_parallel_rank, get_data_parallel_world_size
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
@@ -22,7 +24,7 @@ from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset, long_enough
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
 from ..extraction.batches import sample_features
-from ..modules.codebook_start import start_from_kmeans
+from ..modules.codebook_start import broadcast_weights, start_from_kmeans
 from ..perturbation.backends import build_backend
 from .collapse import CollapseWatch
 from .skipped import SkippedUtterances
@@ -76,7 +78,10 @@ class SpinTaskConfig(FairseqDataclass):
         default=None, metadata={"help": "what relative paths are relative to; none: the working directory"}
     )
     seed: int = II("common.seed")
+    cpu: bool = II("common.cpu")
     train_subset: str = II("dataset.train_subset")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
 
 
 def _samples_of_a_frame(conv_layers):
@@ -221,13 +226,27 @@ class SpinTask(FairseqTask):
         return model
 
     def _start_head(self, model):
-        """Head and prototypes from the training split's speech; the same on every rank, and again on a resume."""
-        manifest = load_manifest(self.launch_path(self.cfg.data), self.cfg.train_subset)
-        manifest = long_enough(manifest, max(self.cfg.min_sample_size, self._fewest_samples))  # as in training
-        frames = FRAMES_PER_PROTOTYPE_TO_START * max(len(prototypes) for prototypes in model.head.prototypes)
-        features = sample_features(model, manifest, frames, self.cfg.max_sample_size, self.cfg.seed)
-        logger.info(f"head and prototypes start from k-means of {len(features)} frames of {manifest.source}")
-        start_from_kmeans(model.head, features, self.cfg.seed)
+        """Head and prototypes from the training split's speech: found by the first rank, on its device, for all ranks.
+
+        Not where a checkpoint is about to bring them.
+        """
+        ranks = get_data_parallel_world_size()
+        if (ranks == 1 or get_data_parallel_rank() == 0) and not self._resumes():
+            device = torch.device("cuda" if torch.cuda.is_available() and not self.cfg.cpu else "cpu")
+            manifest = load_manifest(self.launch_path(self.cfg.data), self.cfg.train_subset)
+            manifest = long_enough(manifest, max(self.cfg.min_sample_size, self._fewest_samples))  # as in training
+            frames = FRAMES_PER_PROTOTYPE_TO_START * max(len(prototypes) for prototypes in model.head.prototypes)
+            features = sample_features(model.to(device), manifest, frames, self.cfg.max_sample_size, self.cfg.seed)
+            logger.info(f"head and prototypes start from k-means of {len(features)} frames of {manifest.source}")
+            start_from_kmeans(model.head, features, self.cfg.seed)
+            model.cpu()  # fairseq changes the precision before it moves a model to the device
+        if ranks > 1:
+            broadcast_weights(model.head, get_data_parallel_group())
+
+    def _resumes(self):
+        """Whether fairseq will load a checkpoint of this run, by its own rule for the name."""
+        last = self.cfg.restore_file == "checkpoint_last.pt"
+        return os.path.isfile(os.path.join(self.cfg.save_dir, self.cfg.restore_file) if last else self.cfg.restore_file)
 
     # --- steps --------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from spin_fairseq.extraction.batches import sample_features
 from spin_fairseq.models.spin import SpinConfig
 from spin_fairseq.modules.codebook_start import start_from_kmeans
 from spin_fairseq.speech.manifest import load_manifest
+from tests.gloo_ranks import head_of_a_rank, on_ranks
 from tests.small_task import small_task
 
 
@@ -40,6 +41,34 @@ def test_a_checkpoint_needs_no_training_speech(speech_folder, small_hubert, tmp_
     elsewhere = small_task(speech_folder, data=str(tmp_path / "gone"))
     loaded = elsewhere.build_model(cfg)
     loaded.load_state_dict(model.state_dict())
+
+
+def test_a_resumed_run_does_without(speech_folder, small_hubert, tmp_path):
+    """It took the minutes of the start again, for weights that the checkpoint replaces."""
+    (tmp_path / "checkpoint_last.pt").touch()
+    for restore_file in ("checkpoint_last.pt", str(tmp_path / "checkpoint_last.pt")):
+        places = {"save_dir": str(tmp_path), "restore_file": restore_file}
+        small_task(speech_folder, data=str(tmp_path / "gone"), **places).build_model(config(small_hubert))
+    with pytest.raises(ManifestError):
+        small_task(speech_folder, data=str(tmp_path / "gone")).build_model(config(small_hubert))
+
+
+@pytest.mark.slow
+def test_ranks_start_alike_by_the_work_of_the_first(speech_folder, small_hubert, tmp_path):
+    """Each rank did all of it; and in threads that add in another order, so that ranks might start apart."""
+    heads = on_ranks(2, head_of_a_rank, tmp_path / "ranks", speech_folder, config(small_hubert), str(tmp_path / "gone"))
+    torch.testing.assert_close(heads[0], heads[1], rtol=0, atol=0)
+    alone = small_task(speech_folder).build_model(config(small_hubert)).head.state_dict()
+    torch.testing.assert_close(heads[0], dict(alone))
+
+
+def test_utterances_in_batches_give_the_same_frames(speech_folder, small_hubert):
+    """They went through the encoder one by one."""
+    model = small_task(speech_folder).build_model(config(small_hubert, codebook_init="random"))
+    manifest = load_manifest(speech_folder.data, "train")
+    one_by_one, at_once = (sample_features(model, manifest, 500, 32000, 3, size) for size in (1, 10**6))
+    assert len(one_by_one) >= 500
+    torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-4)
 
 
 def test_an_unreadable_file_is_left_out_and_too_little_speech_refused(speech_folder, small_hubert, tmp_path):
