@@ -12,12 +12,15 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 # Read as text: importing the package would need everything that is yet to be installed.
-VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "spin_fairseq" / "__init__.py").read_text("utf-8"), re.M).group(1)
+INIT = (HERE / "spin_fairseq" / "__init__.py").read_text("utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.M).group(1)
 
 # Which fairseq, and why: docs/install.md. The official release does not import from Python 3.11 on (mutable dataclass
 # defaults); fairseq-fixed, its repository's later state with that mended, does; ve-fairseq is the same, ready built.
-WHEEL = 'python_version >= "3.11" and python_version < "3.13" and platform_machine == "x86_64" and sys_platform == "linux"'
-NO_WHEEL = 'python_version >= "3.13" or (python_version >= "3.11" and (platform_machine != "x86_64" or sys_platform != "linux"))'
+HAS_WHEELS = 'platform_machine == "x86_64" and sys_platform == "linux"'
+NO_WHEELS = '(platform_machine != "x86_64" or sys_platform != "linux")'
+WHEEL = f'python_version >= "3.11" and python_version < "3.13" and {HAS_WHEELS}'
+NO_WHEEL = f'python_version >= "3.13" or (python_version >= "3.11" and {NO_WHEELS})'
 OFFICIAL = 'fairseq==0.12.2; python_version < "3.11"'
 TENSORBOARD_X = "tensorboardX"  # fairseq's common.tensorboard_logdir writes through it
 
@@ -34,7 +37,11 @@ setup(
     packages=[*find_packages(include=["spin_fairseq", "spin_fairseq.*"]), "spin_fairseq.config"],
     package_dir={"spin_fairseq.config": "config"},
     entry_points={"console_scripts": ["spin-fairseq=spin_fairseq.commands.line:main"]},
-    package_data={"spin_fairseq": ["py.typed"], "spin_fairseq.config": ["*.yaml"], "spin_fairseq.report": ["templates/*"]},
+    package_data={
+        "spin_fairseq": ["py.typed"],
+        "spin_fairseq.config": ["*.yaml"],
+        "spin_fairseq.report": ["templates/*"],
+    },
     install_requires=[
         "torch",  # the model and the training step
         'numpy<2; python_version < "3.11"',  # fairseq 0.12.2 and the torch of its time use what numpy 2 dropped

@@ -1,6 +1,6 @@
-"""Uses the installed package as its reader would: run by scripts/smoke_wheel.sh in an empty folder, without fairseq.
+"""Uses the installed package as its reader would; scripts/smoke_wheel.sh runs it in an empty folder, without fairseq.
 
-    python smoke_wheel.py CHECKPOINT CHECKOUT
+Arguments: a Spin checkpoint; the checkout, which nothing may come from.
 """
 
 import subprocess
@@ -44,7 +44,8 @@ def check(what, holds):
 
 def main(checkpoint, checkout):
     package = Path(spin_fairseq.__file__).parent
-    check("the package comes from the wheel", package.parent.name == "site-packages" and not package.is_relative_to(checkout))
+    installed = package.parent.name == "site-packages" and not package.is_relative_to(checkout)
+    check("the package comes from the wheel", installed)
     check("there is no fairseq", find_spec("fairseq") is None)
     check("there is a long description", len(metadata("spin_fairseq").get_payload() or "") > 500)
 
@@ -63,7 +64,8 @@ def main(checkpoint, checkout):
     audio.mkdir()
     for index, pitch in enumerate((110.0, 150.0, 220.0)):
         soundfile.write(audio / f"{index}-vowel.wav", vowel(pitch=pitch), RATE)
-    check("spin-fairseq lists its verbs", all(verb in command("--help") for verb in ("units", "convert", "train", "inspect")))
+    verbs = command("--help")
+    check("spin-fairseq lists its verbs", all(verb in verbs for verb in ("units", "convert", "train", "inspect")))
     command("units", checkpoint, "audio", "--out", "units.km")
     check("spin-fairseq units: a line for each file", len(Path("units.km").read_text().splitlines()) == 3)
     check("spin-fairseq inspect", "codebook" in command("inspect", checkpoint).lower())

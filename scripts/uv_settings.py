@@ -34,7 +34,8 @@ def uv_settings(listing):
             if section == wanted and option in VARIABLES:
                 variable, separator = VARIABLES[option]
                 values[variable] = separator.join(ast.literal_eval(value).split())
-    if "UV_INDEX" in values:  # pip looks into every index for the best version; uv by itself into the first that has any
+    # pip looks into every index for the best version; uv by itself into the first that has any.
+    if "UV_INDEX" in values:
         values["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return values
 

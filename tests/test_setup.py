@@ -148,7 +148,8 @@ def test_pip_s_settings_in_uv_s_words(uv_settings):
 def test_settings_of_uv_itself_stay(tmp_path):
     """Somebody who set UV_FIND_LINKS meant it."""
     pytest.importorskip("pip")
-    environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "/pips", "PIP_INDEX_URL": "https://i.example"}
+    pips = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "/pips", "PIP_INDEX_URL": "https://i.example"}
+    environment = {**os.environ, **pips}
     for variable in ("UV_FIND_LINKS", "UV_DEFAULT_INDEX"):
         environment.pop(variable, None)
     command = [sys.executable, "scripts/uv_settings.py"]
@@ -180,7 +181,7 @@ def machine(tmp_path):
     """A folder that is the whole PATH, with what any Debian has; its user is not root."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ["bash", "env", "dirname", "cat", "cut", "ls", "sort", "sha256sum", "mkdir", "rm", "tee", "tail", "sed", "touch", "true"]:
+    for name in "bash env dirname cat cut ls sort sha256sum mkdir rm tee tail sed touch true".split():
         (programs / name).symlink_to(shutil.which(name))
     script(programs / "id", "echo 1000")
     return tmp_path
@@ -489,8 +490,9 @@ def test_an_apt_that_fails_is_not_tried_again(bare):
 def test_an_apt_that_installs_nothing_does_not_go_round_in_circles(bare):
     bare.becomes(0)
     result = bare("sox", APT="lies")
-    assert result.returncode == 1 and result.stderr.endswith(f"missing: the sox program; {result.stderr.split('program; ')[1]}")
-    assert len(bare.apt()) == 2
+    assert result.returncode == 1 and len(bare.apt()) == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("set-up: missing: the sox program; ") and last.endswith(f"apt install sox {LACKS}")
 
 
 def test_sox_is_asked_for_where_it_is_named_alone(bare, machine):
@@ -498,7 +500,8 @@ def test_sox_is_asked_for_where_it_is_named_alone(bare, machine):
     (machine / "bin" / "installed").touch()
     assert bare().returncode == 0
     result = bare("sox")
-    assert result.returncode == 1 and result.stderr == "set-up: missing: the sox program. On Debian or Ubuntu: apt install sox\n"
+    assert result.returncode == 1
+    assert result.stderr == "set-up: missing: the sox program. On Debian or Ubuntu: apt install sox\n"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
