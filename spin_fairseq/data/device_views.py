@@ -7,12 +7,14 @@ from ..perturbation.draws import SpeakerDraw, stack_draws
 from ..perturbation.pitch_marks import PitchMarks, pad_marks
 
 
-def pending_views(draws, marks):
+def pending_views(draws, marks, lengths):
     """What a batch needs for its changed views, in containers that fairseq moves to the device as they are.
 
-    draws: for each utterance a tuple of SpeakerDraws, one for each changed view; marks: PitchMarks of each utterance.
+    draws: for each utterance a tuple of SpeakerDraws, one for each changed view; marks: PitchMarks of each utterance;
+    lengths: samples of each.
     """
-    return {"marks": tuple(pad_marks(marks)), "draws": [tuple(stack_draws(view)) for view in zip(*draws)]}
+    views = [tuple(stack_draws(view)) for view in zip(*draws)]
+    return {"marks": tuple(pad_marks(marks)), "draws": views, "lengths": torch.tensor(lengths)}
 
 
 def complete_views(sample, sample_rate):
@@ -23,8 +25,7 @@ def complete_views(sample, sample_rate):
     if "pending" not in sample:
         return sample
     net_input, pending = sample["net_input"], sample["pending"]
-    source, padding_mask = net_input["source"], net_input["padding_mask"]
-    lengths = (~padding_mask[: len(source)]).sum(1)
+    source, lengths = net_input["source"], pending["lengths"]
     marks = PitchMarks(*pending["marks"])
     changed = [
         perturb_batch(source, lengths, sample_rate, marks, SpeakerDraw(*draws)).to(source.dtype)

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 BUCKET_SAMPLES = 4000  # utterances whose lengths differ by less than this may share a batch, in random order
+ROUND_SAMPLES = 4000  # padded batches are as long as a multiple of this: a GPU then meets few shapes, and plans for few
 FILLER_SAMPLES = 8000  # stands in for a batch in which every utterance is bad
 
 # Python's garbage collection writes into each object that it visits. In a forked data worker that would copy all that the
@@ -51,17 +52,20 @@ class TwoViewDataset(FairseqDataset):
     both_views: change the first view too. strength: of the change, as `draw_speaker` takes it.
     marks: a PitchMarkCache for the native engine, or None: marks are then found as they are needed.
     on_device: leave the change, by the native engine, to `device_views.complete_views`.
+    crop_multiple: training crops utterances to a multiple of so many samples, so that more batches need no padding.
     """
 
     def __init__(
         self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
-        strength=1.0, marks=None, on_device=False,
+        strength=1.0, marks=None, on_device=False, crop_multiple=1,
     ):  # fmt: skip
         self.manifest = long_enough(manifest, min_samples)
         dropped = len(manifest) - len(self.manifest)
         if dropped:
             logger.info(f"{manifest.source}: {dropped} of {len(manifest)} utterances are under {min_samples} samples")
         self.sizes = np.minimum(self.manifest.sizes, max_samples)
+        if train:
+            self.sizes = np.where(self.sizes < crop_multiple, self.sizes, self.sizes // crop_multiple * crop_multiple)
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views
         self.strength, self.marks, self.on_device = strength, marks, on_device
@@ -117,7 +121,7 @@ class TwoViewDataset(FairseqDataset):
         """-> a batch of B utterances:
 
         "net_input": {"source": (2B, T) float32, first all first views, then all second ones,
-                      "padding_mask": (2B, T) bool, True behind the end};
+                      "padding_mask": (2B, T) bool, True behind the end, or None where all are of one length};
         "pending": what `device_views.complete_views` needs; "source" is then (B, T), the waves as they are;
         "id": (B,) int64; "lengths": list of B ints, samples; "phones": list of B arrays;
         "split": its name; "skipped": [(index, what is wrong)].
@@ -126,21 +130,25 @@ class TwoViewDataset(FairseqDataset):
         skipped = [(item["index"], item["error"]) for item in items if "error" in item]
         views = [item["views"] for item in good] or [(np.zeros(FILLER_SAMPLES, np.float32),) * 2]
         lengths = [len(first) for first, *_ in views]
-        source = torch.zeros(len(views[0]) * len(views), max(lengths))
+        longest = max(lengths)
+        padded = min(lengths) < longest
+        width = -(-longest // ROUND_SAMPLES) * ROUND_SAMPLES if padded else longest
+        source = torch.zeros(len(views[0]) * len(views), width)
         for row, waves in enumerate(views):
             for place, wave in enumerate(waves):
                 source[place * len(views) + row, : len(wave)] = torch.from_numpy(wave)
-        ends = torch.tensor(lengths * 2).unsqueeze(1)
+        padding_mask = torch.arange(width) >= torch.tensor(lengths * 2).unsqueeze(1) if padded else None
         batch = {
             "id": torch.tensor([item["index"] for item in good] or [-1]),
-            "net_input": {"source": source, "padding_mask": torch.arange(source.size(1)) >= ends},
+            "net_input": {"source": source, "padding_mask": padding_mask},
             "lengths": lengths,
             "skipped": skipped,
             "ignored": not good,
             "split": self.manifest.source.stem,
         }
         if good and self.on_device:
-            batch["pending"] = pending_views([item["draws"] for item in good], [item["marks"] for item in good])
+            draws, marks = [item["draws"] for item in good], [item["marks"] for item in good]
+            batch["pending"] = pending_views(draws, marks, lengths)
         if self.phones is not None:
             batch["phones"] = [item["phones"] for item in good]
         return batch

@@ -4,23 +4,27 @@ A random start needs updates, and speech, until the prototypes lie where frames 
 first update the units are those of k-means on the unit sphere (spherical k-means, Dhillon & Modha 2001).
 """
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 from torch import nn
 
 from ..errors import ConfigError
 from .kmeans import kmeans
+
+STARTS, ITERATIONS = 3, 50
 
 
 @torch.no_grad()
 def start_from_kmeans(head, features, seed=0):
     """Set a PrototypeHead's weights in place.
 
-    features: (N, input_dim) floats, frames of the layer that the head reads, on the head's device, where all is done. A projection of one linear layer becomes the
-    principal components of the features, scaled so that embeddings have length 1 on average before they are normalised;
-    a deeper one stays as it is. The prototypes are the centres of k-means on the embeddings, each codebook's with a seed
-    of its own.
+    features: (N, input_dim) floats, frames of the layer that the head reads, on the head's device. All is done there, on a
+    CPU by scikit-learn. A projection of one linear layer becomes the principal components of the features, scaled so that
+    embeddings have length 1 on average before they are normalised; a deeper one stays as it is. The prototypes are the
+    centres of k-means on the embeddings, each codebook's with a seed of its own.
     Raises ConfigError: fewer frames than prototypes.
     """
     features = features.float()
@@ -34,8 +38,18 @@ def start_from_kmeans(head, features, seed=0):
     if len(head.projection) == 1 and first.out_features <= first.in_features:
         _project_on_components(first, features)
     embeddings = head.embed(features)
+    centres_of = _centres_by_scikit_learn if embeddings.device.type == "cpu" else _centres
     for codebook, prototypes in enumerate(head.prototypes):
-        prototypes.copy_(F.normalize(kmeans(embeddings, len(prototypes), seed + codebook)[0], dim=-1))
+        prototypes.copy_(F.normalize(centres_of(embeddings, len(prototypes), seed + codebook), dim=-1))
+
+
+def _centres_by_scikit_learn(embeddings, number, seed):
+    found = KMeans(number, n_init=STARTS, max_iter=ITERATIONS, random_state=seed).fit(embeddings.numpy())
+    return torch.from_numpy(found.cluster_centers_.astype(np.float32))
+
+
+def _centres(embeddings, number, seed):
+    return kmeans(embeddings, number, seed, STARTS, ITERATIONS)[0]
 
 
 @torch.no_grad()

@@ -63,6 +63,13 @@ class SpinTaskConfig(FairseqDataclass):
     perturb_both_views: bool = field(default=False, metadata={"help": "change the first view too"})
     min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
     max_sample_size: int = field(default=272000, metadata={"help": "crop training utterances above (samples)"})
+    crop_multiple: int = field(
+        default=1,
+        metadata={
+            "help": "crop training utterances to a multiple of so many samples; 4000 loses 1 % of the speech, and most batches "
+            "then need no padding, and attention no mask; 1: no such crop"
+        },
+    )
     max_bad_share: float = field(
         default=0.01, metadata={"help": "share of a split's utterances that may be unreadable before the run stops"}
     )
@@ -116,6 +123,8 @@ class SpinTask(FairseqTask):
                 f"task.min_sample_size={cfg.min_sample_size} and max_sample_size={cfg.max_sample_size}: "
                 f"the first must be at least {FEWEST_SAMPLES} and not above the second"
             )
+        if cfg.crop_multiple < 1:
+            raise ConfigError(f"task.crop_multiple is {cfg.crop_multiple}: it must be at least 1 sample")
         if not 0 <= cfg.max_bad_share <= 1:
             raise ConfigError(f"task.max_bad_share is {cfg.max_bad_share}: it must be a share, between 0 and 1")
         if cfg.sample_rate != 16000 or cfg.normalize:
@@ -172,6 +181,7 @@ class SpinTask(FairseqTask):
             strength=cfg.perturbation_strength,
             marks=self._open_marks(split, manifest, pitch),
             on_device=cfg.perturb_on == "device",
+            crop_multiple=cfg.crop_multiple,
         )
         self._skipped[os.path.basename(split)] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
 

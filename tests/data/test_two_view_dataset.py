@@ -195,7 +195,8 @@ def test_views_made_on_the_device_are_those_made_in_workers(data):
         assert len(other["net_input"]["source"]) == len(batch["lengths"])
         completed = complete_views(other, 16000)
         assert completed["id"].tolist() == batch["id"].tolist()
-        assert torch.equal(completed["net_input"]["padding_mask"], batch["net_input"]["padding_mask"])
+        masks = [each["net_input"]["padding_mask"] for each in (completed, batch)]
+        assert masks[0] is masks[1] is None or torch.equal(*masks)
         difference = completed["net_input"]["source"] - batch["net_input"]["source"]
         assert difference.abs().max() < 1e-4
 
@@ -273,14 +274,41 @@ def test_batches_hold_utterances_of_similar_length_and_none_is_lost(data):
 # --- batches ----------------------------------------------------------------------------------------------------
 
 
+def lengths_and_batch(dataset, lengths):
+    items = [{"index": i, "views": (np.ones(length, np.float32),) * 2} for i, length in enumerate(lengths)]
+    return dataset.collater(items)["net_input"]
+
+
+def test_padded_batches_have_few_shapes_and_others_no_mask(data):
+    """Each batch had a length of its own, so a GPU planned for each; and a mask, without which attention is faster."""
+    dataset = make_dataset(data)
+    assert {lengths_and_batch(dataset, [length, 4001])["source"].size(1) for length in (4002, 5000, 8000)} == {8000}
+    assert lengths_and_batch(dataset, [8000, 4001])["padding_mask"].sum() == 2 * 3999
+    alike = lengths_and_batch(dataset, [5000, 5000])
+    assert alike["padding_mask"] is None and alike["source"].shape == (4, 5000)
+
+
+def test_crops_to_a_multiple_leave_batches_without_padding(data):
+    train = make_dataset(data, crop_multiple=4000)
+    assert (train.sizes == np.minimum(train.manifest.sizes, 20000) // 4000 * 4000).all() and (train.sizes > 0).all()
+    assert [len(train[i]["views"][0]) for i in range(4)] == train.sizes[:4].tolist()
+    batches = batches_of(train, max_sentences=2)
+    assert any(batch["net_input"]["padding_mask"] is None and len(batch["lengths"]) == 2 for batch in batches)
+    whole = make_dataset(data, "dev", crop_multiple=4000)
+    assert (whole.sizes == np.minimum(whole.manifest.sizes, 20000)).all()
+    short = make_dataset(data, crop_multiple=10**6)
+    assert (short.sizes == np.minimum(short.manifest.sizes, 20000)).all()  # else nothing would be left of them
+
+
 def test_what_a_batch_holds(speech_folder):
     phones = load_phone_labels(speech_folder.phones, "dev")
-    dataset = make_dataset(speech_folder.data, "dev", phones=phones)
+    dataset = make_dataset(speech_folder.data, "dev", phones=phones, max_samples=40000)
     items = [dataset[i] for i in (2, 0, 5)]
     batch = dataset.collater(items)
     source, mask = batch["net_input"]["source"], batch["net_input"]["padding_mask"]
     assert batch["id"].tolist() == [2, 0, 5] and batch["skipped"] == [] and batch["ignored"] is False
-    assert source.dtype == torch.float32 and source.shape == mask.shape == (6, max(batch["lengths"]))
+    assert source.dtype == torch.float32 and source.shape == mask.shape
+    assert len(source) == 6 and 0 <= source.size(1) - max(batch["lengths"]) < 4000
     for row, item in enumerate(items):
         for half in (0, 1):
             length, place = len(item["views"][half]), row + 3 * half

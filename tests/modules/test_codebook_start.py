@@ -4,6 +4,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from spin_fairseq.errors import ConfigError
+from spin_fairseq.modules import codebook_start
 from spin_fairseq.modules.codebook_start import start_from_kmeans
 from spin_fairseq.modules.prototypes import PrototypeHead
 
@@ -27,7 +28,10 @@ def test_the_projection_is_that_of_the_principal_components():
     assert np.linalg.norm(ours, axis=1).mean() == pytest.approx(1, abs=1e-5)
 
 
-def test_units_are_the_clusters_that_are_there():
+@pytest.mark.parametrize("as_on_a_device", [False, True])
+def test_units_are_the_clusters_that_are_there(as_on_a_device, monkeypatch):
+    if as_on_a_device:
+        monkeypatch.setattr(codebook_start, "_centres_by_scikit_learn", codebook_start._centres)
     frames, labels = clustered_frames(np.random.default_rng(2), clusters=6)
     head = PrototypeHead(16, [8], [6])
     start_from_kmeans(head, frames, seed=3)

@@ -28,7 +28,7 @@ def sample_of(utterances, draws, marks):
     batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(wave) for wave in utterances], batch_first=True)
     ends = torch.tensor([len(wave) for wave in utterances] * 2)
     mask = torch.arange(batch.size(1)) >= ends[:, None]
-    return {"net_input": {"source": batch, "padding_mask": mask}, "pending": pending_views(draws, marks)}
+    return {"net_input": {"source": batch, "padding_mask": mask}, "pending": pending_views(draws, marks, ends[: len(utterances)].tolist())}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -93,7 +93,8 @@ def test_nothing_waits_for_a_gpu():
         source = torch.zeros(3, 24000, device="cuda")
         mask = torch.zeros(6, 24000, dtype=torch.bool, device="cuda")
         marks = [find_pitch_marks(np.zeros(0, np.float32), 16000) for _ in draws]
-        pending = pending_views(draws, marks)
+        pending = pending_views(draws, marks, [24000, 20000, 23000])
+        pending["lengths"] = torch.zeros(3, dtype=torch.int64, device="cuda")
         times = torch.zeros(3, 120, dtype=torch.float64, device="cuda")
         pending["marks"] = times, torch.zeros(3, 120, dtype=torch.bool, device="cuda")
         sample = {"net_input": {"source": source, "padding_mask": mask}, "pending": pending}
