@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Measure a HuBERT layer by layer beside MFCCs: what k-means units of it say of phones and of speakers.
+"""Measure HuBERTs layer by layer beside MFCCs: what k-means units of them say of phones and of speakers.
 
-    python examples/demo/measure_base.py --checkpoint examples/demo/hubert_demo.pt --work WORK --phones SPEECH/phones
+    python examples/demo/measure_base.py examples/demo/hubert_demo.pt --speech SPEECH
+    python examples/demo/measure_base.py demo=examples/demo/hubert_demo.pt new=OTHER.pt --speech SPEECH --clusters 100 --out FOLDER
 
-WORK holds fairseq manifests train.tsv and dev.tsv. k-means and the speaker classifiers are fitted on train, the
-figures are of dev:
+SPEECH is a LibriSpeech-shaped folder: {train,dev}/SPEAKER/CHAPTER/*.flac and phones/dev.tsv. k-means and the speaker
+classifiers are fitted on train; the figures are of dev, or of the split that --dev names:
 
 - PNMI: mutual information of phones and units over the entropy of phones; 20-ms units are repeated twice against the
   10-ms labels, the longer is cut to the shorter, the first 160,000 samples of an utterance count (Spin's convention).
   MFCC units are taken at 100 Hz, which is to their favour, and at 50 Hz; as they come, and normalised as for the labels
-  of iteration 1 (speech_features.normalize_mfcc).
-- Speaker NMI of the same units.
-- Accuracy of a linear classifier of the speaker on standardised features: of single frames, and of utterance means.
+  of iteration 1 (speech_features.normalize_mfcc). --centred adds each layer less the mean of each utterance, as the
+  labels of the next iteration are made of it.
+- Speaker NMI of the same units: the same with speakers for phones, as in docs/evaluation.md.
+- Accuracy of a linear classifier of the speaker on standardised features: of single frames, and of utterance means;
+  where the speakers of dev are those of train.
 
-It writes figures.json and layers.png, and training.png when pretrain.log is there.
+It writes figures.json, figures.md and layers.png, and training.png when pretrain.log is there.
 """
 import argparse
 import json
@@ -23,7 +26,6 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import homogeneity_score, normalized_mutual_info_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -33,18 +35,19 @@ from speech_features import (
     load_hubert,
     mfcc_features,
     normalize_mfcc,
-    read_manifest,
     read_phones,
+    speech_files,
 )
+
+from spin_fairseq.evaluation.clusters import cluster_quality
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  after the choice of the backend
 
-HERE = Path(__file__).resolve().parent
 CLUSTERS = (64, 100)
 SEEDS = (0, 1, 2)
 LONGEST = 1000  # labels: 160,000 samples
-KMEANS_FRAMES = 50_000  # of the train split's 327,000 (164,000 at 50 Hz), drawn anew for each seed
+KMEANS_FRAMES = 50_000  # of the train split, drawn anew for each seed
 CLASSIFIER_FRAMES = 10_000
 
 
@@ -56,14 +59,16 @@ def frame_pairs(units, labels, repeat):
 
 
 def unit_figures(train, dev, labels, speakers, clusters, repeat):
-    """{"pnmi", "speaker_nmi"}, each the runs over SEEDS. train, dev: [(frames, dim)]."""
+    """{"pnmi", "speaker_nmi"}, each the runs over SEEDS. train, dev: [(frames, dim)]; labels, speakers: of dev."""
     pnmi, speaker_nmi = [], []
     of_frame = [np.full(len(row), speaker) for row, speaker in zip(labels, speakers)]
     for seed in SEEDS:
         kmeans = fit_kmeans(train, clusters, seed, KMEANS_FRAMES, starts=2)
         units = [kmeans.predict(array) for array in dev]
-        pnmi.append(homogeneity_score(*reversed(frame_pairs(units, labels, repeat))))
-        speaker_nmi.append(normalized_mutual_info_score(*reversed(frame_pairs(units, of_frame, repeat))))
+        of_units, phones = frame_pairs(units, labels, repeat)
+        pnmi.append(cluster_quality(phones, of_units)["pnmi"])
+        of_units, names = frame_pairs(units, of_frame, repeat)
+        speaker_nmi.append(cluster_quality(names, of_units)["pnmi"])
     return {"pnmi": spread(pnmi), "speaker_nmi": spread(speaker_nmi)}
 
 
@@ -90,40 +95,74 @@ def speaker_figures(train, dev, train_speakers, dev_speakers):
             "speaker_accuracy_utterances": speaker_accuracy(*means, train_speakers, dev_speakers)}
 
 
-def measure(checkpoint, work, phones, figures):
-    """Measure MFCCs and all layers, print the table, write figures.json and the plots."""
-    paths = {split: read_manifest(work / f"{split}.tsv") for split in ("train", "dev")}
-    speakers = {split: [path.stem.split("-")[0] for path in files] for split, files in paths.items()}
-    of_utterance = read_phones(phones / "dev.tsv")
-    labels = [of_utterance[path.stem] for path in paths["dev"]]
-
-    model = load_hubert(checkpoint)
-    layers = list(range(1, len(model.encoder.layers) + 1))
+def mfcc_kinds(paths):
+    """{name: (train, dev, 10-ms labels a frame)} of MFCCs; paths: {"train", "dev"}."""
     mfcc = {split: mfcc_features(files) for split, files in paths.items()}
-    hubert = {split: hubert_features(model, files, layers) for split, files in paths.items()}
     normalized = {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}
     kinds = {}
     for name, of_split in (("mfcc", mfcc), ("mfcc_normalized", normalized)):
         kinds[f"{name}_100hz"] = of_split["train"], of_split["dev"], 1
         kinds[f"{name}_50hz"] = *([array[::2] for array in of_split[split]] for split in ("train", "dev")), 2
-    kinds |= {f"layer_{layer}": (hubert["train"][layer], hubert["dev"][layer], 2) for layer in layers}
+    return kinds
 
-    table = {}
-    for kind, (train, dev, repeat) in kinds.items():
-        table[kind] = {f"k{clusters}": unit_figures(train, dev, labels, speakers["dev"], clusters, repeat) for clusters in CLUSTERS}
-        table[kind] |= speaker_figures(train, dev, speakers["train"], speakers["dev"])
-        print(f"{kind:22s}", "  ".join(f"{k}: PNMI {f['pnmi']['mean']:.4f} ±{f['pnmi']['std']:.4f}, speaker NMI {f['speaker_nmi']['mean']:.4f}"
-                                       for k, f in table[kind].items() if k.startswith("k")),
-              f" speaker accuracy: frames {table[kind]['speaker_accuracy_frames']:.3f},"
-              f" utterances {table[kind]['speaker_accuracy_utterances']:.3f}", flush=True)
 
-    best = max(layers, key=lambda layer: table[f"layer_{layer}"]["k100"]["pnmi"]["mean"])
-    utterances = {split: len(files) for split, files in paths.items()}
-    figures.mkdir(parents=True, exist_ok=True)
-    (figures / "figures.json").write_text(pretty({"utterances": utterances, "seeds": SEEDS, "best_layer": best, "features": table}))
-    plot_layers(table, layers, figures / "layers.png")
-    if (figures / "pretrain.log").exists():
-        plot_training(figures / "pretrain.log", figures / "training.png")
+def layer_kinds(checkpoint, paths, centred):
+    """{"layer_N": (train, dev, 2)} of all layers of a HuBERT; and {"layer_N_centred"}, less the mean of each utterance."""
+    model = load_hubert(checkpoint)
+    layers = list(range(1, len(model.encoder.layers) + 1))
+    features = {split: hubert_features(model, files, layers) for split, files in paths.items()}
+    kinds = {f"layer_{layer}": (features["train"][layer], features["dev"][layer], 2) for layer in layers}
+    if centred:
+        for name, (train, dev, repeat) in list(kinds.items()):
+            kinds[f"{name}_centred"] = *([array - array.mean(axis=0) for array in arrays] for arrays in (train, dev)), repeat
+    return kinds
+
+
+def measure(checkpoints, speech, folder, dev="dev", clusters=CLUSTERS, centred=False):
+    """Measure MFCCs and all layers, print the table, write figures.json, figures.md and the plots into the folder.
+
+    checkpoints: {name: path}. speech: the LibriSpeech-shaped folder.
+    """
+    of_utterance = read_phones(speech / "phones" / f"{dev}.tsv")
+    paths = {"train": speech_files(speech, "train"), "dev": speech_files(speech, dev)}
+    paths["dev"] = [path for path in paths["dev"] if path.stem in of_utterance]
+    speakers = {split: [path.stem.split("-")[0] for path in files] for split, files in paths.items()}
+    labels = [of_utterance[path.stem] for path in paths["dev"]]
+    seen = set(speakers["dev"]) <= set(speakers["train"])
+
+    def rows(kinds):
+        table = {}
+        for kind, (train, of_dev, repeat) in kinds.items():
+            table[kind] = {f"k{k}": unit_figures(train, of_dev, labels, speakers["dev"], k, repeat) for k in clusters}
+            if seen:
+                table[kind] |= speaker_figures(train, of_dev, speakers["train"], speakers["dev"])
+            print(f"{kind:22s}", "  ".join(f"{k}: PNMI {f['pnmi']['mean']:.4f} ±{f['pnmi']['std']:.4f}, speaker NMI {f['speaker_nmi']['mean']:.4f}"
+                                           for k, f in table[kind].items() if k.startswith("k")), flush=True)
+        return table
+
+    figures = {"mfcc": rows(mfcc_kinds(paths)), "models": {}}
+    for name, checkpoint in checkpoints.items():
+        print(name, flush=True)
+        figures["models"][name] = rows(layer_kinds(checkpoint, paths, centred))
+    about = {"split": dev, "utterances": {split: len(files) for split, files in paths.items()}, "seeds": SEEDS, "clusters": clusters}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures.json").write_text(pretty({**about, **figures}))
+    (folder / "figures.md").write_text("".join(row + "\n" for row in markdown(figures, clusters)))
+    plot_layers(figures, clusters, folder / "layers.png")
+    if (folder / "pretrain.log").exists():
+        plot_training(folder / "pretrain.log", folder / "training.png")
+
+
+def markdown(figures, clusters):
+    """The rows of a Markdown table: mean ± standard deviation over the seeds of k-means."""
+    header = ["features", *(f"PNMI, K = {k}" for k in clusters), *(f"speaker NMI, K = {k}" for k in clusters)]
+    rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    kinds = [*figures["mfcc"].items(), *((f"{name}, {kind}", row) for name, table in figures["models"].items() for kind, row in table.items())]
+    for kind, row in kinds:
+        cells = [row[f"k{k}"][key] for key in ("pnmi", "speaker_nmi") for k in clusters]
+        cells = [f"{cell['mean']:.3f} ± {cell['std']:.3f}".replace("0.", ".") for cell in cells]
+        rows.append(f"| {' | '.join([kind.replace('_', ' ').replace('mfcc', 'MFCC').replace('hz', ' Hz'), *cells])} |")
+    return rows
 
 
 def pretty(tree):
@@ -132,17 +171,21 @@ def pretty(tree):
     return re.sub(r"\[[^\[\]]*\]", lambda found: " ".join(found.group().split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
-def plot_layers(table, layers, path):
+def plot_layers(figures, clusters, path):
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), dpi=90)
     for axis, name, title in zip(axes, ("pnmi", "speaker_nmi"), ("PNMI of phones and units", "NMI of speakers and units")):
-        for color, clusters in zip(("C0", "C1"), CLUSTERS):
-            runs = [table[f"layer_{layer}"][f"k{clusters}"][name] for layer in layers]
-            axis.errorbar(layers, [run["mean"] for run in runs], [run["std"] for run in runs], color=color,
-                          marker="o", capsize=3, label=f"HuBERT, K = {clusters}")
+        lines = [(model, k) for model in figures["models"] for k in clusters]
+        for number, (model, k) in enumerate(lines):
+            table = figures["models"][model]
+            layers = [int(kind.split("_")[1]) for kind in table if not kind.endswith("centred")]
+            runs = [table[f"layer_{layer}"][f"k{k}"][name] for layer in layers]
+            axis.errorbar(layers, [run["mean"] for run in runs], [run["std"] for run in runs], color=f"C{number}",
+                          marker="o", capsize=3, label=f"{model}, K = {k}")
+        for k, color in zip(clusters, ("k", "gray")):
             for kind, style, label in (("mfcc_100hz", "--", "MFCC"), ("mfcc_normalized_100hz", ":", "MFCC, normalised")):
-                mean = table[kind][f"k{clusters}"][name]["mean"]
-                axis.axhline(mean, color=color, linestyle=style, label=f"{label}, K = {clusters}")
-        axis.set(title=title, xlabel="layer", xticks=layers)
+                axis.axhline(figures["mfcc"][kind][f"k{k}"][name]["mean"], color=color, linestyle=style, label=f"{label}, K = {k}")
+        axis.set(title=title, xlabel="layer")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     axes[1].legend(fontsize=6)
     figure.tight_layout()
@@ -176,13 +219,16 @@ def plot_training(log, path):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="python examples/demo/measure_base.py --checkpoint examples/demo/hubert_demo.pt --work WORK --phones SPEECH/phones")
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="folder with fairseq manifests train.tsv and dev.tsv")
-    parser.add_argument("--phones", type=Path, required=True, help="folder with dev.tsv, the labels of each 10 ms")
-    parser.add_argument("--figures", type=Path, default=HERE / "base")
+        usage="python examples/demo/measure_base.py [NAME=]CHECKPOINT ... --speech SPEECH [options]")
+    parser.add_argument("checkpoints", nargs="+", metavar="[NAME=]CHECKPOINT", help="HuBERT checkpoints of fairseq")
+    parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech-shaped folder with train, and phones/dev.tsv")
+    parser.add_argument("--dev", default="dev", metavar="SPLIT", help="the split that is measured (default dev)")
+    parser.add_argument("--clusters", type=int, nargs="+", default=CLUSTERS, help="K of k-means (default 64 100)")
+    parser.add_argument("--centred", action="store_true", help="also each layer less the mean of each utterance")
+    parser.add_argument("--out", type=Path, default=Path("outputs/base"), help="folder for figures and plots (default outputs/base)")
     args = parser.parse_args()
-    measure(args.checkpoint, args.work, args.phones, args.figures)
+    named = [text.split("=", 1) if "=" in text else (Path(text).stem, text) for text in args.checkpoints]
+    measure(dict(named), args.speech.resolve(), args.out, args.dev, args.clusters, args.centred)
 
 
 if __name__ == "__main__":

@@ -29,28 +29,39 @@ figures, and by these (on dev) the MFCCs' normalisation and the default of --lay
 """
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.ndimage import correlate1d
 
 from measure_base import measure
 from speech_features import fit_kmeans, hubert_features, load_hubert, mfcc_features, normalize_mfcc, read_manifest, write_manifest
 
 HERE = Path(__file__).resolve().parent
 SEED = 1
+# fairseq-hydra-train, with matrix products in bfloat16 where the processor has them (their sums stay in float32)
+TRAIN = "import torch; torch.set_float32_matmul_precision('medium'); from fairseq_cli.hydra_train import cli_main; cli_main()"
 
 
-def layer_features(checkpoint, layer, paths):
-    """{split: [(frames, dim)]} of a layer, less the mean of each utterance.
+def layer_features(checkpoint, layer, paths, window=1):
+    """{split: [(frames, dim)]} of a layer, less the mean of each utterance, smoothed over a window of so many frames.
 
     Without the mean the clusters say less of the speaker and more of the phone (van Niekerk et al. 2021).
     """
     model = load_hubert(checkpoint)
     features = {split: hubert_features(model, files, [layer])[layer] for split, files in paths.items()}
-    return {split: [array - array.mean(axis=0) for array in arrays] for split, arrays in features.items()}
+    return {split: [smooth(array - array.mean(axis=0), window) for array in arrays] for split, arrays in features.items()}
+
+
+def smooth(features, window):
+    """(frames, dim) -> the same, averaged over time with a triangular window of an odd number of frames; the ends are repeated."""
+    weights = np.bartlett(window + 2)[1:-1]
+    return correlate1d(features, weights / weights.sum(), axis=0, mode="nearest")
 
 
 def write_labels(folder, features, clusters):
@@ -68,8 +79,11 @@ def write_labels(folder, features, clusters):
     part.rename(folder)
 
 
-def write_start(source, target, dictionary):
-    """The weights of one iteration as the start of the next: the clusters are new, so their embeddings start anew."""
+def write_start(source, target, dictionary, layers=None):
+    """The weights of one iteration as the start of the next: the clusters are new, so their embeddings start anew.
+
+    layers: of the next model, where it has more (twice as many at most): copies of the last ones stand for those that are new.
+    """
     import spin_fairseq  # noqa: F401  the allow-list for torch.load
     from fairseq.data import Dictionary
 
@@ -77,16 +91,31 @@ def write_start(source, target, dictionary):
     state = torch.load(source, map_location="cpu", weights_only=True)
     width = state["model"]["label_embs_concat"].shape[1]
     state["model"]["label_embs_concat"] = torch.rand(rows, width, generator=torch.Generator().manual_seed(SEED))
+    if layers:
+        grow(state["model"], layers)
     state.pop("last_optimizer_state", None)
     torch.save(state, target.with_suffix(".part"))
     target.with_suffix(".part").rename(target)
+
+
+def grow(weights, layers):
+    """Add layers to the weights of a HuBERT, in place: 4 that grow to 6 become 1 2 3 4 3 4 (stacking, Gong et al. 2019)."""
+    of_layer = re.compile(r"encoder\.layers\.(\d+)\.(.*)")
+    found = [(int(match[1]), match[2], weights[name]) for name, match in ((n, of_layer.match(n)) for n in list(weights)) if match]
+    before = 1 + max(number for number, _, _ in found)
+    new = layers - before
+    if not 0 <= new <= before:
+        raise SystemExit(f"--grow {layers}: the checkpoint has {before} layers; it can grow to {before}..{2 * before}")
+    for number, name, tensor in found:
+        if number >= before - new:
+            weights[f"encoder.layers.{number + new}.{name}"] = tensor.clone()
 
 
 def pretrain(work, iteration, label_rate, updates, *overrides):
     """Run fairseq-hydra-train; its JSON rows go to WORK/iteration_N.log."""
     run, log = work / f"run_{iteration}", work / f"iteration_{iteration}.log"
     command = [
-        str(Path(sys.executable).with_name("fairseq-hydra-train")),
+        sys.executable, "-c", TRAIN,
         "--config-dir", str(HERE / "base"), "--config-name", "hubert_demo",
         f"common.user_dir={HERE.parents[1] / 'spin_fairseq'}",  # torch >= 2.6 cannot resume without its allow-list
         f"common.seed={SEED}", f"task.data={work}", f"task.label_dir={work / f'labels_{iteration}'}",
@@ -156,40 +185,60 @@ def strings(tree):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, usage="python examples/demo/pretrain_base.py --speech SPEECH --work WORK",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech-shaped folder")
+    parser.add_argument("--speech", type=Path, nargs="+", required=True, help="LibriSpeech-shaped folders; the dev split is that of the first")
     parser.add_argument("--work", type=Path, required=True, help="folder for everything in between")
     parser.add_argument("--out", type=Path, default=HERE / "hubert_demo.pt", help="the final checkpoint")
     parser.add_argument("--figures", type=Path, default=HERE / "base", help="folder for log, figures and plots")
     parser.add_argument("--clusters", type=int, nargs="+", default=(100, 200), help="K of the labels of iteration 1, 2, ...")
+    parser.add_argument("--mask-prob", type=float, nargs="+", help="of iteration 1, 2, ... (default: the config's)")
     parser.add_argument("--updates", type=int, nargs="+", default=(1000, 500), help="of iteration 1, 2, ...")
     parser.add_argument("--layers", type=int, nargs="*", default=(3,), help="of iteration 1, ..., whose clusters the next one learns")
-    args = parser.parse_args()
-    if not len(args.clusters) == len(args.updates) == len(args.layers) + 1:
-        parser.error("--updates and --clusters need a number an iteration; --layers one less, as each names the layer "
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT",
+                        help="a HuBERT that came of earlier iterations: iteration 1 starts from its weights and learns the clusters of its layer, "
+                        "the first of --layers, instead of those of MFCCs")
+    parser.add_argument("--grow", type=int, metavar="LAYERS", help="iteration 1 has more layers than --start: copies of its last ones")
+    parser.add_argument("--window", type=int, default=1, metavar="FRAMES", help="a layer is smoothed over so many frames, an odd number, before it is clustered (default 1)")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all iterations")
+    args = parser.parse_intermixed_args()
+    named = len(args.layers) + (not args.start)
+    if not len(args.clusters) == len(args.updates) == named:
+        parser.error("--updates and --clusters need a number an iteration; --layers one less without --start, as each names the layer "
                      "that the next iteration learns from")
-    speech, work = args.speech.resolve(), args.work.resolve()
+    if args.mask_prob and len(args.mask_prob) != len(args.updates):
+        parser.error("--mask-prob needs a number an iteration")
+    if args.window < 1 or args.window % 2 == 0:
+        parser.error("--window is an odd number of frames")
+    if args.grow and not args.start:
+        parser.error("--grow needs --start: without, model.encoder_layers=N gives all iterations so many layers")
+    speech, work = [folder.resolve() for folder in args.speech], args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
 
-    for split, name in (("train", "train"), ("dev", "dev"), ("dev", "valid")):  # fairseq validates on "valid"
+    for split, name, folders in (("train", "train", speech), ("dev", "valid", speech[:1])):  # fairseq validates on "valid"
         if not (work / f"{name}.tsv").exists():
-            write_manifest(speech, split, work / f"{name}.tsv")
+            write_manifest(folders, split, work / f"{name}.tsv")
     paths = {name: read_manifest(work / f"{name}.tsv") for name in ("train", "valid")}
 
-    for iteration, (updates, clusters) in enumerate(zip(args.updates, args.clusters), 1):
+    layers = list(args.layers) if args.start else [None, *args.layers]
+    before = args.start
+    for iteration, (updates, clusters, layer) in enumerate(zip(args.updates, args.clusters, layers), 1):
         labels, last = work / f"labels_{iteration}", work / f"iteration_{iteration}.pt"
-        if not labels.exists() and iteration == 1:
+        if not labels.exists() and before is None:
             mfcc = {split: mfcc_features(files) for split, files in paths.items()}
-            features = {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}
-            write_labels(labels, features, clusters)
+            write_labels(labels, {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}, clusters)
         elif not labels.exists():
-            features = layer_features(work / f"iteration_{iteration - 1}.pt", args.layers[iteration - 2], paths)
-            write_labels(labels, features, clusters)
-        if not last.exists() and iteration == 1:
-            pretrain(work, 1, 100, updates)
-        elif not last.exists():
-            start = work / f"start_{iteration}.pt"
-            write_start(work / f"iteration_{iteration - 1}.pt", start, labels / "dict.km.txt")
-            pretrain(work, iteration, 50, updates, f"checkpoint.finetune_from_model={start}")
+            write_labels(labels, layer_features(before, layer, paths, args.window), clusters)
+        if not last.exists():
+            overrides = list(args.overrides)
+            if args.grow:
+                overrides.append(f"model.encoder_layers={args.grow}")
+            if args.mask_prob:
+                overrides.append(f"model.mask_prob={args.mask_prob[iteration - 1]}")
+            if before is not None:
+                start = work / f"start_{iteration}.pt"
+                write_start(before, start, labels / "dict.km.txt", args.grow)
+                overrides.append(f"checkpoint.finetune_from_model={start}")
+            pretrain(work, iteration, 100 if before is None else 50, updates, *overrides)
+        before = last
 
     strip_checkpoint(last, args.out)
     args.figures.mkdir(parents=True, exist_ok=True)
@@ -197,7 +246,7 @@ def main():
         for iteration in range(1, len(args.updates) + 1):
             rows = filter(None, map(log_row, open(work / f"iteration_{iteration}.log")))
             log.writelines(f"iteration {iteration}  {row}\n" for row in rows)
-    measure(args.out, work, speech / "phones", args.figures)
+    measure({args.out.stem: args.out}, speech[0], args.figures)
 
 
 if __name__ == "__main__":

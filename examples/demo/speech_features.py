@@ -1,4 +1,5 @@
 """What pretrain_base.py and measure_base.py share: manifests, phone labels, MFCCs and a HuBERT's layers."""
+import os
 import sys
 from pathlib import Path
 
@@ -15,13 +16,20 @@ SAMPLE_RATE = 16_000
 HOP = 160  # samples: MFCC frames and phone labels, 100 Hz
 
 
-def write_manifest(speech, split, target):
-    """fairseq's manifest of one split: the root, then `relative path<TAB>samples`."""
+def speech_files(speech, split):
+    """The audio of one split of a LibriSpeech-shaped folder, sorted."""
     paths = sorted((speech / split).rglob("*.flac"))
     if not paths:
-        raise SystemExit(f"no .flac below {speech / split}: --speech must be a LibriSpeech-shaped folder with train and dev")
-    rows = [f"{path.relative_to(speech)}\t{soundfile.info(path).frames}" for path in paths]
-    target.write_text("\n".join([str(speech), *rows]) + "\n")
+        raise SystemExit(f"no .flac below {speech / split}: --speech takes LibriSpeech-shaped folders with train, the first with dev")
+    return paths
+
+
+def write_manifest(folders, split, target):
+    """fairseq's manifest of one split of several folders of speech: their common root, then `relative path<TAB>samples`."""
+    root = Path(os.path.commonpath(folders))
+    paths = [path for folder in folders for path in speech_files(folder, split)]
+    rows = [f"{path.relative_to(root)}\t{soundfile.info(path).frames}" for path in paths]
+    target.write_text("\n".join([str(root), *rows]) + "\n")
 
 
 def read_manifest(path):

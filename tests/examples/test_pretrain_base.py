@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+
+from tests.small_hubert import fairseq_hubert
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 
@@ -49,3 +52,50 @@ def test_an_iteration_starts_from_the_weights_before_with_new_cluster_embeddings
     assert embeddings.shape == (5 + 4, 4)  # fairseq's dictionary adds four symbols
     assert embeddings.min() >= 0 and embeddings.max() <= 1
     assert torch.equal(embeddings, again["model"]["label_embs_concat"])
+
+
+def test_a_base_that_grows_loads_into_the_deeper_model_with_copies_of_its_last_layers(pretrain_base, tmp_path, small_hubert):
+    """Guards against layers that are left random, or copied from the wrong ones: the grown model would start from noise."""
+    dictionary = tmp_path / "dict.km.txt"
+    dictionary.write_text("".join(f"{cluster} 1\n" for cluster in range(20)))
+    pretrain_base.write_start(small_hubert, tmp_path / "start.pt", dictionary, layers=5)
+    weights = torch.load(tmp_path / "start.pt", weights_only=True)["model"]
+
+    deeper, _ = fairseq_hubert(encoder_layers=5, seed=3)
+    deeper.load_state_dict(weights)  # strictly
+    before = torch.load(small_hubert, weights_only=True)["model"]
+    for layer, source in enumerate((0, 1, 2, 1, 2)):
+        name = "encoder.layers.{}.fc1.weight"
+        assert torch.equal(weights[name.format(layer)], before[name.format(source)])
+    with pytest.raises(SystemExit, match=r"--grow 7.*3\.\.6"):
+        pretrain_base.grow(weights_of(before), 7)
+
+
+def weights_of(state):
+    return {name: tensor for name, tensor in state.items() if name.startswith("encoder.layers.")}
+
+
+def test_smoothing_is_a_triangle_that_keeps_the_level_and_the_length(pretrain_base):
+    """Guards against a window off its frame, which would shift all labels, and against ends that fade to zero."""
+    pulse = np.zeros((9, 2))
+    pulse[4] = 9.0, 18.0
+    smoothed = pretrain_base.smooth(pulse, 5)
+    assert np.allclose(smoothed[:, 0], [0, 0, 1, 2, 3, 2, 1, 0, 0]) and np.allclose(smoothed[:, 1], 2 * smoothed[:, 0])
+    assert np.allclose(pretrain_base.smooth(np.full((4, 3), 7.0), 5), 7.0)
+    assert np.array_equal(pretrain_base.smooth(pulse, 1), pulse)
+
+
+def test_a_manifest_of_several_folders_has_all_their_audio(pretrain_base, tmp_path):
+    """Guards against a second --speech folder that is silently left out of the training."""
+    folders = [tmp_path / "one", tmp_path / "more" / "two"]
+    for folder, length in zip(folders, (1600, 3200)):
+        path = folder / "train" / "7" / "1" / f"{folder.name}-1-0000.flac"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.zeros(length), 16000)
+    pretrain_base.write_manifest(folders, "train", tmp_path / "train.tsv")
+    root, *rows = (tmp_path / "train.tsv").read_text().splitlines()
+    assert root == str(tmp_path)
+    assert rows == ["one/train/7/1/one-1-0000.flac\t1600", "more/two/train/7/1/two-1-0000.flac\t3200"]
+    assert [path.exists() for path in pretrain_base.read_manifest(tmp_path / "train.tsv")] == [True, True]
+    with pytest.raises(SystemExit, match="no .flac below .*two/dev"):
+        pretrain_base.write_manifest(folders[1:], "dev", tmp_path / "dev.tsv")
