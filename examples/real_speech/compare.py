@@ -11,7 +11,7 @@ BASE is a HuBERT or WavLM. For each seed it trains Spin with config/spin_demo.ya
 
     train.tsv, dev.tsv              manifests
     seed_N/start/, seed_N/spin/     the training: one update at learning rate 0, which is the start itself; and all of it
-    seed_N/SPLIT/                   scripts/evaluate.py: all figures of the four, with intervals
+    seed_N/SPLIT/                   spin-fairseq evaluate: all figures of the four, with intervals
     results.json, results.md        mean ± standard error over the seeds
 
 Units of MFCCs and of the base are those of k-means, fitted on train, with as many clusters as Spin has prototypes; the
@@ -29,12 +29,12 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "examples" / "demo")]
 
-from run_demo import run, train_spin  # noqa: E402
+from run_demo import COMMAND, run, train_spin  # noqa: E402
 
 from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
 
 MODELS = {"mfcc": "MFCC, k-means", "base": "base, k-means", "start": "Spin, start", "spin": "Spin"}
-FIGURES = {  # key -> (set of scripts/evaluate.py, title, whether more is better)
+FIGURES = {  # key -> (group of spin-fairseq evaluate, title, whether more is better)
     "pnmi": ("phones", "PNMI", True),
     "phone_purity": ("phones", "phone purity", True),
     "speaker_nmi": ("speakers", "speaker NMI of units", False),
@@ -84,8 +84,8 @@ def evaluate(out, split, layer, args, seed, checkpoints):
     clusters = len(load_spin(checkpoints["spin"]).head.prototypes[0])
     folder = out / f"seed_{seed}" / split
     run([
-        sys.executable, "scripts/evaluate.py", "--data", out / f"{split}.tsv", "--phones", args.speech / "phones" / f"{split}.tsv",
-        "--train", out / "train.tsv", "--sets", "phones,speakers", "--seed", seed, "--out", folder, "--cache", out / "cache",
+        *COMMAND, "evaluate", "--data", out / f"{split}.tsv", "--phones", args.speech / "phones" / f"{split}.tsv",
+        "--train", out / "train.tsv", "--metrics", "phones,speakers", "--seed", seed, "--out", folder, "--cache", out / "cache",
         f"mfcc=mfcc+kmeans:k={clusters}", f"base={args.base}+kmeans:k={clusters}" + (f":layer={layer}" if layer else ""),
         *(f"{name}={path}" for name, path in checkpoints.items()),
     ])  # fmt: skip
@@ -110,11 +110,13 @@ def table(results):
     """Markdown rows of the results of several seeds, as `values` gives them; differences are those within a seed."""
     def cell(numbers, sign=""):
         mean, error = mean_and_error(numbers)
+        if np.isnan(mean):
+            return "–"  # too little speech to measure it
         return f"{mean:{sign}.3f}" + (f" ± {error:.3f}" if len(numbers) > 1 else "")
 
     rows = [f"| | {' | '.join(MODELS.values())} | Spin - base | Spin - start |", "|---" * (len(MODELS) + 3) + "|"]
     for key, (_, title, more_is_better) in FIGURES.items():
-        of = {name: np.array([result[name][key] for result in results]) for name in MODELS}
+        of = {name: np.array([result[name][key] for result in results], dtype=float) for name in MODELS}
         cells = [*map(cell, of.values()), cell(of["spin"] - of["base"], "+"), cell(of["spin"] - of["start"], "+")]
         rows.append(f"| {title} {'↑' if more_is_better else '↓'} | {' | '.join(cells)} |")
     return rows
@@ -139,8 +141,8 @@ def main(argv=None):
     splits = ["dev", *([args.test] if args.test else [])]
     keys = training_keys(load_encoder(args.base).num_layers, args.trained_layers, args.updates) + args.overrides
     run([
-        sys.executable, "scripts/prepare_librispeech.py", args.speech, "--out", out, "--train", "train", "--dev", "dev",
-        *(["--split", args.test, args.test] if args.test else []),
+        *COMMAND, "prepare", args.speech, "--out", out, "--train", "train", "--dev", "dev",
+        *(["--subsets", args.test, args.test] if args.test else []),
     ])  # fmt: skip
     for split in splits:
         dropped = keep_labelled(out / f"{split}.tsv", args.speech / "phones" / f"{split}.tsv")

@@ -42,6 +42,8 @@ def test_differences_of_the_table_are_those_within_a_seed(compare):
     assert rows[0].startswith("| | MFCC, k-means | base, k-means | Spin, start | Spin | Spin - base | Spin - start |")
     assert rows[2].startswith("| PNMI ↑ | 0.400 ± 0.058 | 0.400 ± 0.058 |") and rows[2].endswith(f"| -0.103 ± {error:.3f} |")
     assert compare.table(results[:1])[2].endswith("| 0.300 | 0.200 | -0.100 | -0.100 |")
+    results[0]["spin"]["speaker_accuracy"] = None  # too few utterances of a speaker
+    assert compare.table(results)[-1].endswith("| 0.400 ± 0.058 | – | – | – |")
 
 
 def test_utterances_without_labels_leave_the_manifest(compare, tmp_path):
@@ -83,7 +85,7 @@ def test_from_a_folder_of_speech_to_the_table(compare, tmp_path, make_hubert):
     same = [name for name in weights[0] if (weights[0][name] == weights[1][name]).all()]
     assert set(same) == set(weights[0])  # the start is the base, with head and prototypes
     changed = {name for name in weights[0] if (weights[0][name] != weights[2][name]).any()}
-    assert changed and all(name.startswith("layers.2.") for name in changed), sorted(changed)
+    assert changed and all("layers.2." in name for name in changed), sorted(changed)
 
     text = (out / "results.md").read_text()
     assert "## dev, 1 seeds" in text and "## train, 1 seeds" in text
