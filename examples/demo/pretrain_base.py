@@ -7,7 +7,7 @@ It wants the environment of `make setup`, and librosa and matplotlib. SPEECH is 
 {train,dev}/SPEAKER/CHAPTER/*.flac and phones/{train,dev}.tsv. For 55 minutes of speech the two trainings took 47
 minutes on a share of two busy CPU cores, and the figures a quarter of that. The stages, each skipped when its output is in WORK:
 
-    1. fairseq manifests                                    WORK/{train,dev}.tsv
+    1. fairseq manifests                                    WORK/{train,valid}.tsv
     2. k-means (K = 100) of 39-dimensional MFCCs, 100 Hz    WORK/labels_1/{train,valid}.km, dict.km.txt
     3. HuBERT, iteration 1                                  WORK/iteration_1.pt
     4. k-means (K = 200) of a layer of iteration 1, 50 Hz   WORK/labels_2/
@@ -23,6 +23,15 @@ fairseq's own config.
 A third number in --updates and --clusters, and a second in --layers, add a third iteration, also to a WORK that holds two:
 
     python examples/demo/pretrain_base.py --speech SPEECH --work WORK --updates 1000 500 800 --clusters 100 200 200 --layers 3 3
+
+More iterations can start from a checkpoint, and the model can grow. This makes a base of 6 layers of one that has 4; its
+first labels are 200 clusters of layer 4, smoothed over 5 frames, and more frames are masked than in the config:
+
+    python examples/demo/pretrain_base.py --speech SPEECH MORE_SPEECH --work WORK --out BASE.pt --figures FIGURES \
+        --start EARLIER.pt --grow 6 --layers 4 --window 5 --clusters 200 --updates 1000 --mask-prob 0.65
+
+With several folders of speech, all are trained on, and dev is that of the first. Matrix products are made in bfloat16 where the
+processor has them, with sums in float32.
 
 A training that was stopped goes on at its last checkpoint. No training reads the phone labels: they serve the
 figures, and by these (on dev) the MFCCs' normalisation and the default of --layers were chosen.
