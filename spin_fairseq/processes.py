@@ -4,33 +4,63 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing import connection, parent_process
-from typing import Callable, Iterable, Iterator
-
-import torch
-from tqdm import tqdm
+from typing import Callable, Iterable, Iterator, Sized
 
 from .errors import AudioError
+from .progress import ProgressBar
 
 TASKS_AHEAD = 4  # that are handed out for each worker
 
 
-def in_processes(function: Callable, tasks: Iterable, workers: int) -> Iterator:
+def in_processes(
+    function: Callable, tasks: Iterable, workers: int, *, description: str = "", unit: str = "file"
+) -> Iterator:
     """map(function, tasks) in order, each process on one thread. With one worker: in this process.
 
-    Tasks are taken as they are needed. Raises AudioError if a process dies.
+    Tasks are taken as they are needed. Ctrl-C reaches this process alone, which ends the others; when it is killed, they
+    end by themselves.
+
+    Args:
+        description: what a progress bar over the tasks is called; empty: no bar.
+        unit: what the bar calls a task.
+
+    Raises:
+        AudioError: a process died.
     """
-    if workers <= 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # more would only wait for each other, on arrays as small as these
+    results = _results(function, tasks, workers, description)
+    if not description:
+        return results
+    total = len(tasks) if isinstance(tasks, Sized) else None
+    return _with_bar(results, total, description, unit)
+
+
+def _with_bar(results: Iterator, total: int | None, description: str, unit: str) -> Iterator:
+    with closing(results):
+        first = next(results, _NOTHING)  # the processes start before the bar
+        with ProgressBar(total=total, desc=description, unit=unit) as bar:
+            while first is not _NOTHING:
+                bar.update()
+                yield first
+                first = next(results, _NOTHING)
+
+
+_NOTHING = object()
+
+
+def _results(function: Callable, tasks: Iterable, workers: int, description: str) -> Iterator:
+    if workers <= 1 or (isinstance(tasks, Sized) and len(tasks) < 2):
+        threads = _set_threads(1)  # more would only wait for each other, on arrays as small as these
         try:
             yield from map(function, tasks)
         finally:
-            torch.set_num_threads(threads)
+            _set_threads(threads)
         return
     with ProcessPoolExecutor(workers, initializer=_settle_in) as pool:
         pending = deque()
@@ -42,23 +72,30 @@ def in_processes(function: Callable, tasks: Iterable, workers: int) -> Iterator:
             while pending:
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
+            where = f"{description}: " if description else ""
             raise AudioError(
-                "a worker process died (out of memory, or a decoder crashed); --workers 1 shows at which file"
+                f"{where}a worker process died (out of memory, or a decoder crashed); "
+                "--workers 1 shows at which file"
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-class ProgressBar(tqdm):
-    """On stderr; without tqdm's watching thread, which would be alive when processes are forked."""
-
-    monitor_interval = 0
+def _set_threads(count: int | None) -> int | None:
+    """-> how many threads torch had; None where torch is not loaded, and then nothing is set."""
+    torch = sys.modules.get("torch")
+    if torch is None or count is None:
+        return None
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before
 
 
 def _settle_in() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    torch.set_num_threads(1)  # a fork must not use the threads that its parent had
+    os.environ["OMP_NUM_THREADS"] = "1"  # for a torch that is loaded later
+    _set_threads(1)  # a fork must not use the threads that its parent had
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
 
 

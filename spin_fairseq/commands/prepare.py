@@ -6,8 +6,9 @@ train.tsv (train-clean-100), dev.tsv (dev-clean and dev-other) and a copy of SPE
 Montreal Forced Aligner (one .TextGrid per utterance, anywhere below a folder), --phones also writes phone labels into
 OUT/phones; utterances of dev.tsv that could not be aligned leave it.
 
-Of any other folder, the 16 kHz mono files are taken. --convert-to converts files of every kind that soundfile or sox
-reads. Run it again after an interruption: finished conversions are kept.
+Of any other folder, the 16 kHz mono files are taken. --convert-to converts files of every kind that soundfile, sox or
+ffmpeg reads. Run it again after an interruption: finished conversions are kept. --dev-fraction puts some of it into
+dev.tsv, always the same with the same --seed. At the end stand the speakers and their minutes: look whether they are so.
 """
 
 from __future__ import annotations
@@ -24,18 +25,22 @@ EXAMPLES = (
     "spin-fairseq prepare LibriSpeech --out data/librispeech --phones alignments",
     "spin-fairseq prepare LibriSpeech --out data/ls960 --train train-clean-100 train-clean-360 train-other-500 --subsets test test-clean",
     "spin-fairseq prepare my_audio --out data/mine",
-    "spin-fairseq prepare my_audio more_audio --out data/mine --convert-to my_audio_16k --valid-percent 2 --speaker-from folder",
+    "spin-fairseq prepare my_audio more_audio --out data/mine --convert-to my_audio_16k --dev-fraction 0.02",
+    "spin-fairseq prepare my_audio --out data/mine --speaker-from top --dev-fraction 0.1 --dev-by speaker",
+    r"spin-fairseq prepare my_audio --out data/mine --speaker-from 'session\d+/([^/_]+)_'",
 )
 KEPT = "finished conversions and manifests are kept"
 AGAIN = "with --overwrite"
-SPEAKER_RULES = ("stem", "folder", "none")
-FOR_LIBRISPEECH, FOR_FOLDERS = ("train", "dev", "subsets", "phones"), ("split", "convert_to", "speaker_from", "valid_percent", "valid_split")
+CHANNELS = {"left": 1, "right": 2}
+FOR_LIBRISPEECH, FOR_FOLDERS = ("train", "dev", "subsets", "phones"), (
+    "split", "convert_to", "channel", "speaker_from", "dev_fraction", "dev_by", "dev_split",
+)  # fmt: skip
 
 
-def percentage(text):
+def fraction(text):
     value = float(text)
-    if not 0 <= value < 100:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1, such as 0.05")
     return value
 
 
@@ -43,6 +48,15 @@ def split_name(text):
     if not text or text.startswith(".") or "/" in text or os.sep in text:
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a split, such as train: it names a file in --out")
     return text
+
+
+def channel(text):
+    """"left" -> 1; the first channel is 1."""
+    if text in CHANNELS:
+        return CHANNELS[text]
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of left, right, 1, 2 ...")
+    return int(text)
 
 
 def add_arguments(parser):
@@ -59,11 +73,15 @@ def add_arguments(parser):
     other = parser.add_argument_group("any other folder")
     other.add_argument("--split", type=split_name, metavar="NAME", help="name of the manifest (default train)")
     other.add_argument("--convert-to", metavar="FOLDER", help="where to put 16 kHz mono FLAC copies of all files")
-    other.add_argument("--speaker-from", choices=SPEAKER_RULES, help="stem: what stands before the first - of a file's "
-                       "name (default); folder: the folder that it lies in; none: not known, one speaker for all")  # fmt: skip
-    other.add_argument("--valid-percent", type=percentage, metavar="P", help="of the utterances go to a second manifest")
-    other.add_argument("--valid-split", type=split_name, metavar="NAME", help="name of the second manifest (default dev)")
-    parser.add_seed("the choice for the second manifest")
+    other.add_argument("--channel", type=channel, metavar="C", help="left, right, 1, 2 ...: which one is converted of files with "
+                       "several (default: their mean)")  # fmt: skip
+    other.add_argument("--speaker-from", metavar="RULE", help="stem: what stands before the first - of a file's name (default); "
+                       "folder: the folder that it lies in; top: the first folder below FOLDER; none: not known, one speaker for "
+                       "all; else a regular expression, whose one group is the speaker in the path below FOLDER")  # fmt: skip
+    other.add_argument("--dev-fraction", type=fraction, metavar="F", help="of the files, or of the speakers' audio, that goes to dev.tsv, such as 0.05")
+    other.add_argument("--dev-by", choices=("file", "speaker"), help="what is divided; speaker: none is in both (default file)")
+    other.add_argument("--dev-split", type=split_name, metavar="NAME", help="name of that manifest (default dev)")
+    parser.add_seed("the choice for dev.tsv")
 
 
 def run(args):
@@ -78,6 +96,8 @@ def run(args):
         if getattr(args, option) is not None:
             kind, remedy = ("LibriSpeech", "--no-librispeech takes it as any folder") if tree else ("any folder", "--librispeech takes it as LibriSpeech")
             raise UsageError(f"--{option.replace('_', '-')} does not go with {kind}, as which {args.folders[0]} is read; {remedy}")
+    if args.channel is not None and args.convert_to is None:
+        raise UsageError("--channel is for --convert-to, which is not given")
     args.say(*(_librispeech(args) if tree else _folders(args)))
 
 
@@ -96,10 +116,11 @@ def _librispeech(args):
 def _folders(args):
     from spin_fairseq.preparation.manifests import prepare_folders
 
-    _refuse(args, [args.split or "train", *([args.valid_split or "dev"] if args.valid_percent else [])])
+    _refuse(args, [args.split or "train", *([args.dev_split or "dev"] if args.dev_fraction else [])])
     return prepare_folders(
         args.folders, args.out, split=args.split or "train", jobs=args.workers, speaker_from=args.speaker_from or "stem",
-        convert_to=args.convert_to, valid_split=args.valid_split or "dev", valid_percent=args.valid_percent or 0.0, seed=args.seed,
+        convert_to=args.convert_to, channel=args.channel, dev_split=args.dev_split or "dev", dev_fraction=args.dev_fraction or 0.0,
+        dev_by=args.dev_by or "file", seed=args.seed,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from ..errors import AudioError, ManifestError, PerturbationError
 from ..perturbation.backends import perturb
 from ..perturbation.draws import draw_speaker
 from ..perturbation.pitch_marks import find_pitch_marks
-from ..speech.audio import read_audio
+from ..speech.audio import read_utterance
 from .device_views import pending_views
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class TwoViewDataset(FairseqDataset):
         spare = whole - samples
         start = int(self._rng(index, 0).integers(0, spare + 1)) if self.train else 0
         try:
-            item = {"index": index, **self._views(index, path, start, samples, whole)}
+            item = {"index": index, **self._views(index, start, samples)}
         except AudioError as error:
             return {"index": index, "error": str(error)}
         except PerturbationError as error:
@@ -101,8 +101,8 @@ class TwoViewDataset(FairseqDataset):
             item["phones"] = self.phones[self.manifest.utterance_id(index)]
         return item
 
-    def _views(self, index, path, start, samples, whole):
-        wave = read_audio(path, sample_rate=SAMPLE_RATE, start=start, frames=samples, expected=whole)
+    def _views(self, index, start, samples):
+        wave = read_utterance(self.manifest, index, start=start, frames=samples)
         streams = (1, 2) if self.both_views else (2,)
         draws = tuple(draw_speaker(self._rng(index, stream), self.strength) for stream in streams)
         pitch_range = self.pitch.range(self.manifest.speaker(index))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..speech.archives import slice_of
 from ..speech.folder import manifest_of
-from ..speech.manifest import write_manifest
+from ..speech.manifest import without_suffix, write_manifest
 from ..speech.phone_labels import load_phone_labels
 from ..errors import ManifestError, PhoneLabelError
 from ..extraction.identity import digest_of, manifest_identity
@@ -36,19 +36,54 @@ class Corpus:
         self.manifests = list(manifests)
         self._place = [(manifest, i) for manifest in self.manifests for i in range(len(manifest))]
         self.sizes = np.concatenate([manifest.sizes for manifest in self.manifests])
-        self.ids = tuple(manifest.utterance_id(i) for manifest, i in self._place)
+        self.ids = self._told_apart()
         self.speakers = tuple(manifest.speaker(i) for manifest, i in self._place)
         self.phones, self.symbols = None, ()
         name, count = Counter(self.ids).most_common(1)[0]
         if count > 1:
-            where = ", ".join(dict.fromkeys(str(m.source) for m, i in self._place if m.utterance_id(i) == name))
-            raise ManifestError(f"{where}: {count} files give the utterance id {name!r}; rename all but one of them")
+            where = ", ".join(dict.fromkeys(str(m.source) for (m, _), own in zip(self._place, self.ids) if own == name))
+            raise ManifestError(f"{where}: {name!r} is there {count} times; remove all of its rows but one")
         short = int(self.sizes.argmin())
         if self.sizes[short] < SHORTEST:
             raise ManifestError(f"{self.path(short)}: {self.sizes[short]} samples are too short for a frame; leave it out")
 
     def __len__(self):
         return len(self._place)
+
+    def _told_apart(self):
+        """Ids as of the one manifest that `write_manifest` writes."""
+        own = tuple(self.label_id(i) for i in range(len(self)))
+        if len(self.manifests) == 1:
+            return own
+        stems = Counter(name.rsplit("/", 1)[-1] for name in own)
+        paths = Counter(without_suffix(name) for name in self.names)
+        ids = []
+        for stem, name in zip((name.rsplit("/", 1)[-1] for name in own), self.names):
+            path = without_suffix(name)
+            ids.append(stem if stems[stem] == 1 else path if paths[path] == 1 else name)
+        return tuple(ids)
+
+    @cached_property
+    def root(self):
+        """The folder that the roots of all manifests lie in."""
+        return os.path.commonpath([os.path.abspath(manifest.root) for manifest in self.manifests])
+
+    @cached_property
+    def names(self):
+        """Paths below `root`; absolute ones of files that are elsewhere."""
+        if len(self.manifests) == 1:
+            return tuple(manifest.name(i) for manifest, i in self._place)
+        paths = [os.path.abspath(os.path.join(manifest.root, manifest.name(i))) for manifest, i in self._place]
+        return tuple(os.path.relpath(path, self.root) if path.startswith(os.path.join(self.root, "")) else path for path in paths)
+
+    def label_id(self, i):
+        """The id in its own manifest, by which its phone labels go."""
+        manifest, row = self._place[i]
+        return manifest.utterance_id(row)
+
+    def split(self, i):
+        """The name of its manifest."""
+        return self._place[i][0].source.stem
 
     def path(self, i):
         manifest, row = self._place[i]
@@ -83,13 +118,14 @@ class Corpus:
 
     def write_manifest(self, path):
         """One manifest of all utterances, with absolute root and speakers."""
-        paths = [os.path.abspath(self.path(i)) for i in range(len(self))]
-        root = os.path.commonpath([os.path.dirname(name) for name in paths])
         rows = []
-        for i, ((manifest, row), place) in enumerate(zip(self._place, paths)):
-            name = [manifest.name(row)] if slice_of(place) else []  # a place in an archive tells no utterance id
-            rows.append((os.path.relpath(place, root), int(self.sizes[i]), self.speakers[i], *name))
-        write_manifest(path, root, rows)
+        for i, name in enumerate(self.names):
+            place, row = self.path(i), (int(self.sizes[i]), self.speakers[i])
+            if slice_of(place):  # a place in an archive tells no utterance id
+                rows.append((os.path.relpath(place, self.root), *row, name))
+            else:
+                rows.append((name, *row))
+        write_manifest(path, self.root, rows)
 
     def write_phones(self, path):
         """One file with the labels of all utterances that have some."""
@@ -126,12 +162,20 @@ def _label_tables(path, corpus):
 def _add_phones(corpus, tables):
     symbols = sorted({symbol for table in tables for symbol in table.symbols})
     number = {symbol: i for i, symbol in enumerate(symbols)}
-    phones = []
-    for name in corpus.ids:
+    phones, taken = [], {}
+    for i in range(len(corpus)):
+        name = corpus.label_id(i)
         having = [table for table in tables if name in table]
+        if corpus.ids[i] != name:  # other manifests have the name too
+            having = [table for table in having if table.source.stem == corpus.split(i)] or having
         if len(having) > 1:
             files = " and ".join(str(table.source) for table in having[:2])
             raise PhoneLabelError(f"{files}: both have labels for utterance {name!r}; remove one of the rows")
+        if having and taken.setdefault((having[0].source, name), corpus.ids[i]) != corpus.ids[i]:
+            raise PhoneLabelError(
+                f"{having[0].source}: {name!r} may be {taken[having[0].source, name]} or {corpus.ids[i]}; give each manifest "
+                "labels of its own, in a folder, named as the manifest is"
+            )
         ids = np.array([number[symbol] for symbol in having[0].symbols], np.int16) if having else None
         phones.append(ids[having[0][name]] if having else None)
     missing = [name for name, row in zip(corpus.ids, phones) if row is None]

@@ -9,7 +9,7 @@ from typing import Callable, Tuple
 
 from threadpoolctl import threadpool_limits
 
-from ..speech.audio import read_audio
+from ..speech.audio import read_utterance
 from ..errors import ConfigError
 from .abx import measurement as abx
 from .metrics import phones, robustness, speakers, tokens
@@ -115,7 +115,7 @@ def _abx(subject):
 def _robustness(subject):
     corpus = subject.corpus
     measurement = measure_robustness(
-        subject.encoder.units_of, lambda i: read_audio(corpus.path(i), expected=int(corpus.sizes[i])), corpus.ids
+        subject.encoder.units_of, lambda i: read_utterance(corpus, i), corpus.ids
     )
     return [(measurement, measurement.keys)]
 

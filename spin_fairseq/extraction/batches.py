@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ..speech.audio import read_audio
+from ..speech.audio import read_utterance
 from ..errors import AudioError
 from ..progress import ProgressBar
 from .long_files import run
@@ -27,7 +27,7 @@ def batches_by_length(sizes, max_samples):
 def _read_ahead(manifest, sizes, batches, workers):
     """(batch, its waves) one after another; `workers` threads decode the next two batches meanwhile, 0 none."""
     def read(index):
-        return torch.from_numpy(read_audio(manifest.path(index), frames=int(sizes[index])))
+        return torch.from_numpy(read_utterance(manifest, index, frames=int(sizes[index])))
 
     if workers < 1:
         for batch in batches:
@@ -161,7 +161,7 @@ def sample_features(model, manifest, frames, longest, seed=0, max_samples=1_600_
         if model.encoder.output_lengths(samples) < 1:
             continue
         try:
-            wave = torch.from_numpy(read_audio(manifest.path(index), frames=samples))
+            wave = torch.from_numpy(read_utterance(manifest, index, frames=samples))
         except AudioError:
             continue  # training counts and names it
         waves.append(wave)

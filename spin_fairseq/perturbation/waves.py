@@ -8,6 +8,9 @@ import torch
 from ..errors import PerturbationError
 
 
+FEWEST_SAMPLES = 32  # of the waves of a batch
+
+
 class Waves(NamedTuple):
     """A batch, and the form in which it came."""
 
@@ -37,14 +40,16 @@ class Waves(NamedTuple):
 def as_waves(wave, lengths=None):
     """wave: (T,) or (B, T), a float array or tensor; lengths: (B,) samples, None for full rows.
 
-    PerturbationError for another shape or type, and on the CPU for NaN and infinity (another device is not waited for).
+    PerturbationError for another shape or type, for more rows than samples, and on the CPU for NaN and infinity (another device is not waited for).
     """
     array = not torch.is_tensor(wave)
-    samples = torch.as_tensor(np.asarray(wave)) if array else wave.detach()
+    samples = _tensor(wave) if array else wave.detach()
     if samples.dim() not in (1, 2) or not samples.is_floating_point():
         raise PerturbationError(
             f"a wave is a float array of shape (T,) or (B, T); this is {samples.dtype} of shape {tuple(samples.shape)}"
         )
+    if samples.dim() == 2 and samples.size(1) and len(samples) > 1:
+        _check_orientation(*samples.shape)
     single = samples.dim() == 1
     samples = (samples[None] if single else samples).float()
     # The sum tells in one pass; that it overflows without infinity in it is no reason to refuse.
@@ -59,6 +64,27 @@ def as_waves(wave, lengths=None):
             raise PerturbationError(f"{len(lengths)} lengths for {len(samples)} waves")
         lengths = lengths.clamp(0, samples.size(1))
     return Waves(samples, lengths, single, array)
+
+
+def _tensor(wave):
+    """An array as a tensor; torch takes neither one that is read backwards nor the other order of bytes."""
+    array = np.asarray(wave)
+    try:
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    except TypeError as error:
+        raise PerturbationError(
+            f"a wave is a float array of shape (T,) or (B, T); this is {array.dtype} of shape {array.shape}"
+        ) from error
+
+
+def _check_orientation(rows, samples):
+    """PerturbationError: (T, channels), as audio files are read, would be taken for T waves of two samples."""
+    if rows > samples or samples < FEWEST_SAMPLES:
+        raise PerturbationError(
+            f"shape ({rows}, {samples}) means {rows} waves of {samples} samples, but looks like (samples, channels); "
+            "give one channel, wave[:, 0], or their mean, wave.mean(1); a batch is (waves, samples)"
+        )
 
 
 def per_row(name, value, rows, above=0.0):

@@ -10,9 +10,9 @@ from typing import Sequence
 import numpy as np
 
 from spin_fairseq.speech.audio import SAMPLE_RATE
-from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.speech.manifest import Manifest, load_manifest, write_manifest
 from spin_fairseq.speech.phone_labels import STRESS
-from spin_fairseq.preparation.manifests import mapped
+from spin_fairseq.processes import in_processes
 from spin_fairseq.errors import PhoneLabelError
 from spin_fairseq.files import whole_file
 
@@ -82,26 +82,20 @@ def write_phone_labels(
     """
     if not os.path.isdir(alignments):
         raise PhoneLabelError(f"{alignments}: no such folder; --phones is the folder with the .TextGrid files")
-    grids = {
-        os.path.splitext(name)[0]: os.path.join(parent, name)
-        for parent, _, names in os.walk(alignments, followlinks=True)
-        for name in names
-        if name.lower().endswith(".textgrid")
-    }
+    grids = _TextGrids(alignments)
     folder = Path(data) / "phones"
     folder.mkdir(parents=True, exist_ok=True)
     report = []
     for split in splits:
         manifest = load_manifest(data, split)
-        tasks, ids = [], []
-        for i in range(len(manifest)):
-            if manifest.utterance_id(i) in grids:
-                ids.append(manifest.utterance_id(i))
-                tasks.append((grids[ids[-1]], int(manifest.sizes[i])))
+        rows = grids.of(manifest)
+        ids = [manifest.utterance_id(i) for i in rows]
+        tasks = [(grid, int(manifest.sizes[i])) for i, grid in rows.items()]
         target = folder / f"{split}.tsv"
         problems, labelled = [], set()
         with whole_file(target, PhoneLabelError) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            for (labels, problem), utterance_id in zip(mapped(_labels, tasks, jobs, f"{split} phones"), ids):
+            found = in_processes(_labels, tasks, jobs, description=f"{split} phones")
+            for (labels, problem), utterance_id in zip(found, ids):
                 if problem:
                     problems.append(problem)
                 elif labels:
@@ -121,6 +115,53 @@ def write_phone_labels(
             report.append(f"    the {len(manifest) - len(keep):,} others have left {manifest.source}")
     report.append(f"phone labels: task.phones={folder}")
     return report
+
+
+class _TextGrids:
+    """The TextGrids below a folder, found by the name of an audio file, and where several share it, by its folders."""
+
+    def __init__(self, folder: str | Path):
+        self._of_stem: dict[str, list[str]] = {}
+        visited = set()
+        for parent, folders, names in os.walk(folder, followlinks=True):
+            if os.path.realpath(parent) in visited:  # a link may lead back up
+                folders.clear()
+                continue
+            visited.add(os.path.realpath(parent))
+            for name in sorted(names):
+                if name.lower().endswith(".textgrid"):
+                    self._of_stem.setdefault(os.path.splitext(name)[0], []).append(os.path.join(parent, name))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of_stem.values()))
+
+    def of(self, manifest: Manifest) -> dict[int, str]:
+        """Row -> its TextGrid, for rows that have one. Of several of its name, that with most folders in common; one that
+        several rows would have is that of the row with most folders in common. Where that does not decide: none."""
+        candidates: dict[str, list[tuple[int, int]]] = {}
+        for i in range(len(manifest)):
+            wanted = os.path.splitext(manifest.name(i))[0].split("/")
+            grids = self._of_stem.get(wanted[-1], [])
+            common = [_common_end(os.path.splitext(grid)[0].split("/"), wanted) for grid in grids]
+            if grids and common.count(max(common)) == 1:
+                candidates.setdefault(grids[common.index(max(common))], []).append((max(common), i))
+        found = {}
+        for grid, rows in candidates.items():
+            most = max(common for common, _ in rows)
+            best = [i for common, i in rows if common == most]
+            if len(best) == 1:
+                found[best[0]] = grid
+        return dict(sorted(found.items()))
+
+
+def _common_end(first: list[str], second: list[str]) -> int:
+    """How many elements are the same at the end of both."""
+    count = 0
+    for a, b in zip(reversed(first), reversed(second)):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
 def _labels(task: tuple[str, int]) -> tuple[str, str]:

@@ -1,90 +1,245 @@
-"""Any audio file to 16 kHz mono 16-bit FLAC, by sox; what sox cannot decode is decoded by soundfile first."""
+"""Any audio file to 16 kHz mono 16-bit FLAC, by sox; what sox does not read is decoded by soundfile or ffmpeg first.
+
+A conversion names in its FLAC comment the file that it was made from, with size and date, and which channel was taken. So
+a source that was replaced is converted again, and two sources never share a conversion.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import os
+import secrets
 import shutil
 import tempfile
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
-from spin_fairseq.speech.audio import SAMPLE_RATE, UNKNOWN_LENGTH, audio_info, read_audio
 from spin_fairseq.errors import AudioError, ManifestError
 from spin_fairseq.files import whole_file
+from spin_fairseq.preparation.decoding import Contents, contents_of, decode_by_ffmpeg, decode_by_soundfile
+from spin_fairseq.preparation.mp3_frames import Mp3Lengths, mp3_lengths
+from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
 
-BLOCK = 1 << 20  # samples
 # A lossy codec pads by up to some thousand samples; a file that is cut off lacks more.
-TOLERANCE_SECONDS, TOLERANCE_SHARE = 0.2, 0.01
+TOLERANCE_SECONDS, TOLERANCE_FRACTION = 0.25, 0.01
+MP3_SUFFIXES = (".mp3", ".mp2", ".mpga")
+# The mean of channels has at least the power of the mean of unrelated ones, sum(p) / N^2, unless they cancel.
+CANCELLED, PARTLY_CANCELLED = 0.01, 0.1
+LONGEST_NAME = 255  # bytes, on usual file systems
+SILENT = 1e-9  # mean square
+OTHER_FOLDER = "convert to another folder (--convert-to), or delete the conversion"
 
 
-def convert_to_flac(source: str, target: str) -> int:
-    """Write `target`, all of it or nothing; a finished one that is newer than `source` is kept.
+class Origin(NamedTuple):
+    """What a conversion was made from."""
 
-    Returns:
-        samples of `target`, at 16 kHz.
+    path: str  # absolute
+    bytes: int
+    modified: int  # nanoseconds since 1970
+    channel: int | None  # from 1; None: the mean of all
+
+
+class Converted(NamedTuple):
+    """A conversion that is there."""
+
+    samples: int  # at 16 kHz
+    note: str = ""  # what whoever listens should know
+
+
+class _Readable(NamedTuple):
+    """A file that soundfile reads, the source or a decoding of it."""
+
+    path: str
+    contents: Contents
+    note: str
+
+
+def convert_to_flac(source: str, target: str, channel: int | None = None) -> Converted:
+    """Write `target`, all of it or nothing; one that was made of the same source is kept.
+
+    Args:
+        channel: which one to take of a file with several, from 1; None: their mean.
 
     Raises:
-        AudioError: `source` is unreadable, cut off, empty, or holds NaN; or the sox program is missing.
+        AudioError: `source` is unreadable, cut off, empty, holds NaN, lacks the channel, or its channels cancel each
+            other; or the sox program is missing.
+        ManifestError: `target` is the conversion of another file.
     """
-    if os.path.exists(target) and os.path.getmtime(target) >= os.path.getmtime(source):
-        try:
-            return len(read_audio(target))
-        except AudioError:
-            pass  # not one of ours; made anew below
-    seconds = _checked_seconds(source)
-    # A full disk is no fault of the audio: another error, or every file would be left out as bad.
-    with whole_file(target, ManifestError) as hidden:
-        temporary = str(hidden)
-        problem = _sox(source, temporary)
-        if problem and seconds is not None:
-            with tempfile.TemporaryDirectory(prefix="spin_") as folder:
-                decoded = os.path.join(folder, "decoded.wav")
-                _decode(source, decoded)
-                problem = _sox(decoded, temporary)
-        if problem:
-            raise AudioError(f"{source}: neither soundfile nor sox can decode it ({problem}); convert it to WAV first")
-        try:
-            samples = len(read_audio(temporary))
-        except AudioError as error:
-            raise AudioError(f"{source}: sox made nothing usable of it: {error}") from error
-        lacking = 0 if seconds is None else seconds - samples / SAMPLE_RATE
-        if lacking > max(TOLERANCE_SECONDS, TOLERANCE_SHARE * (seconds or 0)):
-            raise AudioError(f"{source}: is cut off: {lacking:.2f} s of its {seconds:.2f} s are missing; replace it")
-    return samples
+    origin = origin_of(source, channel)
+    kept = _kept(target, origin)
+    if kept is not None:
+        return kept
+    if len(os.fsencode(os.path.basename(target))) > LONGEST_NAME:
+        raise AudioError(f"{source}: has too long a name for its conversion; rename it")
+    # A name of its own, shorter than the target's may be. A full disk is no fault of the audio: another error, or every
+    # file would be left out as bad.
+    hidden = os.path.join(os.path.dirname(target), f".{os.getpid()}-{secrets.token_hex(4)}.flac")
+    with whole_file(target, ManifestError, temporary=hidden):
+        converted = _make(source, hidden, origin)
+        _check_replaceable(target, hidden, origin)
+    return converted
 
 
-def _checked_seconds(source: str) -> float | None:
-    """Seconds by the header; None when soundfile cannot tell, so that sox decides."""
+def origin_of(source: str, channel: int | None = None) -> Origin:
+    """Raises AudioError: there is no such file."""
     try:
-        info = soundfile.info(source)
-    except (soundfile.SoundFileError, OSError, ValueError):
-        if not os.path.isfile(source) or os.path.getsize(source) == 0:
-            audio_info(source)  # says what is wrong
-        return None
-    if info.frames >= UNKNOWN_LENGTH:
-        return None
-    samples, sample_rate, _ = audio_info(source)
-    if info.subtype in ("FLOAT", "DOUBLE"):  # sox would make silence of NaN and full scale of infinity
-        for block in soundfile.blocks(source, BLOCK, dtype="float32"):
-            if not np.isfinite(block).all():
-                raise AudioError(f"{source}: has samples that are NaN or infinite; replace the file")
-    return samples / sample_rate
+        status = os.stat(source)
+    except OSError as error:
+        raise AudioError(f"{source}: cannot be read: {error.strerror or error}; check the file") from error
+    return Origin(os.path.abspath(source), status.st_size, status.st_mtime_ns, channel)
 
 
-def _decode(source: str, target: str) -> None:
+def recorded_origin(target: str) -> tuple[Origin, str] | None:
+    """What a conversion says that it was made from, and its note; None: it is no conversion, or of an earlier release."""
     try:
-        with soundfile.SoundFile(source) as file:
-            with soundfile.SoundFile(target, "w", file.samplerate, file.channels, "PCM_24") as out:
-                for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-                    out.write(block)
-    except (soundfile.SoundFileError, ValueError) as error:
-        raise AudioError(f"{source}: cannot be decoded ({str(error).strip()}); replace the file") from error
+        with soundfile.SoundFile(target) as file:
+            fields = json.loads(file.comment)["converted_from"]
+        return Origin(**{name: fields[name] for name in Origin._fields}), str(fields["note"])
+    except (soundfile.SoundFileError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _sox(source: str, target: str) -> str:
-    """Run sox; -> "" or what it complains about."""
+def _comment(origin: Origin, note: str) -> str:
+    return json.dumps({"converted_from": {**origin._asdict(), "note": note}})  # ASCII, whatever the path
+
+
+def _kept(target: str, origin: Origin) -> Converted | None:
+    """The conversion that is there, if it is whole and of this source."""
+    there = recorded_origin(target) if os.path.exists(target) else None
+    if there is None:
+        return None
+    recorded, note = there
+    if recorded.path != origin.path:
+        moved = recorded._replace(path="") == origin._replace(path="") and not os.path.exists(recorded.path)
+        if not moved:
+            gone = "" if os.path.exists(recorded.path) else ", which is gone"
+            raise ManifestError(
+                f"{target}: is the conversion of {recorded.path}{gone}; that of {origin.path} would take its place: "
+                f"{OTHER_FOLDER}"
+            )
+    elif recorded != origin:
+        return None
+    try:
+        return Converted(len(read_audio(target)), note)
+    except AudioError:
+        return None  # damaged; made anew
+
+
+def _check_replaceable(target: str, temporary: str, origin: Origin) -> None:
+    """A file at the target's place that does not say what it is must hold the same audio, or be unreadable."""
+    if not os.path.exists(target) or recorded_origin(target) is not None:
+        return
+    try:
+        there = read_audio(target)
+    except AudioError:
+        return
+    if not np.array_equal(there, read_audio(temporary)):
+        raise ManifestError(f"{target}: is in the way, and is not the conversion of {origin.path}; {OTHER_FOLDER}")
+
+
+def _make(source: str, target: str, origin: Origin) -> Converted:
+    with tempfile.TemporaryDirectory(prefix="spin_") as folder:
+        wav = os.path.join(folder, "decoded.wav")
+        path, contents, note = _readable(source, wav)
+        note = "; ".join(filter(None, (note, _note_of_channels(source, contents, origin.channel))))
+        channel = origin.channel if len(contents.powers) > 1 else None
+        problem = _sox(path, target, channel, _comment(origin, note))
+        if problem and path == source:  # an MP3, for which sox lacks a library
+            decode_by_soundfile(source, wav)
+            problem = _sox(wav, target, channel, _comment(origin, note))
+    if problem:
+        raise AudioError(f"{source}: sox cannot convert it ({problem}); convert it to WAV first")
+    try:
+        samples = len(read_audio(target))
+    except AudioError as error:
+        raise AudioError(f"{source}: sox made nothing usable of it: {error}") from error
+    _check_whole(source, samples / SAMPLE_RATE, contents.seconds)
+    return Converted(samples, note)
+
+
+def _readable(source: str, wav: str) -> _Readable:
+    """The source, or where soundfile cannot read it, or not all of it, its decoding at `wav`. Raises AudioError."""
+    contents, mp3 = contents_of(source), _mp3_lengths(source)
+    if contents is None:
+        promised = None
+        if _sox(source, wav):
+            promised = decode_by_ffmpeg(source, wav)
+        contents = contents_of(wav)
+        _check_whole(source, contents.seconds, promised)
+        return _Readable(wav, contents, "")
+    if mp3 is None:
+        _check_whole(source, contents.seconds, contents.promised)
+        return _Readable(source, contents, "")
+    _check_whole(source, mp3.frames, mp3.promised)
+    if not _lacks(contents.seconds, mp3.frames):
+        return _Readable(source, contents, "")
+    if not shutil.which("ffmpeg"):
+        note = f"{mp3_note(mp3, contents.seconds)}; install ffmpeg, delete the conversion and run again"
+        return _Readable(source, contents, note)
+    decode_by_ffmpeg(source, wav)
+    contents = contents_of(wav)
+    return _Readable(wav, contents, mp3_note(mp3, contents.seconds) if _lacks(contents.seconds, mp3.frames) else "")
+
+
+def mp3_note(mp3: Mp3Lengths, seconds: float) -> str:
+    """Of an MP3 of which only so many seconds can be read."""
+    return (
+        f"holds {mp3.frames:.2f} s by its frames, of which {seconds:.2f} s were read: it is several MP3s in a row, or of "
+        "variable bit rate without a header that tells its length"
+    )
+
+
+def unread_mp3(path: str, samples: int) -> str:
+    """A note on a 16 kHz MP3 of which `read_audio` gives so many samples; "" where that is all, or it is no MP3."""
+    mp3 = _mp3_lengths(path)
+    if mp3 is None or not _lacks(samples / SAMPLE_RATE, mp3.frames):
+        return ""
+    return f"{mp3_note(mp3, samples / SAMPLE_RATE)}; --convert-to takes all of it"
+
+
+def _mp3_lengths(source: str) -> Mp3Lengths | None:
+    if not source.lower().endswith(MP3_SUFFIXES):
+        return None
+    try:
+        return mp3_lengths(source)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{source}: cannot be read ({error}); check the file") from error
+
+
+def _check_whole(source: str, seconds: float, promised: float | None) -> None:
+    if promised is not None and _lacks(seconds, promised):
+        raise AudioError(
+            f"{source}: is cut off: {promised - seconds:.2f} s of its {promised:.2f} s are missing; replace the file"
+        )
+
+
+def _lacks(seconds: float, wanted: float) -> bool:
+    return wanted - seconds > max(TOLERANCE_SECONDS, TOLERANCE_FRACTION * wanted)
+
+
+def _note_of_channels(source: str, contents: Contents, channel: int | None) -> str:
+    """"" or how much is lost in the mean of the channels. AudioError: nearly all, or the channel is not there."""
+    count = len(contents.powers)
+    if channel is not None:
+        if count > 1 and channel > count:
+            raise AudioError(f"{source}: has {count} channels, so there is no channel {channel}; choose another (--channel)")
+        return ""
+    unrelated = sum(contents.powers) / count**2
+    if count == 1 or unrelated < SILENT or contents.power_of_mean > PARTLY_CANCELLED * unrelated:
+        return ""
+    lost = 10 * math.log10(max(contents.powers) / max(contents.power_of_mean, 1e-12))
+    problem = f"its channels cancel each other: their mean is {lost:.0f} dB below the loudest one"
+    if contents.power_of_mean < CANCELLED * unrelated:
+        raise AudioError(f"{source}: {problem}; take one of them (--channel left, right, or 1 to {count})")
+    return f"{problem}; --channel takes one of them"
+
+
+def _sox(source: str, target: str, channel: int | None = None, comment: str = "") -> str:
+    """Write 16 kHz mono FLAC, or all of the source as .wav; -> "" or what sox complains about."""
     if shutil.which("sox") is None:
         raise AudioError("the sox program is missing; install it: apt install sox")
     import sox  # looks for the program as soon as it is imported
@@ -92,7 +247,12 @@ def _sox(source: str, target: str) -> str:
     logging.getLogger("sox").setLevel(logging.CRITICAL)  # its errors are returned
     transformer = sox.Transformer()
     transformer.globals = [*transformer.globals, "--no-glob"]  # a name like a[1].wav is no pattern
-    transformer.set_output_format(file_type="flac", rate=SAMPLE_RATE, channels=1, bits=16)
+    if target.endswith(".flac"):
+        transformer.set_output_format(
+            file_type="flac", rate=SAMPLE_RATE, channels=1, bits=16, comments=comment, append_comments=False
+        )
+        if channel is not None:
+            transformer.remix({1: [channel]})
     try:
         transformer.build(os.path.abspath(source), os.path.abspath(target))
     except (sox.SoxError, sox.core.SoxiError, OSError, ValueError) as error:

@@ -21,7 +21,8 @@ from ..speech.audio import SAMPLE_RATE, read_audio
 from ..speech.manifest import Manifest
 from ..speech.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, Subject, encode, entry_of, subject_of, write_marks
 from ..speech.speaker_pitch import SpeakerPitch
-from ..processes import ProgressBar, in_processes
+from ..processes import in_processes
+from ..progress import ProgressBar
 
 # Few enough utterances that a stop loses little, enough that a million do not become a million files.
 PARTS, LARGEST_PART = 64, 500
@@ -118,7 +119,7 @@ def measure_part(part: Part) -> tuple[int, int, list[str]]:
 
 
 def _measure(subject: Subject) -> PitchMarks:
-    wave = read_audio(subject.path, frames=subject.samples)
+    wave = read_audio(subject.path, expected=subject.samples)
     floor, ceiling = subject.pitch_range or (None, None)
     return find_pitch_marks(wave, SAMPLE_RATE, pitch_floor=floor, pitch_ceiling=ceiling)
 

@@ -21,7 +21,8 @@ from ..perturbation.waves import as_waves
 from ..speech.audio import SAMPLE_RATE, read_audio
 from ..speech.manifest import Manifest
 from ..speech.speaker_pitch import load_speaker_pitch
-from ..processes import ProgressBar, in_processes
+from ..processes import in_processes
+from ..progress import ProgressBar
 
 LONGEST = 60 * SAMPLE_RATE  # samples of a file that are looked at
 LEFT_OUT = 0.02  # share of f0 values that may lie below the floor, and as many above the ceiling
@@ -122,7 +123,7 @@ def _checked_name(speaker: str, manifest: Manifest) -> str:
 def _voiced_f0(file: _File) -> tuple[np.ndarray, str]:
     """-> f0 of the voiced frames (N,) float32 Hz, what is wrong."""
     try:
-        waves = as_waves(read_audio(file.path, frames=min(file.samples, LONGEST)))
+        waves = as_waves(read_audio(file.path, frames=min(file.samples, LONGEST), expected=file.samples))
         f0 = pitch.f0_contour(waves.samples, waves.lengths, SAMPLE_RATE)[0].numpy()
     except AudioError as error:
         return np.zeros(0, np.float32), str(error)

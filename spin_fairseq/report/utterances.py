@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from ..speech.audio import SAMPLE_RATE, read_audio
+from ..speech.audio import SAMPLE_RATE, read_utterance
 from ..errors import AudioError, PerturbationError
 from . import colouring, media
 
@@ -86,7 +86,7 @@ def read_utterances(manifest, rows, seconds, seed, strips_of):
     for row in rows:
         name = manifest.utterance_id(row)
         try:
-            wave = read_audio(manifest.path(row))
+            wave = read_utterance(manifest, row)
             cut = len(wave) > seconds * SAMPLE_RATE
             wave = wave[: int(seconds * SAMPLE_RATE)]
             views = _views(wave, build_backend("native"), draw)

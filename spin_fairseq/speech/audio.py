@@ -19,8 +19,14 @@ from spin_fairseq.speech.archives import PACK_AGAIN, read_slice, slice_of
 from spin_fairseq.errors import AudioError
 
 SAMPLE_RATE = 16000  # Hz, of every model here
+SHORTEST = 400  # samples, 25 ms: what one frame of HuBERT or WavLM sees
 CONVERT = "convert the folder: spin-fairseq prepare FOLDER --out DATA --split SPLIT --convert-to NEW_FOLDER"
 REPLACE = "replace the file, or prepare the manifest again, which leaves it out"
+# What a file begins with whose format soundfile does not know, (place, bytes) -> its name.
+OTHER_FORMATS = {
+    (4, b"ftyp"): "MP4 (M4A)", (0, b"\x1aE\xdf\xa3"): "WebM or Matroska", (0, b"0&\xb2u"): "WMA", (0, b"#!AMR"): "AMR",
+    (0, b"wvpk"): "WavPack", (0, b"\xff\xf1"): "AAC", (0, b"\xff\xf9"): "AAC",
+}  # fmt: skip
 UNKNOWN_LENGTH = 1 << 48  # samples; a stream's FLAC header without a length is reported as about 2**63
 
 
@@ -44,11 +50,7 @@ def read_audio(
             fewer samples than asked for or another number than expected, or holds NaN or infinity.
     """
     with _opened(path) as file:
-        if file.samplerate != sample_rate:
-            raise AudioError(f"{path}: has {file.samplerate} Hz instead of {sample_rate} Hz; {CONVERT}")
-        if file.channels != 1:
-            raise AudioError(f"{path}: has {file.channels} channels instead of one; {CONVERT}")
-        length = _checked_length(file, path)
+        length = _checked_length(file, path, sample_rate)
         if expected is not None and length != expected:
             raise AudioError(
                 f"{path}: has {length} samples, but its manifest says {expected}: it belongs to another file, "
@@ -71,6 +73,41 @@ def read_audio(
     if suspicious and not np.isfinite(wave).all():
         raise AudioError(f"{path}: has samples that are NaN or infinite; {REPLACE}")
     return wave
+
+
+def read_utterance(manifest, index: int, *, start: int = 0, frames: int = -1) -> np.ndarray:
+    """Decode an utterance of a manifest, or a stretch of it; training, extraction and evaluation read by this alone.
+
+    Args:
+        manifest: has `path(index)` and `sizes`, as `Manifest` has.
+        start, frames: as in `read_audio`.
+
+    Returns:
+        (T,) float32, 16 kHz.
+
+    Raises:
+        AudioError: as of `read_audio`; among them, the file has another number of samples than the manifest says.
+    """
+    return read_audio(manifest.path(index), start=start, frames=frames, expected=int(manifest.sizes[index]))
+
+
+def usable_samples(path: str | Path) -> int:
+    """Samples of a file that `read_audio` takes, by the header alone.
+
+    Raises:
+        AudioError: the file is missing, unreadable, visibly cut off, too short for a frame, at another rate, or has
+            several channels.
+    """
+    with _opened(path) as file:
+        samples = _checked_length(file, path, SAMPLE_RATE)
+    check_long_enough(path, samples)
+    return samples
+
+
+def check_long_enough(path: str | Path, samples: int) -> None:
+    """Raises AudioError: it is shorter than one frame."""
+    if samples < SHORTEST:
+        raise AudioError(f"{path}: has {samples} samples, less than one frame ({SHORTEST} samples, 25 ms); leave it out")
 
 
 def audio_info(path: str | Path) -> tuple[int, int, int]:
@@ -127,11 +164,20 @@ def _complaint(path: str | Path, error: Exception) -> str:
         return "may not be read; check its permissions"
     if os.path.getsize(path) == 0:
         return f"is an empty file; {REPLACE}"
+    with open(path, "rb") as file:
+        begin = file.read(16)
+    for (place, magic), name in OTHER_FORMATS.items():
+        if begin[place:].startswith(magic):
+            return f"is {name}, which is not read as it is; {CONVERT}"
     return f"cannot be decoded, is cut off or not audio ({str(error).strip()}); {REPLACE}"
 
 
-def _checked_length(file: soundfile.SoundFile, path: str | Path) -> int:
-    """Samples by the header."""
+def _checked_length(file: soundfile.SoundFile, path: str | Path, sample_rate: int | None = None) -> int:
+    """Samples by the header, of a mono file at `sample_rate`; None: at any rate, with any channels."""
+    if sample_rate is not None and file.samplerate != sample_rate:
+        raise AudioError(f"{path}: has {file.samplerate} Hz instead of {sample_rate} Hz; {CONVERT}")
+    if sample_rate is not None and file.channels != 1:
+        raise AudioError(f"{path}: has {file.channels} channels instead of one; {CONVERT}")
     if file.frames >= UNKNOWN_LENGTH:
         raise AudioError(f"{path}: does not say how long it is, as a recorded stream; {CONVERT}")
     if file.frames == 0:

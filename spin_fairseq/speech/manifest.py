@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple
 
@@ -38,6 +39,13 @@ class _Form(NamedTuple):
     row_end: bytes
 
 
+class _Repeated(NamedTuple):
+    """Names that several files of a manifest have."""
+
+    stems: frozenset[bytes]
+    paths: frozenset[str]  # below the root, without suffix
+
+
 TSV, LIST = _Form(b"\t", b"\n"), _Form(b"\0", b"\0\0")
 
 
@@ -51,7 +59,14 @@ class Manifest:
     """
 
     def __init__(
-        self, source: Path, root: str, text: bytes | bytearray, starts: np.ndarray, sizes: np.ndarray, form: _Form = TSV
+        self,
+        source: Path,
+        root: str,
+        text: bytes | bytearray,
+        starts: np.ndarray,
+        sizes: np.ndarray,
+        form: _Form = TSV,
+        whole: Manifest | None = None,
     ):
         self.source = source
         self.sizes = sizes
@@ -59,6 +74,8 @@ class Manifest:
         self._text = text  # rows: path, samples, and optionally speaker and name
         self._starts = starts  # (N,) int64, bytes: where the row begins
         self._form = form
+        self._whole = whole  # of which this is a selection; ids are those of the whole
+        self._repeated: _Repeated | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -79,8 +96,34 @@ class Manifest:
         return path[len(root) :] if path.startswith(root) else path
 
     def utterance_id(self, i: int) -> str:
-        """The file's name without folder and suffix."""
-        return _text_of(_utterance_id(self._fields(self._starts[i])))
+        """The file's name without folder and suffix; where several of the manifest share it, the path below the root
+        without suffix, and with it where several share that."""
+        stem = _utterance_id(self._fields(self._starts[i]))
+        repeated = (self._whole or self).repeated_names()
+        if stem not in repeated.stems:
+            return _text_of(stem)
+        name = self.name(i)
+        path = without_suffix(name)
+        return name if path in repeated.paths else path
+
+    def repeated_names(self) -> _Repeated:
+        """Which names several files have; all rows are looked at once."""
+        if self._repeated is None:
+            self._repeated = self._find_repeated_names()
+        return self._repeated
+
+    def _find_repeated_names(self) -> _Repeated:
+        hashes = np.empty(len(self), np.int64)  # eight bytes a row; the names themselves would take a hundred
+        for begin in range(0, len(self), BLOCK):
+            starts = self._starts[begin : begin + BLOCK].tolist()
+            hashes[begin : begin + BLOCK] = [hash(_utterance_id(self._fields(start))) for start in starts]
+        ordered = np.sort(hashes)
+        suspects = np.flatnonzero(np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]]))
+        stems, paths = Counter(), Counter()
+        for i in suspects:
+            stems[_utterance_id(self._fields(self._starts[i]))] += 1
+            paths[without_suffix(self.name(i))] += 1
+        return _Repeated(*(frozenset(name for name, count in found.items() if count > 1) for found in (stems, paths)))
 
     def speaker(self, i: int) -> str:
         """The third column if the row has one, else what stands before the first `-` of the utterance id."""
@@ -104,7 +147,8 @@ class Manifest:
         keep = np.asarray(keep)
         if keep.size == 0 and keep.dtype != bool:
             keep = keep.astype(np.int64)  # np.asarray([]) is float64
-        return Manifest(self.source, self.root, self._text, self._starts[keep], self.sizes[keep], self._form)
+        whole = self._whole or self
+        return Manifest(self.source, self.root, self._text, self._starts[keep], self.sizes[keep], self._form, whole)
 
     def _fields(self, start: int) -> list[bytes]:
         """The columns of the row that begins there."""
@@ -119,6 +163,11 @@ def _utterance_id(fields: list[bytes]) -> bytes:
     if len(fields) <= 3 and b":" in file and slice_of(_text_of(file)):
         return file  # nobody says what lies there
     return os.path.splitext(file)[0]
+
+
+def without_suffix(path: str) -> str:
+    """A place in an archive has none."""
+    return path if ":" in path and slice_of(path) else os.path.splitext(path)[0]
 
 
 def _speaker(fields: list[bytes]) -> bytes:

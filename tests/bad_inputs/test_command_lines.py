@@ -59,7 +59,7 @@ CASES = {  # {} is the place
     ],
     "prepare": [
         "{}/gone --out {}/new", "{}/folder --out {}/new", "{}/file --out {}/new", "{}/noise --out {}/file", "{}/noise",
-        "{}/folder --out {}/new --valid-percent 100", "{}/folder --out {}/new --valid-percent x", "--out {}/new",
+        "{}/folder --out {}/new --dev-fraction 1", "{}/folder --out {}/new --dev-fraction x", "--out {}/new",
         "{}/folder --out {}/new --speaker-from nose", "{}/folder --out {}/new --workers many", "{}/noise --out {}/new --split a/b",
         "{}/gone --out {}/new --librispeech", "{}/folder --out {}/new --librispeech", "{}/file --out {}/new --librispeech",
         "{}/folder --librispeech", "--out {}/new --librispeech", "{}/folder --out {}/file --librispeech",

@@ -40,7 +40,7 @@ def test_prepare_librispeech_says_what_is_missing(tree, tmp_path, capsys):
 def test_any_folder(tree, tmp_path, capsys):
     (tree / "SPEAKERS.TXT").unlink()
     out = tmp_path / "data"
-    arguments = [tree, "--out", out, "--split", "some", "--valid-percent", 25, "--valid-split", "held"]
+    arguments = [tree, "--out", out, "--split", "some", "--dev-fraction", 0.25, "--dev-split", "held"]
     assert spin_fairseq("prepare", *arguments, "--workers", 1, "--speaker-from", "folder", "--seed", 3) == 0
     assert [len(load_manifest(out, split)) for split in ("some", "held")] == [3, 1]
     assert load_manifest(out, "some").speaker(0) == "7" and "some: 3 utterances" in capsys.readouterr().out
@@ -69,4 +69,4 @@ def test_options_of_the_other_layout_are_refused(tree, tmp_path, capsys):
 def test_errors(tmp_path, capsys):
     assert spin_fairseq("prepare", tmp_path / "none", "--out", tmp_path) == 1
     assert capsys.readouterr().err.startswith("error: ")
-    assert spin_fairseq("prepare", tmp_path, "--out", tmp_path, "--valid-percent", 101) == 2
+    assert spin_fairseq("prepare", tmp_path, "--out", tmp_path, "--dev-fraction", 1.5) == 2

@@ -89,7 +89,7 @@ def test_bad_data_is_named(speech_folder, two_splits):
     for error, word, data, labels in [
         (ManifestError, "empty.tsv.*no utterances", [two_splits / "empty.tsv"], []),
         (ManifestError, "x.wav.*too short", [two_splits / "short.tsv"], []),
-        (ManifestError, "2 files give the utterance id", [dev, two_splits / "b.tsv"], []),
+        (ManifestError, "is there 2 times; remove", [dev, two_splits / "b.tsv"], []),
         (ManifestError, "nowhere", [two_splits / "nowhere.tsv"], []),
         (PhoneLabelError, "other.tsv: no labels for any utterance of .*dev.tsv.*for other files", [dev], [two_splits / "other.tsv"]),
         (PhoneLabelError, "has no a.tsv", [two_splits / "a.tsv"], [speech_folder.phones]),
@@ -98,3 +98,40 @@ def test_bad_data_is_named(speech_folder, two_splits):
     ]:
         with pytest.raises(error, match=word):
             load_corpus(data, labels)
+
+
+def test_files_of_one_name_are_told_apart(speech_folder, tmp_path):
+    """Evaluation refused them. What it writes for the report has the same ids."""
+    manifest, labels = load_manifest(speech_folder.data, "dev"), load_phone_labels(speech_folder.phones, "dev")
+    for split, rows in (("a", [0, 1]), ("b", [2])):
+        rows_of_split, lines = [], []
+        for speaker, i in zip(("anna", "ben"), rows):
+            folder = tmp_path / split / "audio" / speaker
+            folder.mkdir(parents=True)
+            shutil.copy(manifest.path(i), folder / "001.flac")
+            rows_of_split.append((f"{speaker}/001.flac", int(manifest.sizes[i])))
+            name = f"{speaker}/001" if split == "a" else "001"
+            lines.append(f"{name}\t{','.join(labels.symbols[phone] for phone in labels[manifest.utterance_id(i)])}\n")
+        write_manifest(tmp_path / f"{split}.tsv", tmp_path / split / "audio", rows_of_split)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{split}.tsv").write_text("".join(lines))
+    alone = load_corpus([tmp_path / "a.tsv"], [tmp_path / "labels"])
+    both = load_corpus([tmp_path / "a.tsv", tmp_path / "b.tsv"], [tmp_path / "labels"])
+    assert alone.ids == ("anna/001", "ben/001") and both.ids == ("a/audio/anna/001", "a/audio/ben/001", "b/audio/anna/001")
+    for corpus in (alone, both):
+        corpus.write_manifest(tmp_path / "out" / "data.tsv")
+        corpus.write_phones(tmp_path / "out" / "phones.tsv")
+        again = load_corpus([tmp_path / "out" / "data.tsv"], [tmp_path / "out" / "phones.tsv"])
+        assert again.ids == corpus.ids and all(np.array_equal(*pair) for pair in zip(again.phones, corpus.phones))
+        for i in range(len(corpus)):
+            expected = labels[manifest.utterance_id(i)]
+            assert [corpus.symbols[phone] for phone in corpus.phones[i]] == [labels.symbols[phone] for phone in expected]
+
+
+def test_labels_that_may_be_of_two_files_are_refused(speech_folder, tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        write_manifest(tmp_path / folder / "dev.tsv", tmp_path / folder, [("001.flac", 4000)])
+    (tmp_path / "dev.tsv").write_text("001\tAA,AA\n")
+    with pytest.raises(PhoneLabelError, match="'001' may be x/001 or y/001"):
+        load_corpus([tmp_path / "x" / "dev.tsv", tmp_path / "y" / "dev.tsv"], [tmp_path / "dev.tsv"])

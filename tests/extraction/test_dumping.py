@@ -8,8 +8,8 @@ import torch
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.folder import manifest_of
-from spin_fairseq.speech.manifest import load_manifest
-from spin_fairseq.errors import ConfigError, ManifestError
+from spin_fairseq.speech.manifest import load_manifest, write_manifest
+from spin_fairseq.errors import AudioError, ConfigError, ManifestError
 from spin_fairseq.extraction import dumping
 from spin_fairseq.extraction.dumping import dump, runs
 from tests.spin_checkpoints import save_spin
@@ -157,4 +157,25 @@ def test_contradictions_are_named(checkpoint, manifest, tmp_path, options, messa
 def test_too_short_a_file_is_named(checkpoint, tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(399), 16000)
     with pytest.raises(ManifestError, match="short.wav: 399 samples are too short"):
-        run(checkpoint, manifest_of(tmp_path), tmp_path / "out.km")
+        write_manifest(tmp_path / "dev.tsv", tmp_path, [("short.wav", 399)])
+        run(checkpoint, manifest_of(tmp_path / "dev.tsv"), tmp_path / "out.km")
+
+
+def test_a_manifest_of_another_file_is_refused(checkpoint, tmp_path):
+    """Training refused it; extraction wrote the units of the first 20,000 of 51,543 samples and said nothing."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(51543), 16000)
+    write_manifest(tmp_path / "dev.tsv", tmp_path, [("a.wav", 20000)])
+    with pytest.raises(AudioError, match="a.wav: has 51543 samples, but its manifest says 20000"):
+        run(checkpoint, manifest_of(tmp_path / "dev.tsv"), tmp_path / "out.km")
+    assert not (tmp_path / "out.km").exists()
+
+
+def test_files_of_one_name_have_ids_of_their_own(checkpoint, tmp_path):
+    """`.ids` and JSON lines said 001 twice."""
+    for n, speaker in enumerate(("anna", "ben")):
+        (tmp_path / "in" / speaker).mkdir(parents=True)
+        soundfile.write(tmp_path / "in" / speaker / "001.wav", 0.1 * np.random.default_rng(n).standard_normal(4000), 16000)
+    run(checkpoint, manifest_of(tmp_path / "in"), tmp_path / "a.km")
+    run(checkpoint, manifest_of(tmp_path / "in"), tmp_path / "a.jsonl")
+    assert (tmp_path / "a.ids").read_text().split() == ["anna/001", "ben/001"]
+    assert [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == ["anna/001", "ben/001"]

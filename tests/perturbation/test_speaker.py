@@ -154,11 +154,30 @@ def test_no_samples():
     assert change_speaker(torch.zeros(2, 0), 16000, formant_ratio=1.3).shape == (2, 0)
 
 
+@pytest.mark.parametrize("form", [lambda w: w[::-1], lambda w: w.astype(">f8"), lambda w: np.stack([w, w], 1)[:, 0]])
+def test_any_layout_of_an_array(form):
+    """torch refuses arrays that are read backwards, or in the other order of bytes, with errors of its own."""
+    wave = form(synthetic_voice(120.0, ["AA", "SIL", "EH"])[::-1])
+    plain = np.ascontiguousarray(wave, np.float32)
+    changed = change_speaker(wave, 16000, formant_ratio=1.2, pitch_ratio=1.4)
+    assert np.array_equal(changed, change_speaker(plain, 16000, formant_ratio=1.2, pitch_ratio=1.4))
+    assert np.array_equal(find_pitch_marks(wave, 16000).times, find_pitch_marks(plain, 16000).times)
+
+
+def test_an_array_that_may_not_be_written_is_taken_without_a_warning(recwarn):
+    wave = np.zeros(4000, np.float32)
+    wave.flags.writeable = False
+    assert change_speaker(wave, 16000).shape == (4000,) and not recwarn.list
+
+
 @pytest.mark.parametrize(
     "wave, options, words",
     [
         (np.array([0.0, np.nan, 0.0]), {}, "sample 1"),
-        (np.array([[0.0, 0.0], [0.0, np.inf]]), {}, "row 1 of the wave is not a number at sample 1"),
+        (np.stack([np.zeros(40), np.r_[0.0, np.inf, np.zeros(38)]]), {}, "row 1 of the wave is not a number at sample 1"),
+        (np.zeros((110738, 2)), {}, r"\(110738, 2\) .* looks like \(samples, channels\)"),
+        (torch.zeros(3, 2), {}, r"wave\[:, 0\]"),
+        (np.zeros(100, np.longdouble), {}, "float128"),
         (np.zeros(100, np.int16), {}, "int16"),
         (np.zeros((2, 3, 100)), {}, r"\(2, 3, 100\)"),
         (np.zeros(100), {"formant_ratio": 0}, "formant_ratio is 0"),

@@ -114,3 +114,18 @@ def test_alignments_of_another_corpus(tmp_path):
         write_phone_labels(tmp_path, tmp_path, ["dev"], jobs=1)
     with pytest.raises(PhoneLabelError, match="no such folder"):
         write_phone_labels(tmp_path / "none", tmp_path, ["dev"], jobs=1)
+
+
+def test_files_of_one_name_have_the_alignments_of_their_folders(tmp_path):
+    """Each `001` had the TextGrid that was found last, be it another person's."""
+    names = ["anna/001.flac", "ben/001.flac", "cleo/001.flac", "002.flac"]
+    write_manifest(tmp_path / "train.tsv", "/r", [(name, 800) for name in names])
+    for name, phone in (("anna/001", "AA"), ("ben/001", "IY"), ("somewhere/002", "UW")):
+        grid = tmp_path / "grids" / "mfa" / f"{name}.TextGrid"
+        grid.parent.mkdir(parents=True, exist_ok=True)
+        grid.write_text(textgrid([(0.0, 1.0, phone)]))
+    (tmp_path / "grids" / "loop").symlink_to(tmp_path / "grids")
+    write_phone_labels(tmp_path / "grids", tmp_path, ["train"], jobs=1)
+    labels = load_phone_labels(tmp_path / "phones", "train")
+    found = {name: labels.symbols[labels[name][0]] for name in labels.utterance_ids()}
+    assert found == {"anna/001": "AA", "ben/001": "IY", "002": "UW"}

@@ -3,6 +3,7 @@ import pytest
 import soundfile
 
 from spin_fairseq.speech.manifest import load_manifest
+from spin_fairseq.speech.finding import _warn_of_folder
 from spin_fairseq.preparation.manifests import find_audio, prepare_folders, prepare_librispeech
 from spin_fairseq.errors import ManifestError
 
@@ -96,7 +97,13 @@ def test_names_that_a_manifest_cannot_hold_are_left_out(tmp_path):
     assert "rename it" in "\n".join(report)
 
 
-@pytest.mark.parametrize("rule, speakers", [("stem", ["x", "y"]), ("folder", ["anna", "bob"]), ("none", ["unknown", "unknown"])])
+@pytest.mark.parametrize(
+    "rule, speakers",
+    [
+        ("stem", ["x", "y"]), ("folder", ["anna", "bob"]), ("none", ["unknown", "unknown"]), ("top", ["anna", "bob"]),
+        (r"(\w)-1", ["x", "y"]),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("convert", [False, True])
 def test_speaker_rules(tmp_path, rule, speakers, convert):
     save(tmp_path / "anna" / "x-1.wav")
@@ -116,12 +123,12 @@ def test_folder_rule_of_one_folder_that_is_converted(tmp_path):
     assert load_manifest(tmp_path, "train").speaker(0) == "anna"
 
 
-def test_valid_percent_divides_by_seed(tmp_path):
+def test_dev_fraction_divides_by_seed(tmp_path):
     for n in range(20):
-        save(tmp_path / "in" / f"{n:02d}.wav", seconds=0.02)
+        save(tmp_path / "in" / f"{n:02d}.wav", seconds=0.03)
 
     def split(seed):
-        prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1, valid_percent=20, seed=seed)
+        prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1, dev_fraction=0.2, seed=seed)
         parts = [load_manifest(tmp_path / "out", part) for part in ("train", "dev")]
         return [[part.utterance_id(i) for i in range(len(part))] for part in parts]
 
@@ -134,7 +141,7 @@ def test_repeated_names_are_noted(tmp_path):
     save(tmp_path / "in" / "anna" / "1.wav")
     save(tmp_path / "in" / "bob" / "1.wav")
     report = prepare_folders([tmp_path / "in"], tmp_path / "out", split="train", jobs=1)
-    assert "2 files share their name" in report[-1]
+    assert "2 files share their name with another; their ids are their paths" in "\n".join(report)
 
 
 def test_missing_and_empty_folders(tmp_path):
@@ -143,3 +150,90 @@ def test_missing_and_empty_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ManifestError, match="no audio files"):
         prepare_folders([tmp_path / "empty"], tmp_path, split="train", jobs=1)
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    """Two people in two sessions each, all of whose files are called alike."""
+    for person in ("anna", "ben"):
+        for session in ("session 1", "session 2"):
+            save(tmp_path / "in" / person / session / "Aufnahme 01.wav", seconds=0.1 if person == "anna" else 0.2)
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize(
+    "rule, speakers, warning",
+    [
+        ("top", {"anna", "ben"}, None),
+        ("folder", {"session 1", "session 2"}, None),
+        (r"/session (\d)/", {"1", "2"}, None),
+        (r"^(.*)/Aufnahme", {f"{who}/session {n}" for who in ("anna", "ben") for n in (1, 2)}, "each of the 4 files"),
+        ("stem", {"Aufnahme 01"}, "all 4 files are of one speaker"),
+        ("none", {"unknown"}, None),
+    ],
+)
+def test_speakers_are_shown_with_their_minutes(sessions, tmp_path, rule, speakers, warning):
+    """Five people became one speaker, and nobody was told."""
+    report = prepare_folders([sessions], tmp_path, split="train", jobs=1, speaker_from=rule)
+    assert load_manifest(tmp_path, "train").speakers() == speakers
+    shown = "\n".join(report)
+    assert f"{len(speakers)} speaker" in shown and all(name in shown for name in speakers)
+    assert ("warning" in shown) == (warning is not None) and (warning or "") in shown
+
+
+def test_names_that_several_people_use_are_told(sessions, tmp_path):
+    save(sessions / "ben" / "session 1" / "Aufnahme 02.wav")
+    report = prepare_folders([sessions], tmp_path, split="train", jobs=1)
+    assert "1 file names are found in several folders" in report[-1]
+
+
+@pytest.mark.parametrize("rule, words", [("(", "no regular expression"), ("anna", "one group"), ("(a)(n)", "one group"), ("(x)/", "does not match 'anna/session 1"), ("(x*)", "an empty speaker")])
+def test_rules_that_cannot_be_followed(sessions, tmp_path, rule, words):
+    with pytest.raises(ManifestError, match=words):
+        prepare_folders([sessions], tmp_path, split="train", jobs=1, speaker_from=rule)
+    assert not (tmp_path / "train.tsv").exists()
+
+
+def test_a_name_that_begins_with_a_dash_has_a_speaker(tmp_path):
+    """The speaker was empty, which neither a table of pitch ranges nor a packed manifest can hold."""
+    save(tmp_path / "in" / "-x.wav")
+    save(tmp_path / "in" / "a-x.wav")
+    prepare_folders([tmp_path / "in"], tmp_path, split="train", jobs=1)
+    manifest = load_manifest(tmp_path, "train")
+    assert [manifest.speaker(i) for i in range(2)] == ["unknown", "a"]
+
+
+def test_less_than_a_frame_is_left_out(tmp_path):
+    save(tmp_path / "in" / "a.wav", seconds=0.02)
+    save(tmp_path / "in" / "b.wav", seconds=0.025)
+    report = prepare_folders([tmp_path / "in"], tmp_path, split="train", jobs=1)
+    assert len(load_manifest(tmp_path, "train")) == 1 and "a.wav: has 320 samples, less than one frame" in "\n".join(report)
+
+
+def test_dev_by_speaker(tmp_path):
+    """The same people in train and dev make dev look better than new people will be."""
+    for n in range(10):
+        for take in range(n % 3 + 1):
+            save(tmp_path / "in" / f"{n}-{take}.wav", seconds=0.1)
+
+    def split(seed):
+        prepare_folders([tmp_path / "in"], tmp_path, split="train", jobs=1, dev_fraction=0.25, dev_by="speaker", seed=seed)
+        return [load_manifest(tmp_path, part) for part in ("train", "dev")]
+
+    train, dev = split(1)
+    assert not train.speakers() & dev.speakers() and len(train.speakers() | dev.speakers()) == 10
+    assert abs(dev.sizes.sum() / (train.sizes.sum() + dev.sizes.sum()) - 0.25) < 0.1
+    assert split(1)[1].speakers() == dev.speakers() and any(split(n)[1].speakers() != dev.speakers() for n in (2, 3, 4))
+
+
+@pytest.mark.parametrize("by", ["file", "speaker"])
+def test_one_alone_cannot_be_divided(tmp_path, by):
+    save(tmp_path / "in" / "a-1.wav")
+    with pytest.raises(ManifestError, match=f"one {by} alone"):
+        prepare_folders([tmp_path / "in"], tmp_path, split="train", jobs=1, dev_fraction=0.1, dev_by=by)
+
+
+def test_a_folder_that_cannot_be_searched_is_told(tmp_path, caplog):
+    """os.walk passes over it in silence."""
+    _warn_of_folder(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
+    assert "closed: the folder cannot be searched (Permission denied)" in caplog.text

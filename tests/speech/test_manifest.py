@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -28,15 +29,24 @@ def by_python(path):
         root, *lines = [line.rstrip("\r\n") for line in file]
     while lines and not lines[-1]:
         lines.pop()
-    found = []
+    found, paths = [], []
     for line in lines:
         place, samples, *more = line.split("\t")
-        file = os.path.basename(more[1] if len(more) > 1 else place)
-        in_archive = len(more) < 2 and re.search(r"\.(zip|tar):[0-9]{1,18}:[0-9]{1,18}$", file)
-        utterance = file if in_archive else os.path.splitext(file)[0]
+        name = os.path.join(root, more[1] if len(more) > 1 else place)
+        name = name[len(root) + 1 :] if name.startswith(f"{root}/") else name
+        if len(more) > 1:
+            name = more[1]
+        in_archive = re.search(r"\.(zip|tar):[0-9]{1,18}:[0-9]{1,18}$", name)
+        file = os.path.basename(name)
+        utterance = file if in_archive and len(more) < 2 else os.path.splitext(file)[0]
         speaker = more[0] if more else utterance.split("-")[0]
         found.append((os.path.join(path.parent, root, place), int(samples), utterance, speaker))
-    return found
+        paths.append((name if in_archive else os.path.splitext(name)[0], name))
+    stems, short = Counter(row[2] for row in found), Counter(short for short, _ in paths)
+    return [
+        (place, samples, utterance if stems[utterance] == 1 else below if short[below] == 1 else name, speaker)
+        for (place, samples, utterance, speaker), (below, name) in zip(found, paths)
+    ]
 
 
 def by_manifest(manifest):
@@ -76,7 +86,7 @@ def test_rows_of_archives_go_by_the_path_that_the_file_had(tmp_path):
     write(tmp_path, f"/r\n{row}\t84\t84/121/84-121-0001.flac\n{row}\teve\n{row}\na-b:1:2.wav:3:4\t5\nx-y:1:2\t5\n")
     manifest = load_manifest(tmp_path, "train")
     assert [manifest.path(i) for i in range(3)] == ["/r/in/some-1.zip:1234:567"] * 3
-    assert [manifest.utterance_id(i) for i in range(3)] == ["84-121-0001", "some-1.zip:1234:567", "some-1.zip:1234:567"]
+    assert [manifest.utterance_id(i) for i in range(3)] == ["84-121-0001", *["in/some-1.zip:1234:567"] * 2]
     assert [manifest.speaker(i) for i in range(3)] == ["84", "eve", "some"]
     assert [manifest.name(i) for i in range(2)] == ["84/121/84-121-0001.flac", "in/some-1.zip:1234:567"]
     # Colons alone make no archive.
@@ -98,6 +108,18 @@ def test_select_by_mask_and_by_indices(tmp_path):
     again = kept.select(np.array([1, 0]))
     assert [again.speaker(i) for i in range(2)] == ["s4", "s3"] and again.sizes.tolist() == [5, 4]
     assert len(manifest.select([])) == 0 and len(manifest) == 5
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    """`anna/001.wav` and `ben/001.wav` had one id: units and labels could not be told apart."""
+    rows = ["anna/001.wav", "ben/001.wav", "ben/001.flac", "ben/002.wav", "003.wav", "cleo/003.wav"]
+    write_manifest(tmp_path / "dev.tsv", "/r", [(row, 5) for row in rows])
+    manifest = load_manifest(tmp_path, "dev")
+    ids = ["anna/001", "ben/001.wav", "ben/001.flac", "002", "003", "cleo/003"]
+    assert [manifest.utterance_id(i) for i in range(6)] == ids
+    some = load_manifest(tmp_path, "dev").select(np.array([3, 0]))  # alone, its id is that of the whole
+    assert [some.utterance_id(i) for i in range(2)] == ["002", "anna/001"]
+    assert some.select([1]).utterance_id(0) == "anna/001" and [manifest.speaker(i) for i in range(2)] == ["001", "001"]
 
 
 def test_survives_pickling(tmp_path):
@@ -155,7 +177,10 @@ def test_what_is_written_is_read(tmp_path_factory, rows):
     write_manifest(folder / "again.tsv", "/speech", manifest.rows(range(len(rows))))
     assert (folder / "again.tsv").read_bytes() == (folder / "train.tsv").read_bytes()
     (folder / "list.json").write_text(json.dumps([(f"/speech/{path}", *more) for path, *more in rows]))
-    assert [row[1:] for row in by_manifest(load_manifest(folder, "list"))] == [row[1:] for row in by_manifest(manifest)]
+    listed = load_manifest(folder, "list")
+    assert listed.sizes.tolist() == manifest.sizes.tolist() and [*map(listed.speaker, range(len(rows)))] == [
+        *map(manifest.speaker, range(len(rows)))
+    ]
 
 
 @given(st.lists(st.tuples(st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1), sizes), min_size=1), st.integers(1, 64))

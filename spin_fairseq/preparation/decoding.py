@@ -1,0 +1,127 @@
+"""Decode what sox does not read to WAV: by soundfile, or by ffmpeg; and look through audio before it is converted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import Iterator, NamedTuple
+
+import numpy as np
+import soundfile
+
+from ..errors import AudioError
+from ..speech.audio import UNKNOWN_LENGTH, audio_info
+
+BLOCK = 1 << 20  # samples
+# Demuxers that ffmpeg may use: containers of audio, and none that opens further files (playlists).
+CONTAINERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,eac3,flac,gsm,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mp3,ogg,sln,tta,"
+    "voc,w64,wav,wv"
+)
+ONLY_FILES = ("-protocol_whitelist", "file", "-format_whitelist", CONTAINERS)
+INSTALL_FFMPEG = "install ffmpeg (apt install ffmpeg) and run again, or convert it to WAV"
+
+
+class Contents(NamedTuple):
+    """What a file holds by what was read, not by its header."""
+
+    seconds: float
+    promised: float  # seconds by the header
+    powers: tuple[float, ...]  # mean square of each channel
+    power_of_mean: float  # of the mean of the channels
+
+
+def contents_of(source: str) -> Contents | None:
+    """Read a file through; None: soundfile does not know the format, or how long it is.
+
+    Raises:
+        AudioError: the file is missing, cut off, empty, cannot be decoded, or holds NaN or infinity.
+    """
+    try:
+        frames = soundfile.info(source).frames
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError):
+        if not os.path.isfile(source) or os.path.getsize(source) == 0:
+            audio_info(source)  # says what is wrong
+        return None
+    if frames >= UNKNOWN_LENGTH:
+        return None
+    promised, sample_rate, channels = audio_info(source)
+    samples, powers, power_of_mean = 0, np.zeros(channels), 0.0
+    with _decoding(source), soundfile.SoundFile(source) as file:
+        for block in blocks_of(file):
+            if not np.isfinite(block).all():  # sox would make silence of NaN and full scale of infinity
+                raise AudioError(f"{source}: has samples that are NaN or infinite; replace the file")
+            samples += len(block)
+            if channels > 1:
+                powers += np.square(block, dtype=np.float64).sum(0)
+                power_of_mean += float(np.square(block.mean(1), dtype=np.float64).sum())
+    count = max(samples, 1)
+    return Contents(samples / sample_rate, promised / sample_rate, tuple(powers / count), power_of_mean / count)
+
+
+def blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """(N, channels) float32 until nothing more comes. `SoundFile.blocks` goes by the header, and where a read falls
+    short of that it gives what was left in its buffer."""
+    while True:
+        block = file.read(BLOCK, dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        yield block
+
+
+def decode_by_soundfile(source: str, target: str) -> None:
+    """Write all channels as WAV. Raises AudioError."""
+    with _decoding(source), soundfile.SoundFile(source) as file:
+        form = "RF64" if file.frames * file.channels * 3 > 1 << 31 else "WAV"
+        with soundfile.SoundFile(target, "w", file.samplerate, file.channels, "PCM_24", format=form) as out:
+            for block in blocks_of(file):
+                out.write(block)
+
+
+def decode_by_ffmpeg(source: str, target: str) -> float | None:
+    """Write all channels of the first audio stream as WAV -> seconds that the container tells, None where it does not.
+
+    Raises:
+        AudioError: ffmpeg is not there, or cannot decode the file.
+    """
+    if shutil.which("ffmpeg") is None:
+        raise AudioError(f"{source}: neither soundfile nor sox can decode it; {INSTALL_FFMPEG}")
+    place = "file:" + os.path.abspath(source)
+    words = ["ffmpeg", "-nostdin", "-v", "error", *ONLY_FILES, "-i", place, "-map", "0:a:0", "-c:a", "pcm_s24le"]
+    done = subprocess.run([*words, "-f", "wav", "-y", "file:" + target], capture_output=True)
+    if done.returncode or not os.path.exists(target) or not soundfile.info(target).frames:
+        why = _last_line(done.stderr).replace(f"{place}: ", "")
+        raise AudioError(f"{source}: none of soundfile, sox and ffmpeg can decode it ({why}); replace the file")
+    return _seconds_by_ffprobe(place)
+
+
+def _seconds_by_ffprobe(place: str) -> float | None:
+    if shutil.which("ffprobe") is None:
+        return None
+    words = ["ffprobe", "-v", "error", *ONLY_FILES, "-select_streams", "a:0", "-show_entries", "stream=duration", "-of", "json"]
+    done = subprocess.run([*words, place], capture_output=True)
+    try:
+        return float(json.loads(done.stdout)["streams"][0]["duration"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def _last_line(text: bytes) -> str:
+    lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "no audio in it"
+
+
+class _decoding:
+    """What soundfile raises becomes an AudioError that names the file."""
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, (soundfile.SoundFileError, OSError, ValueError)):
+            raise AudioError(f"{self.source}: cannot be decoded ({str(error).strip()}); replace the file") from error
