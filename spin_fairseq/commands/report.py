@@ -9,8 +9,6 @@ wrote; a folder may be both, and several are laid over each other. The page has,
     utterances    waveform, spectrogram, phone labels and every model's units in time; the original and another voice to hear
     training      loss, accuracy, perplexities, learning rate, PNMI over updates
     what was run  commands, configurations, data, versions
-
-Needs the extra [report].
 """
 
 from __future__ import annotations

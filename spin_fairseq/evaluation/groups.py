@@ -134,7 +134,7 @@ def _without_abx(corpus):
 
 def _without_packages(corpus):
     missing = [name for name in ("rapidfuzz", "librosa") if importlib.util.find_spec(name) is None]
-    return f"it needs {' and '.join(missing)}: install the extra [evaluation]" if missing else ""
+    return f"it needs {' and '.join(missing)}: pip install {' '.join(missing)}" if missing else ""
 
 
 SETS = {

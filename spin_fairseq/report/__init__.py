@@ -9,5 +9,3 @@
 
 It knows nothing of fairseq and runs no model. Whatever comes from a file is data: it is checked, and escaped in the page.
 """
-
-INSTALL = "install the extra [report], in this repository's folder by: pip install -e '.[report]'"

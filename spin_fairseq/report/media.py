@@ -8,7 +8,6 @@ import soundfile
 
 from ..speech.audio import SAMPLE_RATE
 from ..errors import ConfigError
-from . import INSTALL
 
 FFT, HOP = 512, 128  # samples, of the spectrograms
 RANGE_DB = 70  # shown below the loudest
@@ -47,7 +46,7 @@ def spectrogram(wave, loudest, colours="magma"):
         from matplotlib import colormaps
         from matplotlib.image import imsave
     except ImportError:
-        raise ConfigError(f"spectrograms need matplotlib: {INSTALL}") from None
+        raise ConfigError("spectrograms need matplotlib: pip install matplotlib") from None
 
     picture = np.clip((_levels(wave) - loudest) / RANGE_DB + 1, 0, 1)[::-1][1::2]
     file = io.BytesIO()

@@ -11,7 +11,7 @@ from ..errors import AudioError, ConfigError, SpinError
 from ..files import write_bytes
 from ..evaluation.results import number
 from ..evaluation.groups import SETS
-from . import INSTALL, charts, colouring
+from . import charts, colouring
 from .comparison import compare, headed
 from .results import is_results, read_counts, read_results, read_units
 from .runs import is_run, read_run
@@ -185,7 +185,7 @@ def render(content):
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
     except ImportError:
-        raise ConfigError(f"the report needs jinja2: {INSTALL}") from None
+        raise ConfigError("the report needs jinja2: pip install jinja2") from None
     environment = Environment(
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -236,7 +236,7 @@ def _plotly():
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise ConfigError(f"the report needs plotly: {INSTALL}") from None
+        raise ConfigError("the report needs plotly: pip install plotly") from None
     return get_plotlyjs()
 
 

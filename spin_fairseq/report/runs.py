@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
-from . import INSTALL
 
 MOST_POINTS = 2000  # of a curve; a screen has fewer columns
 MOST_TEXT = 200_000  # characters of a configuration that the page shows
@@ -69,7 +68,7 @@ def _scalars(folder, times):
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
-        raise ConfigError(f"training curves need tensorboard: {INSTALL}") from None
+        raise ConfigError("training curves need tensorboard: pip install tensorboard") from None
     if not any(".tfevents." in name for name in os.listdir(folder)):
         return {}
     logger = logging.getLogger("tensorboard")

@@ -159,7 +159,7 @@ def test_what_is_not_installed_is_named(results_folder, run_folder, tmp_path, mo
                          ("tensorboard.backend.event_processing.event_accumulator", run_folder)):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
-            with pytest.raises(ConfigError, match=name.split(".")[0] + r".*pip install -e '\.\[report\]'"):
+            with pytest.raises(ConfigError, match="pip install " + name.split(".")[0]):
                 write_report([folder], tmp_path / "out.html", utterances=1)
 
 

@@ -61,8 +61,8 @@ def installed_tool():
         if importlib.util.find_spec(module) is not None:
             return name
     raise ConfigError(
-        "ABX needs fastabx (from Python 3.12 on) or zerospeech-libriabx2 (before): install the extra [evaluation], in this "
-        "repository's folder by: pip install -e '.[evaluation]'"
+        "ABX needs fastabx (from Python 3.12 on) or zerospeech-libriabx2 (before): install the extra [evaluation]: "
+        "pip install 'spin_fairseq[evaluation]', or in a checkout '.[evaluation]'"
     )
 
 

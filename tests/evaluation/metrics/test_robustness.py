@@ -15,7 +15,7 @@ from spin_fairseq.evaluation.metrics.robustness import (
 )
 from tests.oracles.edit_distance_oracle import deduplicated_oracle, unit_edit_distance_oracle
 
-pytest.importorskip("rapidfuzz", reason="the extra [evaluation] is not installed")
+pytest.importorskip("rapidfuzz", reason="rapidfuzz is not installed")
 rows = st.lists(st.integers(0, 3), min_size=1, max_size=25)
 LOUDER = Distortion("louder", "louder", "twice the amplitude", lambda wave, rng: 2 * wave)
 CUT = Distortion("cut", "cut", "a random half", lambda wave, rng: wave[: len(wave) // 2] + rng.normal())
