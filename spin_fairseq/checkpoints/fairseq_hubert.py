@@ -121,3 +121,13 @@ def _wave_of(path, task):
             f"{AS_WRITTEN}"
         )
     return {"normalize": normalize, "sample_rate": sample_rate}
+
+
+def variety(state):
+    """Which of the models that this module reads a checkpoint is, by its configuration and tensors."""
+    model, _ = _configs(state)
+    if _model_name(model) in _FINE_TUNED:
+        return "HuBERT, fine-tuned for recognition"
+    if _model_name(model) == "contentvec" or any(str(name).startswith(_CONTENTVEC) for name in state["model"]):
+        return "ContentVec"
+    return "HuBERT"

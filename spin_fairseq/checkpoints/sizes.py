@@ -92,9 +92,13 @@ def check_sizes(path, config, tensors):
         )
 
 
+class HeadsLeftOpen(CheckpointError):
+    """The number of attention heads is not in a file, and cannot be guessed."""
+
+
 def _heads(path, width):
     if width % 64:
-        raise CheckpointError(
+        raise HeadsLeftOpen(
             f"{path}: the number of attention heads is not in the file, and cannot be guessed for a width of {width}; "
             "give it, as in load_encoder(path, encoder_attention_heads=...)"
         )

@@ -1,8 +1,8 @@
 """The verbs of `spin-fairseq VERB`, which is `python -m spin_fairseq VERB`: one module each, of the verb's name.
 
 A verb's module has EXAMPLES (command lines that work as they stand), `add_arguments(parser)`, `run(args)`, which returns
-the exit status or None for 0, and INTERRUPTED: what Ctrl-C leaves behind. Its docstring is the help. It imports what
-computes inside `run`, so that `--help` is quick.
+the exit status or None for 0, and KEPT: what Ctrl-C leaves behind; AGAIN where the command that goes on has --overwrite, or
+lacks it. Its docstring is the help. It imports what computes inside `run`, so that `--help` is quick.
 """
 
 # In the order of a project's life.
@@ -12,6 +12,7 @@ VERBS = {
     "marks": "measure the pitch marks once, so that training need not",
     "pack": "pack many audio files into a few archives",
     "train": "train Spin with fairseq, by one of the configurations that come with the package",
+    "inspect": "say what a checkpoint is: format, encoder, layer, codebooks, what it can become",
     "units": "write the units of a checkpoint, or its features, for every utterance",
     "evaluate": "compare models: phones, speakers, robustness, with intervals and paired tests",
     "report": "write one HTML page of trainings and evaluations",

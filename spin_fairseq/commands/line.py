@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Iterator, Sequence
 
 from spin_fairseq import __version__
@@ -74,21 +74,30 @@ def overview() -> str:
 @contextmanager
 def _told_as_asked(args) -> Iterator[None]:
     """Sets args.say, progress bars and logging by --quiet and --verbose."""
-    from spin_fairseq.progress import ProgressBar
-
     args.say = (lambda *lines: None) if args.quiet else (lambda *lines: print(*lines, sep="\n", flush=True))
     logger = logging.getLogger(None if args.verbose else "spin_fairseq")
     handler, level = logging.StreamHandler(), logger.level
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if args.verbose else logging.WARNING)
-    ProgressBar.hide(args.quiet)
+    bars = _hidden_bars() if args.quiet else nullcontext()
+    try:
+        with bars:
+            yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _hidden_bars() -> Iterator[None]:
+    from spin_fairseq.progress import ProgressBar
+
+    ProgressBar.hide()
     try:
         yield
     finally:
         ProgressBar.hide(False)
-        logger.setLevel(level)
-        logger.removeHandler(handler)
 
 
 def _again(words: Sequence[str], how: str) -> list[str]:

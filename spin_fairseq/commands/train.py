@@ -33,11 +33,11 @@ def run(args):
     if folder is None and Path(config).suffix in (".yaml", ".yml"):
         config, folder = Path(config).name, Path(config).parent
     command = training_command(config, args.overrides, config_dir=folder)
+    if find_spec("fairseq") is None and not args.dry_run:
+        raise ConfigError('training needs fairseq, which is not installed: pip install "spin_fairseq[train]"')
     print(shell_line(command), flush=True)
     if args.dry_run:
         return 0
-    if find_spec("fairseq") is None:
-        raise ConfigError('training needs fairseq, which is not installed: pip install "spin_fairseq[train]"')
     return _wait_for(command)
 
 

@@ -1,0 +1,78 @@
+"""What a checkpoint tells of its making: base, recipe, data, updates; of whatever wrote it."""
+
+import json
+import os
+from enum import Enum
+
+from .files import plain
+
+# Sections and keys of a training configuration that are the recipe. Paths are no part of it.
+_RECIPE = {
+    "task": ["perturbation", "perturb_both_views", "min_sample_size", "max_sample_size"],
+    "model": ["freeze", "randomize"],
+    "criterion": ["epsilon", "sinkhorn_iterations", "temperature", "target_mix", "hard_targets"],
+    "optimization": ["max_update", "lr", "clip_norm"],
+    "dataset": ["max_tokens"],
+}
+
+
+def plain_values(value):
+    """What any unpickler knows: built-in containers and values, enumerations as their values, the rest as text."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, dict):
+        return {str(key): plain_values(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain_values(item) for item in value)
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+
+
+def last_part(path):
+    """The last part of a path: exports hold no folders of the machine that trained."""
+    return os.path.basename(os.path.normpath(str(path))) if path else None
+
+
+def about_of_folder(folder):
+    """What our export for transformers says of itself; {} for another folder."""
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            return {"about": json.load(file).get("spin")}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def what_is_told(state):
+    """The content of a checkpoint -> {"base", "recipe", "data"}, as far as it tells; what an export was told, it passes on."""
+    return _told_by_export(state) or _told_by_reference(state) or _told_by_training(state)
+
+
+def _told_by_export(state):
+    about = state.get("about")
+    return about if isinstance(about, dict) else None
+
+
+def _told_by_reference(state):
+    config = plain(state.get("hyper_parameters"))
+    model = plain(config.get("model"))
+    if not model:
+        return None
+    encoder, loss, data = plain(model.get("encoder")), plain(model.get("loss")), plain(config.get("data"))
+    recipe = {key: loss[key] for key in ("epsilon", "sinkhorn_iters", "temp", "prob_ratio") if key in loss}
+    splits = data.get("splits") or data.get("train") or []
+    return {
+        "base": encoder.get("type"),
+        "recipe": {"trained by": "the reference", "updates": state.get("global_step"), **recipe},
+        "data": ", ".join(map(str, splits)) if isinstance(splits, (list, tuple)) else str(splits),
+    }
+
+
+def _told_by_training(state):
+    config = plain(state.get("cfg"))
+    sections = {name: plain(config.get(name)) for name in ("task", "model", "criterion", "optimization", "dataset")}
+    if sections["model"].get("_name") != "spin":
+        return {}
+    recipe = {key: sections[section][key] for section, keys in _RECIPE.items() for key in keys if key in sections[section]}
+    history = state.get("optimizer_history") or []
+    if history and isinstance(history[-1], dict):
+        recipe["updates"] = history[-1].get("num_updates")
+    return {"base": last_part(sections["model"].get("checkpoint")), "recipe": recipe, "data": last_part(sections["task"].get("data"))}
