@@ -13,6 +13,7 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
+from .. import compat
 from ..compat.paths import launch_path
 from ..data.device_views import complete_views
 from ..data.epoch_batches import EpochBatches
@@ -144,6 +145,8 @@ class SpinTask(FairseqTask):
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
+        """fairseq's door, at the start of a training: what it needs is patched here."""
+        compat.apply()
         return cls(cfg)
 
     @property
