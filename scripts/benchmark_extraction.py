@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import spin_fairseq  # noqa: F401  first: it prepares numpy and torch for fairseq
+import spin_fairseq  # noqa: F401  registers the models
 
 import numpy as np
 import torch

@@ -27,7 +27,7 @@ import sys
 import types
 from pathlib import Path
 
-import spin_fairseq  # noqa: F401  first: it prepares numpy and torch for fairseq
+import spin_fairseq  # noqa: F401  registers the models
 
 import fairseq
 import torch

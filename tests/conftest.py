@@ -1,6 +1,6 @@
 """What tests of several rooms share: synthetic speech, and small genuine HuBERT checkpoints made by fairseq itself."""
 
-import spin_fairseq  # noqa: F401  first: it prepares numpy and torch for fairseq
+import spin_fairseq  # noqa: F401  registers the models
 
 import pytest
 import torch

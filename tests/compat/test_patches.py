@@ -60,6 +60,7 @@ def test_importing_the_package_patches_nothing(speech_folder):
         assert place in lines[1]
 
 
+@pytest.mark.slow
 def test_hydra_prints_what_went_wrong():
     """With hydra 1.0 and Python 3.10 the last line was: print_exception() got an unexpected keyword argument 'etype'."""
     code = """
@@ -73,6 +74,7 @@ def test_hydra_prints_what_went_wrong():
     assert "ZeroDivisionError: division by zero" in process.stderr and "etype" not in process.stderr
 
 
+@pytest.mark.slow
 def test_an_epoch_does_not_wait_for_its_workers():
     """A loader that Python's garbage collector takes, as fairseq leaves them in cycles, waited 5 s for each worker."""
     run("""
@@ -107,6 +109,7 @@ def test_an_epoch_does_not_wait_for_its_workers():
     """)
 
 
+@pytest.mark.slow
 def test_counts_are_gathered_over_gloo():
     """Validation of ranks on CPUs ended with: Torch not compiled with CUDA enabled."""
     run("""
@@ -133,6 +136,7 @@ def test_counts_are_gathered_over_gloo():
     """)
 
 
+@pytest.mark.slow
 def test_a_module_that_workers_would_import():
     """A forked data worker of torch 2.2 waited for ever for the import lock."""
     import torch
