@@ -159,8 +159,8 @@ def log_row(line):
             .format(kind=kind, **figures))
 
 
-def strip_checkpoint(source, target):
-    """A checkpoint as fairseq saves it, without the optimiser's state and any path of this machine."""
+def strip_checkpoint(source, target, half=False):
+    """A checkpoint as fairseq saves it, without the optimiser's state and any path of this machine; half: its weights in float16."""
     import spin_fairseq  # noqa: F401  the allow-list for torch.load
 
     state = torch.load(source, map_location="cpu", weights_only=True)
@@ -175,6 +175,8 @@ def strip_checkpoint(source, target):
         raise SystemExit(f"paths are left in the configuration: {found}")
     state.pop("last_optimizer_state", None)
     state["extra_state"].pop("metrics", None)
+    if half:
+        state["model"] = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state["model"].items()}
     torch.save(state, target.with_suffix(".part"))
     target.with_suffix(".part").rename(target)
 
@@ -206,6 +208,7 @@ def main():
                         help="a HuBERT that came of earlier iterations: iteration 1 starts from its weights and learns the clusters of its layer, "
                         "the first of --layers, instead of those of MFCCs")
     parser.add_argument("--grow", type=int, metavar="LAYERS", help="iteration 1 has more layers than --start: copies of its last ones")
+    parser.add_argument("--half", action="store_true", help="write the weights of --out in float16, for a file of half the size")
     parser.add_argument("--window", type=int, default=1, metavar="FRAMES", help="a layer is smoothed over so many frames, an odd number, before it is clustered (default 1)")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all iterations")
     args = parser.parse_intermixed_args()
@@ -249,7 +252,7 @@ def main():
             pretrain(work, iteration, 100 if before is None else 50, updates, *overrides)
         before = last
 
-    strip_checkpoint(last, args.out)
+    strip_checkpoint(last, args.out, args.half)
     args.figures.mkdir(parents=True, exist_ok=True)
     with open(args.figures / "pretrain.log", "w") as log:
         for iteration in range(1, len(args.updates) + 1):

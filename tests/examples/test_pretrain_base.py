@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 
+from spin_fairseq.checkpoints import load_encoder
 from tests.small_hubert import fairseq_hubert
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
@@ -99,3 +100,32 @@ def test_a_manifest_of_several_folders_has_all_their_audio(pretrain_base, tmp_pa
     assert [path.exists() for path in pretrain_base.read_manifest(tmp_path / "train.tsv")] == [True, True]
     with pytest.raises(SystemExit, match="no .flac below .*two/dev"):
         pretrain_base.write_manifest(folders[1:], "dev", tmp_path / "dev.tsv")
+
+
+def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_gives_the_same_features(pretrain_base, tmp_path, small_hubert):
+    """Guards against a checkpoint that tells of the machine it was made on, and against half precision that other code cannot load."""
+    state = torch.load(small_hubert, weights_only=False)
+    state["cfg"] = {
+        "model": {**state["cfg"]["model"], "label_rate": 50.0}, "task": {**state["cfg"]["task"], "data": str(tmp_path), "label_dir": str(tmp_path)},
+        "common": {"user_dir": "/somewhere", "plasma_path": "/tmp/plasma"}, "checkpoint": {"save_dir": "/runs", "finetune_from_model": "/start.pt"},
+    }  # fmt: skip
+    state["last_optimizer_state"] = {"step": 1}
+    torch.save(state, tmp_path / "whole.pt")
+    for name, half in (("float32.pt", False), ("float16.pt", True)):
+        pretrain_base.strip_checkpoint(tmp_path / "whole.pt", tmp_path / name, half)
+    stripped = torch.load(tmp_path / "float16.pt", weights_only=True)
+    assert "last_optimizer_state" not in stripped
+    assert not [text for text in pretrain_base.strings(stripped) if "/" in text]
+    assert (tmp_path / "float16.pt").stat().st_size < 0.6 * (tmp_path / "float32.pt").stat().st_size
+
+    wave = torch.randn(1, 8000, generator=torch.Generator().manual_seed(1))
+    whole, halved = (load_encoder(tmp_path / name).extract_features(wave)[0] for name in ("float32.pt", "float16.pt"))
+    assert halved.dtype == torch.float32
+    assert not torch.equal(whole, halved)
+    assert torch.allclose(whole, halved, atol=0.02)
+
+    state["cfg"]["task"]["somewhere_else"] = str(tmp_path)
+    torch.save(state, tmp_path / "whole.pt")
+    with pytest.raises(SystemExit, match="paths are left"):
+        pretrain_base.strip_checkpoint(tmp_path / "whole.pt", tmp_path / "again.pt")
+    assert not (tmp_path / "again.pt").exists()
