@@ -200,7 +200,7 @@ def test_too_small_a_draw_is_refused():
 def test_without_a_program_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(abx_tools, "TOOLS", {"fastabx": "no_such_module"})
     labels = speech(1, speakers=2)
-    with pytest.raises(ConfigError, match=r"pip install -e '\.\[evaluation\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'spin_fairseq\[evaluation\]'"):
         AbxMeasurement(some_items(labels), random_features(labels, np.random.default_rng(0)))
 
 
