@@ -44,6 +44,11 @@ class ProgressBar(tqdm):
             self._outer.set_postfix_str(told)
         return None
 
+    def update_of(self, n: int, total: int) -> None:
+        """`update` of work whose total is known only when it begins."""
+        self.total = total
+        self.update(n)
+
     def close(self):
         if ProgressBar._shown is self:
             ProgressBar._shown = None

@@ -1,9 +1,9 @@
 """Pack the files of manifests into a few uncompressed archives that are read in place. The example writes
-/fast/mine/train-00000.zip, train-00001.zip ... and train.tsv, whose rows are
+packed/train-00000.zip, train-00001.zip ... and train.tsv, whose rows are
 
     train-00000.zip:offset:length <TAB> samples <TAB> speaker <TAB> the path that the file had
 
-and the same of dev. Training then takes task.data=/fast/mine, and everything else as before: phone labels, pitch ranges
+and the same of dev. Training then takes task.data=packed, and everything else as before: phone labels, pitch ranges
 and pitch marks go by the old path and match. The bytes of the audio files stay as they are; the files are left.
 
 An interrupted command, given again, goes on after the last archive that is whole. fairseq's own scripts read such rows
@@ -19,7 +19,7 @@ from pathlib import Path
 from .outputs import remove
 from .parser import UsageError
 
-EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out /fast/mine",)
+EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out packed",)
 KEPT = "whole archives are kept"
 AGAIN = "without --overwrite"
 UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -58,7 +58,7 @@ def run(args):
             manifest = load_manifest(Path(name).parent, Path(name).stem)
             if args.overwrite:
                 _remove_packed(args.out, manifest)
-            packed = pack(manifest, args.out, form=args.format, largest=args.shard_size, progress=bar.update)
+            packed = pack(manifest, args.out, form=args.format, largest=args.shard_size, progress=bar.update_of)
         args.say(packed)
 
 

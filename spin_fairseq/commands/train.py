@@ -10,7 +10,8 @@ from __future__ import annotations
 
 EXAMPLES = (
     "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
-    "spin-fairseq train spin_demo task.data=data/mine model.checkpoint=hubert_demo.pt optimization.max_update=2",
+    "spin-fairseq train spin_demo task.data=data/mine task.phones=data/mine/phones model.checkpoint=hubert_demo.pt \\\n"
+    "    optimization.max_update=2 hydra.run.dir=outputs/try",
 )
 KEPT = "the checkpoints that fairseq saved are kept, and the last one is where it resumes"
 

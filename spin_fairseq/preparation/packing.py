@@ -72,14 +72,14 @@ def pack(
     *,
     form: str = "zip",
     largest: int = LARGEST,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Packed:
     """Write `{split}-00000.zip` and so on, and `{split}.tsv`, into the folder `out`.
 
     Args:
         form: "zip" or "tar".
         largest: bytes of audio in an archive; a file that is larger has one of its own.
-        progress: is told how many bytes more are packed.
+        progress: is told how many bytes more are packed, and how many there are in all.
 
     Raises:
         ManifestError: `out` holds the manifest itself, or a name cannot be written.
@@ -93,6 +93,11 @@ def pack(
     out.mkdir(parents=True, exist_ok=True)
     lengths, dates = _lengths_and_dates(manifest)
     places, kept = [], 0
+    total = int(lengths.sum())
+
+    def tell(done: int) -> None:
+        progress(done, total)
+
     for number, (begin, end) in enumerate(stretches(lengths, largest)):
         archive = out / f"{split}-{number:05d}.{form}"
         files = [
@@ -101,9 +106,9 @@ def pack(
         ]
         if archive.exists():
             kept += 1
-            progress(int(lengths[begin:end].sum()))
+            tell(int(lengths[begin:end].sum()))
         else:
-            _write(archive, files, progress)
+            _write(archive, files, tell)
         found = members(archive)
         if [(file.name, file.length, file.date) for file in files] != [(m.name, m.length, m.date) for m in found]:
             raise AudioError(

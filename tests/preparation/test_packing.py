@@ -68,7 +68,7 @@ def test_packing_changes_nothing_but_the_place(data, tmp_path, form):
     plain = load_manifest(data, "train")
     out = tmp_path / "out"
     told = []
-    report = pack(plain, out, form=form, largest=100_000, progress=told.append)
+    report = pack(plain, out, form=form, largest=100_000, progress=lambda done, total: told.append((done, total)))
     packed = load_manifest(out, "train")
     assert described(packed) == described(plain) and packed.speakers() == plain.speakers()
     for i, content in enumerate(contents(packed)):
@@ -78,7 +78,8 @@ def test_packing_changes_nothing_but_the_place(data, tmp_path, form):
     archives = sorted(path.name for path in out.iterdir() if path.suffix == f".{form}")
     assert len(archives) > 2 and archives[0] == f"train-00000.{form}"
     assert sorted(os.listdir(out)) == sorted([*archives, "train.tsv"])
-    assert report.archives == len(archives) and report.bytes == sum(told) == sum(map(len, contents(packed)))
+    assert report.archives == len(archives) and report.bytes == sum(done for done, _ in told) == sum(map(len, contents(packed)))
+    assert {total for _, total in told} == {report.bytes}
     assert all(sum(m.length for m in members(out / name)) <= 100_000 or len(members(out / name)) == 1 for name in archives)
 
 
@@ -214,7 +215,7 @@ def test_goes_on_after_a_stop(data, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def stop(done, left=[150_000]):
+    def stop(done, total, left=[150_000]):
         left[0] -= done
         if left[0] < 0:
             raise Killed
