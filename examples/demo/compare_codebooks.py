@@ -15,7 +15,7 @@ from run_demo import HERE, REPOSITORY
 from run_demo import main as run_demo
 
 from spin_fairseq.evaluation.results import cell_text, difference_text, label, number
-from spin_fairseq.evaluation.groups import SETS
+from spin_fairseq.evaluation.groups import GROUPS
 
 MODELS = ("mfcc", "base", "spin")
 
@@ -23,7 +23,7 @@ MODELS = ("mfcc", "base", "spin")
 def section(content):
     """Lines of Markdown of one size. content: of results.json."""
     models = {model["name"]: model for model in content["models"]}
-    differences = {(row["set"], row["figure"]): row for row in content["paired"] if (row["a"], row["b"]) == ("base", "spin")}
+    differences = {(row["group"], row["metric"]): row for row in content["paired"] if (row["a"], row["b"]) == ("base", "spin")}
     lines = [
         "",
         f"## K = {models['spin']['clusters']}",
@@ -31,13 +31,13 @@ def section(content):
         f"| | MFCC, k-means | base, k-means of layer {models['base']['layer']} | Spin | base - Spin |",
         "|---|---|---|---|---|",
     ]
-    for name in content["sets"]:
-        for figure in SETS[name].figures:
-            cells = [models[model]["figures"].get(name, {}).get(figure.key) for model in MODELS]
+    for name in content["groups"]:
+        for metric in GROUPS[name].metrics:
+            cells = [models[model]["metrics"].get(name, {}).get(metric.key) for model in MODELS]
             if all(cell is None or cell["value"] is None for cell in cells):
                 continue
             texts = [cell_text(cell) if cell else "–" for cell in cells]
-            lines.append(f"| {' | '.join([label(name, figure.key), *texts, difference_text(differences.get((name, figure.key)))])} |")
+            lines.append(f"| {' | '.join([label(name, metric.key), *texts, difference_text(differences.get((name, metric.key)))])} |")
     return lines
 
 
@@ -48,7 +48,7 @@ def layer_lines(contents):
     lines = ["", "## Layers of the base", "", "PNMI / speaker NMI of k-means units.", ""]
     lines += ["| K | " + " | ".join(f"layer {layer}" for layer in layers) + " |", "|---" * (1 + len(layers)) + "|"]
     for sweep in sweeps:
-        cells = (f"{number(row['figures']['pnmi'])} / {number(row['figures']['speaker_nmi'])}" for row in sweep["layers"])
+        cells = (f"{number(row['metrics']['pnmi'])} / {number(row['metrics']['speaker_nmi'])}" for row in sweep["layers"])
         lines.append(f"| {sweep['clusters']} | {' | '.join(cells)} |")
     return lines
 
@@ -57,14 +57,14 @@ def page(contents, command):
     """EVALUATION.md. contents: of results.json, one for each size."""
     data, options = contents[0]["data"], contents[0]["options"]
     lines = [
-        "# The demo by every figure",
+        "# The demo by every metric",
         "",
         f"    {command}",
         "",
         f"The dev split of `examples/demo/data` ({data['utterances']} utterances, {data['seconds'] / 60:.1f} minutes, "
         f"{data['speakers']} speakers), one seed; [RESULTS.md](RESULTS.md) has several. In brackets: {options['level']:.0%} "
         "intervals over utterances (over speakers for ABX); differences are paired, p is two-sided and not corrected for the "
-        "number of comparisons. ↑: more is better, ↓: less is better. [What each figure is](../../docs/metrics.md). The base's "
+        "number of comparisons. ↑: more is better, ↓: less is better. [What each metric is](../../docs/metrics.md). The base's "
         "layer is the one whose units have the highest PNMI on this split, which is to the base's favour. ABX needs the same "
         "triphones again and again, of which so few minutes have but a handful: its intervals are wide.",
     ]

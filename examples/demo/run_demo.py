@@ -39,11 +39,11 @@ from spin_fairseq.evaluation.features.cache import FeatureCache  # noqa: E402
 from spin_fairseq.evaluation.features.representations import EncoderSource, MfccSource, SpinSource  # noqa: E402
 from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy  # noqa: E402
 
-FIGURES = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy"]
+METRICS = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy"]
 
 
 def summary(evaluation, train, dev, base, checkpoint):
-    """{"mfcc", "base", "spin": figures}, of the evaluation's folder, and of a speaker classifier fitted on train.
+    """{"mfcc", "base", "spin": metrics}, of the evaluation's folder, and of a speaker classifier fitted on train.
 
     The evaluation's own classifier is fitted on dev, whose speakers have few seconds each; this one has all of train.
     """
@@ -52,8 +52,8 @@ def summary(evaluation, train, dev, base, checkpoint):
     models = {model["name"]: model for model in json.loads((evaluation / "results.json").read_text())["models"]}
     results = {}
     for name, source in sources.items():
-        layer, figures = models[name]["layer"], models[name]["figures"]["phones"]
-        results[name] = {key: figures[key]["value"] for key in FIGURES[:3]}
+        layer, metrics = models[name]["layer"], models[name]["metrics"]["phones"]
+        results[name] = {key: metrics[key]["value"] for key in METRICS[:3]}
         features = (list(cache.layer(source, layer, corpus)) for corpus in (train, dev))
         pairs = zip(features, (train.speakers, dev.speakers))
         with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
@@ -65,7 +65,7 @@ def run(command):
     """A command of this repository; stop with a clear line when it fails."""
     # Warnings are about the libraries' own old calls; they would bury the progress bars.
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
-    # Training shares its two cores with the data worker: threads that wait by spinning would take them from it.
+    # Training fractions its two cores with the data worker: threads that wait by spinning would take them from it.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment).returncode:
         sys.exit(f"error: this command failed, its own words are above: {' '.join(map(str, command))}")
@@ -90,7 +90,7 @@ def train_spin(out, data, phones, base, seed, overrides):
 def table(results, clusters):
     """The results in Markdown."""
     rows = [f"| K = {clusters} | MFCC, k-means | base, k-means of layer {results['base']['layer']} | Spin |", "|---|---|---|---|"]
-    for key in FIGURES:
+    for key in METRICS:
         cells = " | ".join(f"{results[name][key]:.3f}" for name in ("mfcc", "base", "spin"))
         rows.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {cells} |")
     return rows
@@ -132,7 +132,7 @@ def main(argv=None):
     train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
     results = {**summary(evaluation, train, dev, base, checkpoint), "clusters": clusters, "seed": args.seed}
     (sweep,) = json.loads((evaluation / "results.json").read_text())["layers"]
-    results["base_pnmi_by_layer"] = {row["layer"]: row["figures"]["pnmi"] for row in sweep["layers"]}
+    results["base_pnmi_by_layer"] = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
     run([*COMMAND, "report", out, evaluation, "--out", out / "report.html", "--overwrite"])

@@ -5,7 +5,7 @@
     python examples/demo/run_seeds.py --seeds 1 2 3 --beside task.perturbation=praat
 
 Runs run_demo.py for each seed (training, k-means and draws; those whose results.json is there are not run again) and writes
-mean and standard error of each figure, and of the difference Spin - base, to --table (examples/demo/RESULTS.md). With --beside
+mean and standard error of each metric, and of the difference Spin - base, to --table (examples/demo/RESULTS.md). With --beside
 the seeds run again with other keys, and the page has the difference between the two trainings as well.
 """
 
@@ -15,7 +15,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-from run_demo import FIGURES, HERE, REPOSITORY
+from run_demo import METRICS, HERE, REPOSITORY
 from run_demo import main as run_demo
 
 from spin_fairseq.extraction.identity import digest_of
@@ -26,9 +26,9 @@ def mean_and_error(values):
 
 
 def summary(results):
-    """results: of run_demo, a seed each -> {figure: {"base" | "spin" | "difference": (mean, standard error)}}."""
+    """results: of run_demo, a seed each -> {metric: {"base" | "spin" | "difference": (mean, standard error)}}."""
     rows = {}
-    for key in FIGURES:
+    for key in METRICS:
         base, spin = (np.array([result[name][key] for result in results]) for name in ("base", "spin"))
         rows[key] = {name: mean_and_error(v) for name, v in [("base", base), ("spin", spin), ("difference", spin - base)]}
     return rows
@@ -43,7 +43,7 @@ def markdown(rows, results, command):
         f"Mean ± standard error over {len(results)} seeds on the dev split of `examples/demo/data`; K = {results[0]['clusters']} for both. "
         f"Base: k-means of the layer whose units have the highest PNMI (layer {', '.join(map(str, layers))}). "
         "Speaker accuracy: of a linear classifier on single frames of that layer, and of Spin's embeddings; chance is 0.04. "
-        "[EVALUATION.md](EVALUATION.md) has every other figure, for MFCCs too and for several K.",
+        "[EVALUATION.md](EVALUATION.md) has every other metric, for MFCCs too and for several K.",
         "",
         f"    {command}",
         "",
@@ -53,10 +53,10 @@ def markdown(rows, results, command):
     for key, row in rows.items():
         cells = (f"{mean:{sign}.3f} ± {error:.3f}" for (mean, error), sign in zip(row.values(), ("", "", "+")))
         lines.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {' | '.join(cells)} |")
-    lines += ["", "| seed | " + " | ".join(f"{name} {key}".replace("_", " ") for key in FIGURES for name in ("base", "spin")) + " |",
-              "|---" * (1 + 2 * len(FIGURES)) + "|"]  # fmt: skip
+    lines += ["", "| seed | " + " | ".join(f"{name} {key}".replace("_", " ") for key in METRICS for name in ("base", "spin")) + " |",
+              "|---" * (1 + 2 * len(METRICS)) + "|"]  # fmt: skip
     for result in results:
-        cells = (f"{result[name][key]:.3f}" for key in FIGURES for name in ("base", "spin"))
+        cells = (f"{result[name][key]:.3f}" for key in METRICS for name in ("base", "spin"))
         lines.append(f"| {result['seed']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -65,7 +65,7 @@ def markdown_beside(results, others, overrides):
     """The section that compares two trainings of the same seeds."""
     lines = ["", f"## Beside {' '.join(overrides)}", "", "Differences are those of runs with the same seed.", "",
              "| | as above | with it | difference |", "|---|---|---|---|"]  # fmt: skip
-    for key in FIGURES:
+    for key in METRICS:
         above, beside = (np.array([result["spin"][key] for result in runs]) for runs in (results, others))
         cells = [mean_and_error(values) for values in (above, beside, beside - above)]
         text = (f"{mean:{sign}.3f} ± {error:.3f}" for (mean, error), sign in zip(cells, ("", "", "+")))

@@ -1,4 +1,4 @@
-"""What pretrain_base.py and measure_base.py share: manifests, phone labels, MFCCs and a HuBERT's layers."""
+"""What pretrain_base.py and measure_base.py fraction: manifests, phone labels, MFCCs and a HuBERT's layers."""
 import os
 import sys
 from pathlib import Path

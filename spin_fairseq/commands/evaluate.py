@@ -49,7 +49,7 @@ def add_arguments(parser):
     parser.add_overwrite("measure all anew, also what is in --out")
     parser.add_device()
     parser.add_threads()
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="for features, which several evaluations may share (default OUT/cache)")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="for features, which several evaluations may fraction (default OUT/cache)")
     parser.add_argument("--cache-gb", type=float, default=10.0, metavar="GB", help="most that it may hold; the oldest goes first (default 10)")
     parser.add_argument("--cache-dtype", choices=("float32", "float16"), default="float32", help="float16 halves it and may change a few units (default float32)")
     parser.add_argument("--definitions", action="store_true", help="print what every metric is, and stop")
@@ -61,23 +61,23 @@ def run(args):
     from spin_fairseq.errors import EvaluationError
     from spin_fairseq.evaluation import definitions
     from spin_fairseq.evaluation.comparison import compare, separate
-    from spin_fairseq.evaluation.groups import SETS
+    from spin_fairseq.evaluation.groups import GROUPS
 
     if args.definitions:
         print(definitions.page(), end="")
         return
     if not (args.data and args.models):
         raise UsageError("--data and at least one MODEL are needed")
-    asked = list(SETS) if args.metrics is None else [name for name in args.metrics.split(",") if name]
-    unknown = [name for name in asked if name not in SETS]
+    asked = list(GROUPS) if args.metrics is None else [name for name in args.metrics.split(",") if name]
+    unknown = [name for name in asked if name not in GROUPS]
     if unknown or not asked:
-        raise UsageError(f"--metrics: {', '.join(unknown) or 'nothing'} is not one of {', '.join(SETS)}")
+        raise UsageError(f"--metrics: {', '.join(unknown) or 'nothing'} is not one of {', '.join(GROUPS)}")
     if not (0 < args.level < 1 and args.cache_gb >= 0):
         raise UsageError("--level must be a fraction between 0 and 1, such as 0.95, and --cache-gb at least 0")
     usable_device(args.device)
     failed = compare(
         args.models, separate(args.data), args.out, phones=separate(args.phones), train=separate(args.train),
-        groups=[name for name in SETS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
+        groups=[name for name in GROUPS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
         cache_dtype=args.cache_dtype, device=args.device, threads=args.threads, command=args.command, samples=args.samples,
         level=args.level, seed=args.seed, kmeans_frames=args.kmeans_frames, anew=args.overwrite, progress=True,
     )  # fmt: skip

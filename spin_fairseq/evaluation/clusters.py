@@ -134,7 +134,7 @@ class UtteranceCounts:
     def agreement(self, weights):
         """weights: (B, U) -> {name: (B,)}, entropies in bits, NaN where no frame has any weight.
 
-        "class_entropy", "unit_entropy", "class_given_unit", "unit_given_class": conditional entropies; "best_unit": share
+        "class_entropy", "unit_entropy", "class_given_unit", "unit_given_class": conditional entropies; "best_unit": fraction
         of frames that have the likeliest unit of their class, "best_class": the likeliest class of their unit;
         "units_in_use": how many occur.
         """

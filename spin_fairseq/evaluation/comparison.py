@@ -29,7 +29,7 @@ def compare(
     Args:
         models: as `features.specs.parse_specs` takes them.
         data, phones, train: manifests, phone labels, and what k-means is fitted on; of `data` where empty.
-        groups: names of metric groups, of `groups.SETS`.
+        groups: names of metric groups, of `groups.GROUPS`.
         cache: folder of features, by default in `out`.
         threads: that decode audio.
         anew: remove what an earlier run wrote into `out`, when models, data and folder are known to be usable.

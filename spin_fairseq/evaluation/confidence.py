@@ -1,15 +1,15 @@
-"""How sure a figure is: bootstrap intervals over utterances, and a paired test between two models.
+"""How sure a metric is: bootstrap intervals over utterances, and a paired test between two models.
 
-Every figure is a function of sums over utterances (counts, edit distances, correct answers), so a resample of the
+Every metric is a function of sums over utterances (counts, edit distances, correct answers), so a resample of the
 utterances is a row of weights, and nothing is computed anew but the sums.
 
 Utterances are drawn with replacement (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6, 13, 16; for
-speech: Bisani & Ney, ICASSP 2004). Many figures depend on how much speech there is: with fewer different utterances,
-PNMI is larger and less of a codebook is in use. A resample has fewer different utterances, so the resampled figures as a
+speech: Bisani & Ney, ICASSP 2004). Many metrics depend on how much speech there is: with fewer different utterances,
+PNMI is larger and less of a codebook is in use. A resample has fewer different utterances, so the resampled metrics as a
 whole lie beside the measured one, often further away than the interval is wide. They are therefore moved until their median
 is the measured value, and the interval lies between two of their quantiles (a percentile interval of resamples whose median
 bias is taken away). It always contains the value: the mean of a skewed distribution may lie outside of its quantiles, the
-median cannot. For figures that are plain averages the move changes next to nothing. An interval thus says how much the figure
+median cannot. For metrics that are plain averages the move changes next to nothing. An interval thus says how much the metric
 would vary over other data of the same size. On artificial utterances (300 draws), 95 % intervals of PNMI contained its mean
 over all draws in 94 % of the draws of 40 utterances (52 % without moving); two equal models differed with p <= 0.05 in 10 %
 of the draws of 40 utterances and in 6 % of those of 125: with a few dozen utterances, p is too small.
@@ -27,12 +27,12 @@ SAMPLES_AT_ONCE = 50  # a resample may need a row as long as there are pairs of 
 
 
 class Measurement(ABC):
-    """Figures of one model on some utterances.
+    """Metrics of one model on some utterances.
 
     Attributes:
-        keys: the figures' keys, a tuple.
+        keys: the metrics' keys, a tuple.
         utterances: the utterances' names in the order of the weights' columns, a tuple of U.
-        reasons: {key: why the figure is undefined}, for those that are.
+        reasons: {key: why the metric is undefined}, for those that are.
     """
 
     keys = ()
@@ -45,7 +45,7 @@ class Measurement(ABC):
 
 
 def plain(measurement):
-    """-> {key: float}: the figures of all utterances, each counted once; NaN where undefined."""
+    """-> {key: float}: the metrics of all utterances, each counted once; NaN where undefined."""
     values = measurement.values(np.ones((1, len(measurement.utterances))))
     return {key: float(values[key][0]) for key in measurement.keys}
 
@@ -82,10 +82,10 @@ def _range(value, centred, level):
 
 
 def intervals(measurement, samples=1000, level=0.95, seed=0):
-    """Bootstrap interval of every figure over utterances.
+    """Bootstrap interval of every metric over utterances.
 
-    samples: how many resamples; level: share of them inside. The same seed and number of utterances give the same resamples.
-    Returns {key: (low, high)} with low <= value <= high, (NaN, NaN) where the figure is undefined or there are fewer than two utterances.
+    samples: how many resamples; level: fraction of them inside. The same seed and number of utterances give the same resamples.
+    Returns {key: (low, high)} with low <= value <= high, (NaN, NaN) where the metric is undefined or there are fewer than two utterances.
     Raises ConfigError.
     """
     _check(samples, level)
@@ -96,9 +96,9 @@ def intervals(measurement, samples=1000, level=0.95, seed=0):
 
 
 def paired_test(a, b, samples=1000, level=0.95, seed=0):
-    """Is a's figure another than b's? Two measurements of the same utterances in the same order.
+    """Is a's metric another than b's? Two measurements of the same utterances in the same order.
 
-    Both see the same resamples, so what is hard or easy for both cancels. p is two-sided: the share of the resampled
+    Both see the same resamples, so what is hard or easy for both cancels. p is two-sided: the fraction of the resampled
     differences, moved to median 0, that are at least as large as the measured one (the measured one counted among them).
 
     Returns {key: {"difference": a - b, "low", "high", "p"}} for the keys that both have; NaN as in `intervals`.
@@ -129,7 +129,7 @@ def _check(samples, level):
     if samples < 1:
         raise ConfigError(f"samples is {samples}: a bootstrap needs at least one resample")
     if not 0 < level < 1:
-        raise ConfigError(f"level is {level}: it is a share between 0 and 1, such as 0.95")
+        raise ConfigError(f"level is {level}: it is a fraction between 0 and 1, such as 0.95")
 
 
 def _first_difference(one, other):

@@ -1,6 +1,6 @@
-"""The sets of measures that an evaluation consists of, and how each is applied to a model.
+"""The groups of metrics, and how each is applied to a model.
 
-A new set is a module with `FIGURES`, a function here that makes its measurements of a `Subject`, and a line in `SETS`.
+To add a group, write a module with `METRICS`, a function here that makes its measurements of a `ModelOnCorpus`, and a line in `GROUPS`.
 """
 
 import importlib.util
@@ -15,18 +15,18 @@ from .abx import measurement as abx
 from .metrics import phones, robustness, speakers, tokens
 from .abx.items import triphone_items
 from .abx.tools import installed_tool
-from .metrics.boundaries import boundary_figures
-from .metrics.metric import Figure
+from .metrics.boundaries import boundary_metrics
+from .metrics.metric import Metric
 from .metrics.robustness import measure_robustness
 
 NO_LABELS = "no phone labels were given (--phones)"
 
 
 @dataclass
-class Subject:
-    """One model on one corpus, as the sets see it.
+class ModelOnCorpus:
+    """One model on one corpus, as the groups see it.
 
-    corpus: a Corpus; encoder: an Encoder that has encoded it.
+    corpus: a Corpus; encoder: an UnitExtractor that has encoded it.
     """
 
     corpus: object
@@ -50,18 +50,18 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class MeasuredSet:
-    """measure: Subject -> a list of (Measurement, its keys that count). why_not: Corpus -> why nothing can be measured, or ""."""
+class MetricGroup:
+    """measure: ModelOnCorpus -> a list of (Measurement, its keys that count). why_not: Corpus -> why nothing can be measured, or ""."""
 
     title: str
-    figures: Tuple[Figure, ...]
+    metrics: Tuple[Metric, ...]
     measure: Callable
     why_not: Callable = lambda corpus: ""
     needs_phones: bool = False
 
     def identity(self):
-        """Changes with any figure's definition, so that what was kept of another definition is not taken for this one's."""
-        return [asdict(figure) for figure in self.figures]
+        """Changes with any metric's definition, so that what was kept of another definition is not taken for this one's."""
+        return [asdict(metric) for metric in self.metrics]
 
 
 def phone_measurement(subject):
@@ -98,7 +98,7 @@ def _tokens(subject):
         subject.labelled(subject.units), subject.clusters, seconds, subject.labelled(corpus.phones),
         utterances=subject.labelled(corpus.ids),
     )  # fmt: skip
-    boundaries = [key for key in of_all.keys if key in boundary_figures(0, 0, 0)]
+    boundaries = [key for key in of_all.keys if key in boundary_metrics(0, 0, 0)]
     return [(of_all, [key for key in of_all.keys if key not in boundaries]), (of_labelled, boundaries)]
 
 
@@ -137,11 +137,11 @@ def _without_packages(corpus):
     return f"it needs {' and '.join(missing)}: pip install {' '.join(missing)}" if missing else ""
 
 
-SETS = {
-    "phones": MeasuredSet("What units say of phones", phones.FIGURES, _phones, _without_labels, needs_phones=True),
-    "speakers": MeasuredSet("What units and features say of speakers", speakers.FIGURES, _speakers),
-    "tokens": MeasuredSet("Units as tokens", tokens.FIGURES, _tokens),
-    "abx": MeasuredSet("ABX discriminability", abx.FIGURES, _abx, _without_abx, needs_phones=True),
-    "robustness": MeasuredSet("Robustness of units", robustness.FIGURES, _robustness, _without_packages),
+GROUPS = {
+    "phones": MetricGroup("What units say of phones", phones.METRICS, _phones, _without_labels, needs_phones=True),
+    "speakers": MetricGroup("What units and features say of speakers", speakers.METRICS, _speakers),
+    "tokens": MetricGroup("Units as tokens", tokens.METRICS, _tokens),
+    "abx": MetricGroup("ABX discriminability", abx.METRICS, _abx, _without_abx, needs_phones=True),
+    "robustness": MetricGroup("Robustness of units", robustness.METRICS, _robustness, _without_packages),
 }
-FIGURES = {(name, figure.key): figure for name, one in SETS.items() for figure in one.figures}
+METRICS = {(name, metric.key): metric for name, one in GROUPS.items() for metric in one.metrics}

@@ -1,4 +1,4 @@
-"""What is kept of each (model, set) when it is done, so that an interrupted evaluation goes on, and models can be compared."""
+"""The results of each (model, group) on disk, so that an interrupted evaluation resumes and models can be compared."""
 
 import hashlib
 import json
@@ -19,31 +19,31 @@ def write_arrays(path, **arrays):
 
 
 class KeptMeasurement(Measurement):
-    """A measurement's figures for all utterances once and for each resample: enough for intervals and paired tests.
+    """A measurement's metrics for all utterances once and for each resample: enough for intervals and paired tests.
 
-    utterances: names; figures: {key: (1 + samples,)}, the measured value first. `values` knows no other weights than those.
+    utterances: names; metrics: {key: (1 + samples,)}, the measured value first. `values` knows no other weights than those.
     """
 
-    def __init__(self, utterances, figures, reasons, samples, seed):
-        self.keys, self.utterances, self.reasons = tuple(figures), tuple(utterances), dict(reasons)
-        self.figures, self.samples, self.seed = figures, samples, seed
+    def __init__(self, utterances, metrics, reasons, samples, seed):
+        self.keys, self.utterances, self.reasons = tuple(metrics), tuple(utterances), dict(reasons)
+        self.metrics, self.samples, self.seed = metrics, samples, seed
         self._rows = None
 
     @classmethod
     def of(cls, measurement, keys, samples, seed):
-        """The figures `keys` of a measurement."""
+        """The metrics `keys` of a measurement."""
         utterances = len(measurement.utterances)
         blocks = [measurement.values(weights) for weights in _all_weights(utterances, samples, seed)]
-        figures = {key: np.concatenate([block[key] for block in blocks]) for key in keys}
+        metrics = {key: np.concatenate([block[key] for block in blocks]) for key in keys}
         reasons = {key: measurement.reasons[key] for key in keys if key in measurement.reasons}
-        return cls(measurement.utterances, figures, reasons, samples, seed)
+        return cls(measurement.utterances, metrics, reasons, samples, seed)
 
     def values(self, weights):
         if self._rows is None:
             blocks = _all_weights(len(self.utterances), self.samples, self.seed)
             self._rows = {_digest(row): i for i, row in enumerate(row for block in blocks for row in block)}
         rows = [self._rows[_digest(row)] for row in weights]
-        return {key: values[rows] for key, values in self.figures.items()}
+        return {key: values[rows] for key, values in self.metrics.items()}
 
     def table(self, level, within):
         """-> {key: {"value", "low", "high"}}, None for what is undefined, and then perhaps "reason".
@@ -76,7 +76,7 @@ def finite(value):
 
 
 class Parts:
-    """The folder `parts/MODEL/` with SET.json and SET.npz of each set that is done."""
+    """The folder `parts/MODEL/` with GROUP.json and GROUP.npz of each finished group."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -100,7 +100,7 @@ class Parts:
     def write(self, model, name, identity, kept, seconds):
         path = self.folder / model / f"{name}.json"
         path.unlink(missing_ok=True)
-        write_arrays(path.with_suffix(".npz"), **{key: values for one in kept for key, values in one.figures.items()})
+        write_arrays(path.with_suffix(".npz"), **{key: values for one in kept for key, values in one.metrics.items()})
         measurements = [
             {"utterances": one.utterances, "keys": one.keys, "reasons": one.reasons, "samples": one.samples, "seed": one.seed}
             for one in kept

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..errors import EvaluationError
 from ..files import write_bytes, write_text
-from .groups import FIGURES, SETS
+from .groups import METRICS, GROUPS
 
-COLUMNS = ("model", "kind", "features", "layer", "clusters", "set", "figure", "value", "low", "high", "unit", "better")
+COLUMNS = ("model", "kind", "features", "layer", "clusters", "group", "metric", "value", "low", "high", "unit", "better")
 KINDS = {"spin": "Spin", "kmeans": "k-means"}
 MOST_PAIRS = 3  # columns of the table of differences
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -28,21 +28,21 @@ def write(folder, content):
 
 
 def csv_text(content):
-    """A row for each figure of each model; empty where it is undefined."""
+    """A row for each metric of each model; empty where it is undefined."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(COLUMNS)
     for model in content["models"]:
         about = [model[key] for key in ("name", "kind", "features", "layer", "clusters")]
-        for name, figures in model["figures"].items():
-            for key, cell in figures.items():
-                figure = FIGURES[name, key]
-                rows.writerow([*about, name, key, cell["value"], cell["low"], cell["high"], figure.unit, figure.better])
+        for name, metrics in model["metrics"].items():
+            for key, cell in metrics.items():
+                metric = METRICS[name, key]
+                rows.writerow([*about, name, key, cell["value"], cell["low"], cell["high"], metric.unit, metric.better])
     return file.getvalue()
 
 
 def markdown(content):
-    """The page with a table for each set."""
+    """The page with a table for each group."""
     data, options = content["data"], content["options"]
     lines = [
         "# Evaluation of units",
@@ -52,7 +52,7 @@ def markdown(content):
         f"{data['utterances']} utterances, {data['seconds'] / 60:.1f} minutes, {data['speakers']} speakers; "
         f"{data['labelled']} with phone labels. In brackets: {options['level']:.0%} intervals over utterances "
         f"({options['samples']:,} bootstrap resamples). ↑: more is better, ↓: less is better. "
-        "What each figure is: docs/metrics.md.",
+        "What each metric is: docs/metrics.md.",
         "",
         "| model | features | layer | K | |",
         "|---|---|---|---|---|",
@@ -64,7 +64,7 @@ def markdown(content):
     if any(model["kind"] == "kmeans" for model in content["models"]):
         train = options["train"]
         lines += ["", "k-means is fitted on " + (f"`{'`, `'.join(train)}`." if train else "the evaluated data itself.")]
-    for name in content["sets"]:
+    for name in content["groups"]:
         lines += _table(content, name)
     lines += _errors(content) + _sweeps(content) + _paired(content)
     return "\n".join(lines) + "\n"
@@ -84,26 +84,26 @@ def cell_text(cell):
 
 
 def label(name, key):
-    figure = FIGURES[name, key]
-    unit = f" ({figure.unit})" if figure.unit else ""
-    return f"{_title(figure)}{unit}{ARROWS[figure.better]}"
+    metric = METRICS[name, key]
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return f"{_title(metric)}{unit}{ARROWS[metric.better]}"
 
 
-def _title(figure):
-    return figure.title.replace("|", "\\|")
+def _title(metric):
+    return metric.title.replace("|", "\\|")
 
 
 def _table(content, name):
-    """A row for each figure of a set that any model has, a column for each model; below it, why figures are missing."""
-    models = [model for model in content["models"] if name in model["figures"]]
-    lines, rows, reasons = ["", f"## {SETS[name].title}", ""], [], {}
-    for figure in SETS[name].figures:
-        cells = [model["figures"][name].get(figure.key) for model in models]
+    """A row for each metric of a group that any model has, a column for each model; below it, why metrics are missing."""
+    models = [model for model in content["models"] if name in model["metrics"]]
+    lines, rows, reasons = ["", f"## {GROUPS[name].title}", ""], [], {}
+    for metric in GROUPS[name].metrics:
+        cells = [model["metrics"][name].get(metric.key) for model in models]
         for model, cell in zip(models, cells):
             if cell and cell["value"] is None:
-                reasons.setdefault(cell.get("reason", "undefined"), {}).setdefault(model["name"], []).append(figure.title)
+                reasons.setdefault(cell.get("reason", "undefined"), {}).setdefault(model["name"], []).append(metric.title)
         if any(cell and cell["value"] is not None for cell in cells):
-            rows.append(f"| {label(name, figure.key)} | {' | '.join(cell_text(cell) if cell else '' for cell in cells)} |")
+            rows.append(f"| {label(name, metric.key)} | {' | '.join(cell_text(cell) if cell else '' for cell in cells)} |")
     if rows:
         lines += ["| | " + " | ".join(model["name"] for model in models) + " |", "|---" * (1 + len(models)) + "|", *rows]
     elif not models:
@@ -123,12 +123,12 @@ def _errors(content):
 def _sweeps(content):
     lines = []
     for sweep in content["layers"]:
-        keys = list(sweep["layers"][0]["figures"])
-        titles = [next(_title(figure) for (_, k), figure in FIGURES.items() if k == key) for key in keys]
+        keys = list(sweep["layers"][0]["metrics"])
+        titles = [next(_title(metric) for (_, k), metric in METRICS.items() if k == key) for key in keys]
         lines += ["", f"## Layers of {sweep['features']}, k-means, K = {sweep['clusters']}", ""]
         lines += ["| layer | " + " | ".join(titles) + " |", "|---" * (1 + len(keys)) + "|"]
         for row in sweep["layers"]:
-            lines.append(f"| {row['layer']} | {' | '.join(number(row['figures'][key]) for key in keys)} |")
+            lines.append(f"| {row['layer']} | {' | '.join(number(row['metrics'][key]) for key in keys)} |")
     return lines
 
 
@@ -144,11 +144,11 @@ def _paired(content):
         + ("" if shown == pairs else " Those of the other models are in results.json."), "",
         "| | " + " | ".join(f"{a} - {b}" for a, b in shown) + " |", "|---" * (1 + len(shown)) + "|",
     ]  # fmt: skip
-    rows = {(row["set"], row["figure"], row["a"], row["b"]): row for row in content["paired"]}
-    for (name, key), figure in FIGURES.items():
+    rows = {(row["group"], row["metric"], row["a"], row["b"]): row for row in content["paired"]}
+    for (name, key), metric in METRICS.items():
         cells = [rows.get((name, key, *pair)) for pair in shown]
         if any(cell and (cell["difference"] or cell["low"] or cell["high"]) for cell in cells):  # not the same for all
-            lines.append(f"| {_title(figure)} | " + " | ".join(map(difference_text, cells)) + " |")
+            lines.append(f"| {_title(metric)} | " + " | ".join(map(difference_text, cells)) + " |")
     return lines
 
 
@@ -162,21 +162,21 @@ def difference_text(row):
 
 
 def curves(sweeps):
-    """PNG of each sweep's figures over layers; None without sweeps or without matplotlib."""
+    """PNG of each sweep's metrics over layers; None without sweeps or without matplotlib."""
     if not sweeps:
         return None
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    keys = [key for key in ("pnmi", "phone_purity", "speaker_nmi") if key in sweeps[0]["layers"][0]["figures"]]
+    keys = [key for key in ("pnmi", "phone_purity", "speaker_nmi") if key in sweeps[0]["layers"][0]["metrics"]]
     picture = Figure(figsize=(3.2 * len(keys), 2.8), dpi=100)
     for axes, key in zip(picture.subplots(1, len(keys), squeeze=False)[0], keys):
         for sweep in sweeps:
             layers = [row["layer"] for row in sweep["layers"]]
             label = f"{sweep['features']}, K = {sweep['clusters']}"
-            axes.plot(layers, [row["figures"][key] for row in sweep["layers"]], marker="o", label=label)
-        title = next(figure.title for (_, k), figure in FIGURES.items() if k == key)
+            axes.plot(layers, [row["metrics"][key] for row in sweep["layers"]], marker="o", label=label)
+        title = next(metric.title for (_, k), metric in METRICS.items() if k == key)
         axes.set(title=title, xlabel="layer", xticks=layers)
         axes.grid(alpha=0.3)
     axes.legend(fontsize=6)

@@ -1,4 +1,4 @@
-"""Every model by every set: what is done is kept, what fails does not take the rest with it."""
+"""Run every group of metrics on every model: finished results are kept, and a failure leaves the others alone."""
 
 import itertools
 import logging
@@ -10,12 +10,12 @@ from ..files import write_text
 from ..progress import ProgressBar
 from . import results
 from .confidence import paired_test
-from .features.encoding import Encoder
+from .features.encoding import UnitExtractor
 from ..extraction.identity import digest_of
 from .parts import KeptMeasurement, Parts, finite, write_arrays
 from .metrics.phones import best_phone_per_unit
 from .features.representations import open_source
-from .groups import SETS, Subject, phone_measurement
+from .groups import GROUPS, ModelOnCorpus, phone_measurement
 
 VERSION = 1  # of what is kept of units; a change of how they are made raises it
 
@@ -25,26 +25,26 @@ logger = logging.getLogger(__name__)
 class Evaluation:
     """Models on a corpus.
 
-    out: folder of the results. train: Corpus that k-means is fitted on, or None for `corpus`. sets: names. samples, level:
+    out: folder of the results. train: Corpus that k-means is fitted on, or None for `corpus`. groups: names. samples, level:
     of the bootstrap. kmeans_frames: most that k-means is fitted on. about: what else results.json should say.
     """
 
     def __init__(
-        self, out, corpus, specs, sets, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
+        self, out, corpus, specs, groups, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
         about=None, progress=False,
     ):  # fmt: skip
-        self.out, self.corpus, self.specs, self.sets, self.cache, self.train = Path(out), corpus, specs, sets, cache, train
+        self.out, self.corpus, self.specs, self.groups, self.cache, self.train = Path(out), corpus, specs, groups, cache, train
         self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
         self.about, self.progress = about or {}, progress
         self.parts = Parts(self.out / "parts")
         self.models, self.kept, self.layers = [], {}, []
 
     def run(self):
-        """Measure what is not there yet and write the results, after each set anew. -> True where nothing failed."""
+        """Measure what is not there yet and write the results, again after each group. -> True where nothing failed."""
         self.corpus.write_manifest(self.out / "data.tsv")
         if self.corpus.labelled:
             self.corpus.write_phones(self.out / "phones.tsv")
-        with ProgressBar(total=len(self.specs) * len(self.sets), unit="set", disable=not self.progress) as bar:
+        with ProgressBar(total=len(self.specs) * len(self.groups), unit="group", disable=not self.progress) as bar:
             for spec in self.specs:
                 self._model(spec, bar)
         self._write(finished=True)
@@ -53,12 +53,12 @@ class Evaluation:
     def _model(self, spec, bar):
         model = {
             "name": spec.name, "spec": spec.text, "kind": spec.kind, "features": Path(spec.source).name, "layer": spec.layer,
-            "clusters": spec.clusters, "frame_seconds": None, "note": "", "figures": {}, "errors": {}, "seconds": {},
+            "clusters": spec.clusters, "frame_seconds": None, "note": "", "metrics": {}, "errors": {}, "seconds": {},
             "units": f"units/{spec.name}.jsonl", "counts": None,
         }  # fmt: skip
         self.models.append(model)
         subject = None
-        for number, name in enumerate(["units", *self.sets]):
+        for number, name in enumerate(["units", *self.groups]):
             bar.set_description(f"{spec.name}: {name}")
             try:
                 if name == "units":
@@ -69,7 +69,7 @@ class Evaluation:
                 model["errors"][name] = str(error) if isinstance(error, SpinError) else f"{type(error).__name__}: {error}"
                 logger.error(f"{spec.name}, {name}: {model['errors'][name]}", exc_info=not isinstance(error, SpinError))
             if name == "units" and subject is None:
-                bar.update(len(self.sets))
+                bar.update(len(self.groups))
                 break
             bar.update(number > 0)
             self._write()
@@ -83,11 +83,11 @@ class Evaluation:
         identity = digest_of(
             [VERSION, source.identity(), spec.codebook, of_kmeans, self.corpus.identity(), self.cache.dtype.name]
         )
-        encoder = Encoder(
+        encoder = UnitExtractor(
             spec, source, self.corpus, self.train, self.cache, self.out, most_frames=self.kmeans_frames, seed=self.seed
         )
         encoding = encoder.encode(identity)
-        subject = Subject(self.corpus, encoder)
+        subject = ModelOnCorpus(self.corpus, encoder)
         model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
         model["frame_seconds"] = encoding.frame_seconds
         model["seconds"]["units"] = encoding.seconds
@@ -99,37 +99,37 @@ class Evaluation:
             counts = measurement.counts()
             write_arrays(self.out / model["counts"], counts=counts, phones=measurement.phones)
             best = best_phone_per_unit(counts, measurement.phones)
-            lines = ["unit\tphone\tshare\tframes", *(f"{b.unit}\t{b.phone}\t{b.share:.4f}\t{b.frames}" for b in best)]
+            lines = ["unit\tphone\tfraction\tframes", *(f"{b.unit}\t{b.phone}\t{b.fraction:.4f}\t{b.frames}" for b in best)]
             write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n", EvaluationError)
         return subject, identity
 
     def _set(self, name, subject, identity, model):
-        why_not = SETS[name].why_not(self.corpus)
+        why_not = GROUPS[name].why_not(self.corpus)
         if why_not:
             nothing = {"value": None, "low": None, "high": None, "reason": why_not}
-            model["figures"][name] = {figure.key: dict(nothing) for figure in SETS[name].figures}
+            model["metrics"][name] = {metric.key: dict(nothing) for metric in GROUPS[name].metrics}
             return
-        identity = digest_of([identity, name, SETS[name].identity(), self.samples, self.seed])
+        identity = digest_of([identity, name, GROUPS[name].identity(), self.samples, self.seed])
         found = self.parts.read(model["name"], name, identity)
         if found is None:
             started = time.time()
-            kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in SETS[name].measure(subject)]
+            kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in GROUPS[name].measure(subject)]
             found = kept, time.time() - started
             self.parts.write(model["name"], name, identity, *found)
         kept, model["seconds"][name] = found
         self.kept[model["name"], name] = kept
-        within = {figure.key: figure.within for figure in SETS[name].figures}
-        model["figures"][name] = {key: cell for one in kept for key, cell in one.table(self.level, within).items()}
+        within = {metric.key: metric.within for metric in GROUPS[name].metrics}
+        model["metrics"][name] = {key: cell for one in kept for key, cell in one.table(self.level, within).items()}
 
     def _paired(self):
         """The paired tests of every two models."""
         rows = []
-        for name in self.sets:
+        for name in self.groups:
             measured = [(model["name"], self.kept[model["name"], name]) for model in self.models if (model["name"], name) in self.kept]
             for (a, of_a), (b, of_b) in itertools.combinations(measured, 2):
                 for pair in zip(of_a, of_b):
                     for key, test in paired_test(*pair, self.samples, self.level, self.seed).items():
-                        rows.append({"set": name, "figure": key, "a": a, "b": b, **{k: finite(v) for k, v in test.items()}})
+                        rows.append({"group": name, "metric": key, "a": a, "b": b, **{k: finite(v) for k, v in test.items()}})
         return rows
 
     def _write(self, finished=False):
@@ -141,10 +141,10 @@ class Evaluation:
             "speakers": len(set(corpus.speakers)),
         }  # fmt: skip
         content = {
-            "format": 1, "finished": finished, **self.about, "data": data,
+            "format": 2, "finished": finished, **self.about, "data": data,
             "options": {"samples": self.samples, "level": self.level, "seed": self.seed, "kmeans_frames": self.kmeans_frames,
                         "train": self.train.sources if self.train else None, "cache_dtype": self.cache.dtype.name},
-            "sets": list(self.sets), "models": self.models, "layers": self.layers,
+            "groups": list(self.groups), "models": self.models, "layers": self.layers,
             "paired": self._paired() if finished else [],
         }  # fmt: skip
         results.write(self.out, content)

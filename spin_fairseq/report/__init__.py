@@ -3,7 +3,7 @@
     runs.py         what fairseq leaves behind: TensorBoard files, configuration -> Run
     results.py      what spin-fairseq evaluate writes -> Results
     charts.py       curves, heat map, codebook use, layers, as plain descriptions that plotly draws
-    comparison.py   figures of all models side by side
+    comparison.py   metrics of all models side by side
     utterances.py   some utterances with labels, units and players; media.py sound and pictures inside a page
     page.py         puts them into templates/, and writes the file
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 COLOURS = 8  # of models, and of runs, in report.css; then they repeat
-HEAT_STOPS = (0, 0.1, 0.3, 0.6, 1)  # small shares are to be seen too; report.css draws the same beside its key
+HEAT_STOPS = (0, 0.1, 0.3, 0.6, 1)  # small fractions are to be seen too; report.css draws the same beside its key
 LOG_TICKS = [digit * 10.0**power for power in range(-4, 2) for digit in (1, 2, 5)]
 DASHES = ("dash", "dot", "dashdot", "longdash")
 CURVES = (  # tag, title, what it is
@@ -20,8 +20,8 @@ CURVES = (  # tag, title, what it is
     ("prob_ppl", "Probability perplexity", "prototypes in use, by mean probability"),
     ("lr", "Learning rate", ""),
     ("pnmi", "PNMI", "what units say of phones, on the validation split"),
-    ("cluster_purity", "Cluster purity", "share of a phone's frames in its likeliest unit"),
-    ("phone_purity", "Phone purity", "share of a unit's frames of its likeliest phone"),
+    ("cluster_purity", "Cluster purity", "fraction of a phone's frames in its likeliest unit"),
+    ("phone_purity", "Phone purity", "fraction of a unit's frames of its likeliest phone"),
     ("gnorm", "Gradient norm", "before it is clipped"),
 )
 
@@ -77,7 +77,7 @@ def training_charts(runs):
 def phone_order(counts):
     """(P, K) -> indices of the phones that occur, the most frequent first; of the units in use, by likeliest phone.
 
-    As in the figures of HuBERT (Hsu et al. 2021) and Spin (Chang et al. 2023): units of one phone stand together, those
+    As in the metrics of HuBERT (Hsu et al. 2021) and Spin (Chang et al. 2023): units of one phone stand together, those
     that say it most surely first.
     """
     frequency = counts.sum(1)
@@ -96,10 +96,10 @@ def heat_map(label, counts, names):
     phones, units = phone_order(counts)
     if not len(units):
         return None
-    shares = 100 * counts[np.ix_(phones, units)] / counts[:, units].sum(0)
+    fractions = 100 * counts[np.ix_(phones, units)] / counts[:, units].sum(0)
     trace = {
         "type": "heatmap",
-        "z": [[round(float(value), 1) or 0 for value in row] for row in shares],  # 0 is shorter than 0.0
+        "z": [[round(float(value), 1) or 0 for value in row] for row in fractions],  # 0 is shorter than 0.0
         "x": [f"unit {unit}" for unit in units],
         "y": [html.escape(names[phone]) for phone in phones],
         "zmin": 0,
@@ -135,19 +135,19 @@ def codebook_chart(models):
         "xaxis": {"title": {"text": "units, the most used first"}},
         "yaxis": {"type": "log", "ticksuffix": " %", "tickvals": LOG_TICKS},
     }
-    note = "share of all frames; a flat line that ends at K is a codebook in full, even use"
+    note = "fraction of all frames; a flat line that ends at K is a codebook in full, even use"
     return Chart("Use of the codebook", note, "wide", traces, layout) if traces else None
 
 
 def layer_charts(sweeps, models, titles):
-    """Figures of an encoder's layers, one Chart a figure, the chosen layer with a larger point; other models as level lines.
+    """Metrics of an encoder's layers, one Chart a metric, the chosen layer with a larger point; other models as level lines.
 
     sweeps: [(index of the model that was made of the best layer, or None, label, Sweep)]; models: [(index, Model)];
-    titles: {key: (set, title)}.
+    titles: {key: (group, title)}.
     """
     charts = []
     highest = max((layer for _, _, sweep in sweeps for layer, _ in sweep.layers), default=1)
-    for key in dict.fromkeys(key for _, _, sweep in sweeps for _, figures in sweep.layers for key in figures):
+    for key in dict.fromkeys(key for _, _, sweep in sweeps for _, metrics in sweep.layers for key in metrics):
         group, title = titles.get(key, ("", key.replace("_", " ")))
         traces = []
         for n, (index, label, sweep) in enumerate(sweeps):
@@ -158,10 +158,10 @@ def layer_charts(sweeps, models, titles):
                 "type": "scatter", "mode": "lines+markers", "name": html.escape(label), "line": {"color": own, "width": 2},
                 "marker": {"size": sizes, "color": own, "opacity": 1, "line": {"width": 0}},
                 "x": [layer for layer, _ in sweep.layers],
-                "y": [number(figures.get(key)) for _, figures in sweep.layers], "hovertemplate": "%{y:.3f}",
+                "y": [number(metrics.get(key)) for _, metrics in sweep.layers], "hovertemplate": "%{y:.3f}",
             })  # fmt: skip
         for index, model in models:
-            found = model.figures.get(group, {}).get(key)
+            found = model.metrics.get(group, {}).get(key)
             if (model.layer is None or model.kind == "spin") and found is not None and found.value is not None:
                 traces.append({
                     "type": "scatter", "mode": "lines", "name": html.escape(model.label),

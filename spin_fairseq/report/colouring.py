@@ -48,5 +48,5 @@ def of_number(number):
 
 
 def of_units(counts, names):
-    """(P, K) counts of phones and units, P names -> {unit: (Colour, likeliest phone, its share)} of the units that occur."""
-    return {best.unit: (of_phone(best.phone), best.phone, best.share) for best in best_phone_per_unit(counts, names)}
+    """(P, K) counts of phones and units, P names -> {unit: (Colour, likeliest phone, its fraction)} of the units that occur."""
+    return {best.unit: (of_phone(best.phone), best.phone, best.fraction) for best in best_phone_per_unit(counts, names)}

@@ -1,4 +1,4 @@
-"""Figures of all models side by side: what the page's table and bars show."""
+"""Metrics of all models side by side: what the page's table and bars show."""
 
 from dataclasses import dataclass
 from typing import Optional
@@ -10,7 +10,7 @@ NOTHING = number(None)
 
 @dataclass
 class Cell:
-    """A figure of one model. text: "0.431"; interval: "0.42 to 0.44" or ""; left, width, low, high: of its bar, per cent.
+    """A metric of one model. text: "0.431"; interval: "0.42 to 0.44" or ""; left, width, low, high: of its bar, per cent.
 
     best: no model has a better value, and one a worse. reason: why there is none.
     """
@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass
 class Row:
-    """One figure. title, better, definition, source, unit, chance: as in evaluation.figures; cells: one a model."""
+    """One metric. title, better, definition, source, unit, chance: as in evaluation.metrics; cells: one a model."""
 
     key: str
     title: str
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass
 class Group:
-    """A set of figures. rows: those that a model has; missing: {reason: titles of figures that none has}.
+    """A group of metrics. rows: those that a model has; missing: {reason: titles of metrics that none has}.
 
     errors: [(index of a model, why it could not be measured)].
     """
@@ -54,13 +54,13 @@ class Group:
     errors: list
 
 
-def compare(models, sets):
-    """[Model], `evaluation.sets.SETS` -> [Group]. A figure that is not in `sets` keeps its key as its title."""
-    found = dict.fromkeys(name for model in models for name in (*model.figures, *model.errors))
+def compare(models, known_groups):
+    """[Model], `evaluation.groups.GROUPS` -> [Group]. A metric that is not in `known_groups` keeps its key as its title."""
+    found = dict.fromkeys(name for model in models for name in (*model.metrics, *model.errors))
     groups = []
-    for name in [*(name for name in sets if name in found), *(name for name in found if name not in sets)]:
-        known = {figure.key: figure for figure in sets[name].figures} if name in sets else {}
-        here = dict.fromkeys(key for model in models for key in model.figures.get(name, {}))
+    for name in [*(name for name in known_groups if name in found), *(name for name in found if name not in known_groups)]:
+        known = {metric.key: metric for metric in known_groups[name].metrics} if name in known_groups else {}
+        here = dict.fromkeys(key for model in models for key in model.metrics.get(name, {}))
         keys = [*(key for key in known if key in here), *(key for key in here if key not in known)]
         rows, missing = [], {}
         for row in (_row(name, key, models, known.get(key)) for key in keys):
@@ -70,18 +70,18 @@ def compare(models, sets):
             else:
                 rows.append(row)
         errors = [(index, model.errors[name]) for index, model in enumerate(models) if name in model.errors]
-        title = sets[name].title if name in sets else name.replace("_", " ")
+        title = known_groups[name].title if name in known_groups else name.replace("_", " ")
         groups.append(Group(name, title, rows, missing, errors))
     return groups
 
 
-def _row(group, key, models, figure):
-    values = [model.figures.get(group, {}).get(key) for model in models]
+def _row(group, key, models, metric):
+    values = [model.metrics.get(group, {}).get(key) for model in models]
     numbers = [value.value for value in values if value is not None and value.value is not None]
     ends = [end for value in values if value is not None for end in (value.low, value.high) if end is not None]
     lowest, highest = min([0.0, *numbers, *ends]), max([0.0, *numbers, *ends])
     span = (highest - lowest) or 1.0
-    better = figure.better if figure else ""
+    better = metric.better if metric else ""
     goal = {"higher": max, "lower": min}.get(better)
 
     def place(value):
@@ -102,9 +102,9 @@ def _row(group, key, models, figure):
             left=zero, width=round(end - zero, 2),
             low=place(value.low) if known_interval else None, high=place(value.high) if known_interval else None,
         ))  # fmt: skip
-    if figure is None:
+    if metric is None:
         return Row(key, headed(key.replace("_", " ")), "", "", "", "", "", cells)
-    return Row(key, headed(figure.title), better, figure.definition, figure.source, figure.unit, figure.chance, cells)
+    return Row(key, headed(metric.title), better, metric.definition, metric.source, metric.unit, metric.chance, cells)
 
 
 def headed(title):

@@ -10,7 +10,7 @@ from ..speech.phone_labels import load_phone_labels
 from ..errors import AudioError, ConfigError, SpinError
 from ..files import write_bytes
 from ..evaluation.results import number
-from ..evaluation.groups import SETS
+from ..evaluation.groups import GROUPS
 from . import charts, colouring
 from .comparison import compare, headed
 from .results import is_results, read_counts, read_results, read_units
@@ -93,13 +93,13 @@ def gather(runs, results, *, utterances=6, seconds=8.0, seed=VOICE):
         notes += left_out
     heat_maps = [charts.heat_map(model.label, *of_model.counted) for model, of_model in zip(models, units) if of_model.counted]
     sweeps = _sweeps(results, models)
-    titles = {figure.key: (name, headed(figure.title)) for name, one in SETS.items() for figure in one.figures}
+    titles = {metric.key: (name, headed(metric.title)) for name, one in GROUPS.items() for metric in one.metrics}
     level = [("model", index, model.label) for index, model in enumerate(models) if model.layer is None or model.kind == "spin"]
     return {
         "runs": runs,
         "results": results,
         "models": models,
-        "groups": compare(models, SETS),
+        "groups": compare(models, GROUPS),
         "paired": _paired(results),
         "training": charts.training_charts(runs),
         "heat_maps": [chart for chart in heat_maps if chart],
@@ -164,15 +164,15 @@ def _labels(results, notes):
 
 
 def _paired(results):
-    """[(columns, rows)], one for each results with tests: (a, b) names, and (title of a figure, Pair or None a column)."""
-    titles = {(name, figure.key): headed(figure.title) for name, one in SETS.items() for figure in one.figures}
+    """[(columns, rows)], one for each results with tests: (a, b) names, and (title of a metric, Pair or None a column)."""
+    titles = {(name, metric.key): headed(metric.title) for name, one in GROUPS.items() for metric in one.metrics}
     tables = []
     for one in results:
         tests = [pair for pair in one.paired if pair.difference is not None]
         columns = list(dict.fromkeys((pair.a, pair.b) for pair in tests))
         rows = {}
         for pair in tests:
-            row = rows.setdefault((pair.set, pair.figure), [None] * len(columns))
+            row = rows.setdefault((pair.group, pair.metric), [None] * len(columns))
             row[columns.index((pair.a, pair.b))] = pair
         if rows:
             tables.append((columns, [(titles.get(key, key[1]), row) for key, row in rows.items()]))

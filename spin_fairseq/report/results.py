@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError
 
-FORMAT = 1
+FORMAT = 2
 FRAME_SECONDS = 0.02  # of units, in results that do not say it: older ones, of HuBERTs and WavLMs as published
 LARGEST_JSON, LARGEST_COUNTS = 1 << 28, 1 << 30  # bytes; 30,000 units of 100 phones are 24 MB
 REMEDY = "run spin-fairseq evaluate again"
@@ -19,7 +19,7 @@ REMEDY = "run spin-fairseq evaluate again"
 
 @dataclass(frozen=True)
 class Value:
-    """A figure of a model. value: None where it is undefined, with the reason; low, high: of its interval, or None."""
+    """A metric of a model. value: None where it is undefined, with the reason; low, high: of its interval, or None."""
 
     value: Optional[float]
     low: Optional[float] = None
@@ -40,9 +40,9 @@ class Model:
     layer: Optional[int] = None
     clusters: Optional[int] = None
     frame_seconds: float = FRAME_SECONDS
-    figures: dict = field(default_factory=dict)  # {set: {key: Value}}
-    errors: dict = field(default_factory=dict)  # {set: message}
-    seconds: dict = field(default_factory=dict)  # {set: float}
+    metrics: dict = field(default_factory=dict)  # {group: {key: Value}}
+    errors: dict = field(default_factory=dict)  # {group: message}
+    seconds: dict = field(default_factory=dict)  # {group: float}
     units: Optional[Path] = None
     counts: Optional[Path] = None
 
@@ -67,10 +67,10 @@ class Sweep:
 
 @dataclass
 class Pair:
-    """Two models on the same utterances: the difference a - b of a figure, its interval, and p of the paired test."""
+    """Two models on the same utterances: the difference a - b of a metric, its interval, and p of the paired test."""
 
-    set: str
-    figure: str
+    group: str
+    metric: str
     a: str
     b: str
     difference: Optional[float]
@@ -215,15 +215,15 @@ def _model(item, n, folder):
     where = f"{folder / 'results.json'}, models[{n}]"
     name = _take(_row(item, where), "name", str, where, f"model {n + 1}")
     where = f"{where} ({name})"
-    figures = {}
-    for group, values in _take(item, "figures", dict, where, {}).items():
-        of_set = f"{where}, figures of {group}"
-        figures[group] = {key: _value(_row(value, f"{of_set}, {key}"), f"{of_set}, {key}")
+    metrics = {}
+    for group, values in _take(item, "metrics", dict, where, {}).items():
+        of_set = f"{where}, metrics of {group}"
+        metrics[group] = {key: _value(_row(value, f"{of_set}, {key}"), f"{of_set}, {key}")
                           for key, value in _row({} if values is None else values, of_set).items() if value is not None}  # fmt: skip
     return Model(
         name=name,
         label=name,
-        figures=figures,
+        metrics=metrics,
         errors={group: str(text) for group, text in _take(item, "errors", dict, where, {}).items()},
         seconds={group: number(item["seconds"], group, where) for group in _take(item, "seconds", dict, where, {})},
         layer=_take(item, "layer", int, where, None),
@@ -244,10 +244,10 @@ def _sweep(item, n, path):
     where = f"{path}, layers[{n}]"
     layers = []
     for row in _take(_row(item, where), "layers", list, where, []):
-        figures = _take(_row(row, where), "figures", dict, where, {})
+        metrics = _take(_row(row, where), "metrics", dict, where, {})
         layer = _take(row, "layer", int, where, None)
         if layer is not None:
-            layers.append((layer, {key: number(figures, key, where) for key in figures}))
+            layers.append((layer, {key: number(metrics, key, where) for key in metrics}))
     names = (_take(item, key, str, where, "") for key in ("model", "features"))
     return Sweep(*names, _take(item, "clusters", int, where, None), sorted(layers, key=lambda row: row[0]))
 
@@ -256,7 +256,7 @@ def _pair(item, n, path):
     where = f"{path}, paired[{n}]"
     _row(item, where)
     return Pair(
-        **{key: _take(item, key, str, where, "") for key in ("set", "figure", "a", "b")},
+        **{key: _take(item, key, str, where, "") for key in ("group", "metric", "a", "b")},
         **{key: number(item, key, where) for key in ("difference", "low", "high", "p")},
     )
 

@@ -135,8 +135,8 @@ def unit_strip(title, model, units, durations, frame_seconds, seconds, looks):
     """units without repeats and the frames, of `frame_seconds`, that each lasts -> Strip. looks: of `colouring.of_units`; {}: no labels."""
     boxes, time = [], 0
     for unit, frames in zip(units, durations):
-        colour, phone, share = looks.get(unit, (None, None, None))
-        words = f"unit {unit}" + (f", mostly {phone} ({share:.0%})" if phone else "")
+        colour, phone, fraction = looks.get(unit, (None, None, None))
+        words = f"unit {unit}" + (f", mostly {phone} ({fraction:.0%})" if phone else "")
         end = time + frames
         _add(boxes, time * frame_seconds, end * frame_seconds, seconds, str(unit), words, colour or colouring.of_number(unit))
         time = end

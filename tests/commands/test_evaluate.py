@@ -18,7 +18,7 @@ from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest, write_manifest
 from spin_fairseq.speech.phone_labels import load_phone_labels
-from spin_fairseq.evaluation import groups as sets
+from spin_fairseq.evaluation import groups as groups
 from spin_fairseq.evaluation.clusters import align, cluster_quality
 from tests.commands.running import spin_fairseq
 from tests.overflowing import overflow
@@ -57,7 +57,7 @@ def model_of(results, name):
     return next(model for model in results["models"] if model["name"] == name)
 
 
-def test_units_and_figures_are_those_of_the_model(evaluate, checkpoint, speech_folder, tmp_path):
+def test_units_and_metrics_are_those_of_the_model(evaluate, checkpoint, speech_folder, tmp_path):
     code, results = evaluate(*CHEAP, f"spin={checkpoint}")
     assert code is None and results["finished"]
     manifest, phones = load_manifest(speech_folder.data, "dev"), load_phone_labels(speech_folder.phones, "dev")
@@ -70,20 +70,20 @@ def test_units_and_figures_are_those_of_the_model(evaluate, checkpoint, speech_f
         assert np.repeat(row["units"], row["durations"]).tolist() == units.tolist()
         pairs.append(align(phones[row["id"]], units, 0.02))
     labels, units = (np.concatenate(side) for side in zip(*pairs))
-    figures = model_of(results, "spin")["figures"]["phones"]
-    assert figures["pnmi"]["value"] == pytest.approx(homogeneity_score(labels, units), abs=1e-9)
+    metrics = model_of(results, "spin")["metrics"]["phones"]
+    assert metrics["pnmi"]["value"] == pytest.approx(homogeneity_score(labels, units), abs=1e-9)
     for key, value in cluster_quality(labels, units).items():
-        assert figures[key]["value"] == pytest.approx(value, abs=1e-9)
-        assert figures[key]["low"] <= value <= figures[key]["high"]
-    cells = [cell for of_set in model_of(results, "spin")["figures"].values() for cell in of_set.values()]
+        assert metrics[key]["value"] == pytest.approx(value, abs=1e-9)
+        assert metrics[key]["low"] <= value <= metrics[key]["high"]
+    cells = [cell for of_set in model_of(results, "spin")["metrics"].values() for cell in of_set.values()]
     assert all(cell["low"] <= cell["value"] <= cell["high"] for cell in cells if cell["value"] is not None)
     counts = np.load(tmp_path / "out" / "counts" / "spin.npz")
     assert counts["counts"].sum() == len(labels) and counts["counts"].shape == (len(counts["phones"]), 30)
     with open(tmp_path / "out" / "counts" / "spin.tsv", newline="") as file:
         best = list(csv.DictReader(file, delimiter="\t"))
     assert sum(int(row["frames"]) for row in best) == len(labels)
-    purity = sum(float(row["share"]) * int(row["frames"]) for row in best) / len(labels)
-    assert purity == pytest.approx(figures["phone_purity"]["value"], abs=1e-4)
+    purity = sum(float(row["fraction"]) * int(row["frames"]) for row in best) / len(labels)
+    assert purity == pytest.approx(metrics["phone_purity"]["value"], abs=1e-4)
 
 
 def test_encoders_are_compared_and_the_best_layer_is_taken(evaluate, checkpoint, small_hubert, speech_folder, tmp_path):
@@ -95,13 +95,13 @@ def test_encoders_are_compared_and_the_best_layer_is_taken(evaluate, checkpoint,
     assert [model["clusters"] for model in results["models"]] == [9, 9, 8, 7]
     assert model_of(results, "inner")["layer"] == 2 and model_of(results, "mfcc-k9")["layer"] is None
     (sweep,) = results["layers"]
-    pnmi = {row["layer"]: row["figures"]["pnmi"] for row in sweep["layers"]}
+    pnmi = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}
     base = model_of(results, "base")
     assert sorted(pnmi) == [1, 2, 3] and base["layer"] == max(pnmi, key=pnmi.get)
-    assert base["figures"]["phones"]["pnmi"]["value"] == max(pnmi.values())
+    assert base["metrics"]["phones"]["pnmi"]["value"] == max(pnmi.values())
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 4 * sum(len(sets.SETS[name].figures) for name in ("phones", "tokens"))
+    assert len(rows) == 4 * sum(len(groups.GROUPS[name].metrics) for name in ("phones", "tokens"))
     pairs = {(row["a"], row["b"]) for row in results["paired"]}
     assert len(pairs) == 6 and ("mfcc-k9", "base") in pairs
     page = (tmp_path / "out" / "results.md").read_text()
@@ -113,23 +113,23 @@ def test_every_set(evaluate, checkpoint):
     code, results = evaluate("--samples", 20, f"spin={checkpoint}", "mfcc+kmeans:k=9")
     assert code is None
     for model in results["models"]:
-        assert set(model["figures"]) == set(sets.SETS) and not model["errors"]
-        missing = {key: cell for cells in model["figures"].values() for key, cell in cells.items() if cell["value"] is None}
+        assert set(model["metrics"]) == set(groups.GROUPS) and not model["errors"]
+        missing = {key: cell for cells in model["metrics"].values() for key, cell in cells.items() if cell["value"] is None}
         assert all(cell.get("reason") for cell in missing.values()), missing
-        for name in sets.SETS:
-            assert set(model["figures"][name]) == {figure.key for figure in sets.SETS[name].figures}
+        for name in groups.GROUPS:
+            assert set(model["metrics"][name]) == {metric.key for metric in groups.GROUPS[name].metrics}
 
 
 def test_a_command_given_again_does_only_what_is_new(evaluate, checkpoint, monkeypatch, tmp_path):
     first = evaluate(*CHEAP, f"spin={checkpoint}")[1]
     measured = []
-    real = sets.SETS["tokens"].measure
+    real = groups.GROUPS["tokens"].measure
 
     def counted(subject):
         measured.append(subject.encoder.spec.name)
         return real(subject)
 
-    monkeypatch.setitem(sets.SETS, "tokens", sets.MeasuredSet("Units as tokens", sets.SETS["tokens"].figures, counted))
+    monkeypatch.setitem(groups.GROUPS, "tokens", groups.MetricGroup("Units as tokens", groups.GROUPS["tokens"].metrics, counted))
     again = evaluate(*CHEAP, f"spin={checkpoint}")[1]
     assert measured == [] and again["models"] == first["models"]
     evaluate(*CHEAP, f"spin={checkpoint}", "mfcc+kmeans:k=9")
@@ -161,7 +161,7 @@ def test_a_killed_command_goes_on(evaluate, speech_folder, checkpoint, tmp_path)
     shutil.rmtree(tmp_path / "out")
     whole = evaluate(*CHEAP, *models)[1]
     assert resumed["paired"] == whole["paired"]
-    assert [model["figures"] for model in resumed["models"]] == [model["figures"] for model in whole["models"]]
+    assert [model["metrics"] for model in resumed["models"]] == [model["metrics"] for model in whole["models"]]
 
 
 def test_one_models_failure_leaves_the_others(evaluate, checkpoint, small_hubert, tmp_path):
@@ -183,8 +183,8 @@ def test_one_models_failure_leaves_the_others(evaluate, checkpoint, small_hubert
     assert code.startswith("error: ") and all(name in code for name in wrong) and "good" not in code
     for name, (_, words) in wrong.items():
         model = model_of(results, name)
-        assert words in model["errors"]["units"] and not model["figures"]
-    assert model_of(results, "good")["figures"]["phones"]["pnmi"]["value"] > 0
+        assert words in model["errors"]["units"] and not model["metrics"]
+    assert model_of(results, "good")["metrics"]["phones"]["pnmi"]["value"] > 0
     page = (tmp_path / "out" / "results.md").read_text()
     assert "## Errors" in page and "nonsense.pt" in page
 
@@ -193,22 +193,22 @@ def test_a_failing_set_leaves_the_others(evaluate, checkpoint, monkeypatch):
     def fail(subject):
         raise ZeroDivisionError("nothing to divide by")
 
-    monkeypatch.setitem(sets.SETS, "phones", sets.MeasuredSet("Phones", sets.SETS["phones"].figures, fail))
+    monkeypatch.setitem(groups.GROUPS, "phones", groups.MetricGroup("Phones", groups.GROUPS["phones"].metrics, fail))
     code, results = evaluate(*CHEAP, f"spin={checkpoint}")
     model = model_of(results, "spin")
     assert "spin" in code and model["errors"] == {"phones": "ZeroDivisionError: nothing to divide by"}
-    assert model["figures"]["tokens"]["bitrate"]["value"] > 0
+    assert model["metrics"]["tokens"]["bitrate"]["value"] > 0
 
 
 def test_without_labels_the_rest_is_measured(evaluate, checkpoint, small_hubert, tmp_path):
     code, results = evaluate(*CHEAP, f"spin={checkpoint}", f"base={small_hubert}+kmeans:k=9", phones=None)
     assert code is None and results["data"]["phones"] is None and results["data"]["labelled"] == 0
     for model in results["models"]:
-        assert model["figures"]["phones"]["pnmi"] == {"value": None, "low": None, "high": None, "reason": sets.NO_LABELS}
-        assert model["figures"]["tokens"]["boundary_f1"]["value"] is None
-        assert model["figures"]["tokens"]["bitrate"]["value"] > 0
+        assert model["metrics"]["phones"]["pnmi"] == {"value": None, "low": None, "high": None, "reason": groups.NO_LABELS}
+        assert model["metrics"]["tokens"]["boundary_f1"]["value"] is None
+        assert model["metrics"]["tokens"]["bitrate"]["value"] > 0
     page = (tmp_path / "out" / "results.md").read_text()
-    assert f"Not measured. Why: {sets.NO_LABELS}." in page and "| boundary F1" not in page and "| bitrate" in page
+    assert f"Not measured. Why: {groups.NO_LABELS}." in page and "| boundary F1" not in page and "| bitrate" in page
     assert "; boundary F1; " in page
     base = model_of(results, "base")
     assert base["layer"] == 3 and "no phone labels" in base["note"] and not results["layers"]
@@ -218,11 +218,11 @@ def test_with_some_labels_phones_are_those_of_the_labelled(evaluate, checkpoint,
     rows = (speech_folder.phones / "dev.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "some.tsv").write_text("".join(rows[:4]))
     results = evaluate(*CHEAP, f"spin={checkpoint}", phones=tmp_path / "some.tsv")[1]
-    some = model_of(results, "spin")["figures"]
+    some = model_of(results, "spin")["metrics"]
     manifest = load_manifest(speech_folder.data, "dev")
     write_manifest(tmp_path / "four.tsv", manifest.root, manifest.rows(range(4)))
     shutil.rmtree(tmp_path / "out")
-    four = model_of(evaluate(*CHEAP, f"spin={checkpoint}", data=tmp_path / "four.tsv", phones=tmp_path / "some.tsv")[1], "spin")["figures"]
+    four = model_of(evaluate(*CHEAP, f"spin={checkpoint}", data=tmp_path / "four.tsv", phones=tmp_path / "some.tsv")[1], "spin")["metrics"]
     assert some["phones"] == four["phones"]
     assert some["tokens"]["boundary_f1"] == four["tokens"]["boundary_f1"]
     assert some["tokens"]["bitrate"]["value"] != four["tokens"]["bitrate"]["value"]
@@ -253,5 +253,5 @@ def test_the_page_of_definitions_has_every_metric(capsys):
     assert spin_fairseq("evaluate", "--definitions") == 0
     page = capsys.readouterr().out
     assert page == (REPOSITORY / "docs" / "metrics.md").read_text(), "make docs/metrics.md anew, as it says"
-    for figure in sets.FIGURES.values():
-        assert f"`{figure.key}`" in page
+    for metric in groups.METRICS.values():
+        assert f"`{metric.key}`" in page

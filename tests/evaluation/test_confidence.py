@@ -10,7 +10,7 @@ from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement
 
 
 class Means(Measurement):
-    """The mean of x, the share of utterances that were drawn at all, and something that is never defined."""
+    """The mean of x, the fraction of utterances that were drawn at all, and something that is never defined."""
 
     keys = ("mean", "drawn", "never")
 
@@ -58,7 +58,7 @@ def test_intervals_lie_about_the_value_where_resamples_do_not():
 class Fixed(Measurement):
     """A value beside resampled ones that are given."""
 
-    keys = ("figure",)
+    keys = ("metric",)
     utterances = ("a", "b")
 
     def __init__(self, value, resampled):
@@ -66,14 +66,14 @@ class Fixed(Measurement):
 
     def values(self, weights):
         is_plain = len(weights) == 1 and (weights == 1).all()
-        return {"figure": np.array([self.value] if is_plain else [next(self.resampled) for _ in weights])}
+        return {"metric": np.array([self.value] if is_plain else [next(self.resampled) for _ in weights])}
 
 
 def test_an_interval_contains_its_value_where_resamples_are_skewed():
     """Guards against .950 [.951, .951]: nearly all resamples equal, a few far below, so the mean is under every quantile."""
-    low, high = intervals(Fixed(0.95, [0.93] * 990 + [0.88] * 10))["figure"]
+    low, high = intervals(Fixed(0.95, [0.93] * 990 + [0.88] * 10))["metric"]
     assert low == high == 0.95
-    low, high = intervals(Fixed(0.95, [0.93] * 900 + [0.92] * 100))["figure"]
+    low, high = intervals(Fixed(0.95, [0.93] * 900 + [0.92] * 100))["metric"]
     assert low == pytest.approx(0.94) and high == 0.95
 
 
@@ -84,13 +84,13 @@ def test_an_interval_contains_its_value_where_resamples_are_skewed():
 )
 def test_an_interval_always_contains_its_value(value, resampled, level):
     measurement = Fixed(value, resampled)
-    low, high = intervals(measurement, samples=len(resampled), level=level)["figure"]
+    low, high = intervals(measurement, samples=len(resampled), level=level)["metric"]
     assert low <= value <= high
-    test = paired_test(Fixed(value, resampled), Fixed(0.0, [0.0] * len(resampled)), len(resampled), level)["figure"]
+    test = paired_test(Fixed(value, resampled), Fixed(0.0, [0.0] * len(resampled)), len(resampled), level)["metric"]
     assert test["low"] <= value <= test["high"]
 
 
-def test_undefined_figures_and_single_utterances_have_no_interval():
+def test_undefined_metrics_and_single_utterances_have_no_interval():
     measurement = Means([1.0, 2.0, 3.0])
     assert np.isnan(plain(measurement)["never"])
     assert np.isnan(intervals(measurement)["never"]).all() and np.isfinite(intervals(measurement)["mean"]).all()
@@ -151,9 +151,9 @@ def artificial(rng, utterances, models):
     phones = [np.repeat(rng.integers(0, 20, 20), 8) for _ in range(utterances)]
     noise = rng.beta(3, 3, utterances)
 
-    def units(labels, share):
+    def units(labels, fraction):
         right = 3 * labels[::2] + rng.integers(0, 3, len(labels) // 2)
-        return np.where(rng.random(len(right)) < share + 0.1 * rng.standard_normal(), rng.integers(0, 60, len(right)), right)
+        return np.where(rng.random(len(right)) < fraction + 0.1 * rng.standard_normal(), rng.integers(0, 60, len(right)), right)
 
     return [PhoneMeasurement(phones, [units(*pair) for pair in zip(phones, noise)], 60) for _ in range(models)]
 

@@ -10,7 +10,7 @@ SAMPLES, SEED = 120, 3
 
 
 class Means(Measurement):
-    """The weighted mean of a number an utterance, and one figure that is undefined."""
+    """The weighted mean of a number an utterance, and one metric that is undefined."""
 
     keys = ("mean", "nothing")
     reasons = {"nothing": "there is nothing"}
@@ -33,8 +33,8 @@ def test_a_kept_measurement_gives_the_same_intervals_and_tests(pair, tmp_path):
     parts, read = Parts(tmp_path), []
     for name, measurement in zip("ab", pair):
         kept = KeptMeasurement.of(measurement, measurement.keys, SAMPLES, SEED)
-        parts.write(name, "set", "identity", [kept], 1.5)
-        ((again,), seconds) = parts.read(name, "set", "identity")
+        parts.write(name, "group", "identity", [kept], 1.5)
+        ((again,), seconds) = parts.read(name, "group", "identity")
         assert seconds == 1.5
         assert plain(again)["mean"] == plain(measurement)["mean"]
         assert intervals(again, SAMPLES, 0.9, SEED)["mean"] == intervals(measurement, SAMPLES, 0.9, SEED)["mean"]
@@ -57,11 +57,11 @@ def test_other_weights_are_refused(pair):
 
 def test_what_is_of_another_identity_or_damaged_is_not_read(pair, tmp_path):
     parts = Parts(tmp_path)
-    assert parts.read("a", "set", "identity") is None
-    parts.write("a", "set", "identity", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
-    assert parts.read("a", "set", "other") is None
-    arrays = tmp_path / "a" / "set.npz"
+    assert parts.read("a", "group", "identity") is None
+    parts.write("a", "group", "identity", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
+    assert parts.read("a", "group", "other") is None
+    arrays = tmp_path / "a" / "group.npz"
     arrays.write_bytes(arrays.read_bytes()[:-30])
-    assert parts.read("a", "set", "identity") is None
-    (tmp_path / "a" / "set.json").write_text('{"identity": "identity"')
-    assert parts.read("a", "set", "identity") is None
+    assert parts.read("a", "group", "identity") is None
+    (tmp_path / "a" / "group.json").write_text('{"identity": "identity"')
+    assert parts.read("a", "group", "identity") is None

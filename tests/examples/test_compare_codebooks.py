@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spin_fairseq.evaluation import groups as sets
+from spin_fairseq.evaluation import groups as groups
 from spin_fairseq.evaluation.corpus import load_corpus
 from spin_fairseq.evaluation.runner import Evaluation
 from spin_fairseq.extraction.batches import extract
@@ -47,9 +47,9 @@ def test_the_demos_summary(demo, evaluated, small_hubert):
     content = json.loads((folder / "results.json").read_text())
     layer = content["models"][1]["layer"]
     assert results["base"]["layer"] == layer
-    assert [list(results[name])[:4] for name in results] == [demo["run_demo"].FIGURES] * 3
+    assert [list(results[name])[:4] for name in results] == [demo["run_demo"].METRICS] * 3
     for model in content["models"]:
-        assert results[model["name"]]["pnmi"] == model["figures"]["phones"]["pnmi"]["value"]
+        assert results[model["name"]]["pnmi"] == model["metrics"]["phones"]["pnmi"]["value"]
     for name, source, layer in (("base", EncoderSource(small_hubert), layer), ("spin", SpinSource(checkpoint), None)):
         features = [extract(source.compute([layer]), source.output_lengths, corpus) for corpus in (train, dev)]
         features = [[row for (row,) in rows] for rows in features]
@@ -58,15 +58,15 @@ def test_the_demos_summary(demo, evaluated, small_hubert):
     assert demo["run_demo"].table(results, 12)[2].startswith(f"| PNMI | {results['mfcc']['pnmi']:.3f} | ")
 
 
-def test_the_page_has_every_figure_of_every_size(demo, evaluated):
+def test_the_page_has_every_metric_of_every_size(demo, evaluated):
     content = json.loads((evaluated[0] / "results.json").read_text())
     page = demo["compare_codebooks"].page([content, content], "the command")
     assert page.count("## K = 12\n") == 2 and "    the command\n" in page
     rows = [row for row in page.splitlines() if row.startswith("| PNMI ↑ |")]
-    (test,) = [row for row in content["paired"] if (row["figure"], row["a"], row["b"]) == ("pnmi", "base", "spin")]
-    values = [f"{model['figures']['phones']['pnmi']['value']:.3f} [" for model in content["models"]]
+    (test,) = [row for row in content["paired"] if (row["metric"], row["a"], row["b"]) == ("pnmi", "base", "spin")]
+    values = [f"{model['metrics']['phones']['pnmi']['value']:.3f} [" for model in content["models"]]
     assert len(rows) == 2 and all(value in rows[0] for value in values) and f"{test['difference']:+.3f} [" in rows[0]
-    assert all(page.count(f"| {figure.title.replace('|', chr(92) + '|')} ") == 2 for figure in sets.SETS["phones"].figures)
+    assert all(page.count(f"| {metric.title.replace('|', chr(92) + '|')} ") == 2 for metric in groups.GROUPS["phones"].metrics)
 
 
 def test_sizes_that_are_there_are_not_run_again(demo, evaluated, tmp_path, monkeypatch):

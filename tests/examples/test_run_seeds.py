@@ -20,8 +20,8 @@ def result(run_seeds, seed, base, spin):
     return {
         "seed": seed,
         "clusters": 256,
-        "base": {**dict.fromkeys(run_seeds.FIGURES, base), "layer": 2},
-        "spin": dict.fromkeys(run_seeds.FIGURES, spin),
+        "base": {**dict.fromkeys(run_seeds.METRICS, base), "layer": 2},
+        "spin": dict.fromkeys(run_seeds.METRICS, spin),
     }
 
 

@@ -39,7 +39,7 @@ def make_run(folder, home="/home/me/spin", loss=(3.0, 2.0, float("nan"), 1.5), v
     return folder
 
 
-def figure(value, width=0.02, **more):
+def metric(value, width=0.02, **more):
     low, high = (None, None) if value is None else (value - width, value + width)
     return {"value": value, "low": low, "high": high, **more}
 
@@ -74,17 +74,17 @@ def make_results(folder, speech, names=("spin", "base"), change=None, phones=Tru
         models.append({
             "name": name, "spec": f"{name}=x.pt", "kind": "kmeans" if number else "spin", "features": "hubert.pt", "layer": 2 if number else None,
             "clusters": CLUSTERS, "note": "", "errors": {}, "seconds": {"phones": 1.5},
-            "figures": {"phones": {"pnmi": figure(0.5 - 0.1 * number), "phone_purity": figure(0.6)},
-                        "speakers": {"speaker_nmi": figure(None, reason="one speaker") if number else figure(0.1)}},
+            "metrics": {"phones": {"pnmi": metric(0.5 - 0.1 * number), "phone_purity": metric(0.6)},
+                        "speakers": {"speaker_nmi": metric(None, reason="one speaker") if number else metric(0.1)}},
             "units": f"units/{name}.jsonl", "counts": f"counts/{name}.npz",
         })  # fmt: skip
     content = {
-        "format": 1, "command": "spin-fairseq evaluate", "finished": True, "versions": {"torch": "2.0"},
+        "format": 2, "command": "spin-fairseq evaluate", "finished": True, "versions": {"torch": "2.0"},
         "data": {"manifests": ["dev.tsv"], "phones": None, "utterances": len(rows), "labelled": len(rows), "seconds": 9.0, "speakers": 4},
         "options": {"samples": 1000, "level": 0.95, "train": None}, "models": models,
         "layers": [{"model": names[-1], "features": "hubert.pt", "clusters": CLUSTERS,
-                    "layers": [{"layer": n, "figures": {"pnmi": 0.1 * n, "phone_purity": None}} for n in (1, 2, 3)]}],
-        "paired": [{"set": "phones", "figure": "pnmi", "a": names[0], "b": names[-1], "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.002}],
+                    "layers": [{"layer": n, "metrics": {"pnmi": 0.1 * n, "phone_purity": None}} for n in (1, 2, 3)]}],
+        "paired": [{"group": "phones", "metric": "pnmi", "a": names[0], "b": names[-1], "difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.002}],
     }  # fmt: skip
     if change:
         change(content)

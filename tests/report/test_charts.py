@@ -64,8 +64,8 @@ def test_codebook_use_is_sorted_shares():
 
 def test_layers_and_the_models_beside_them():
     sweep = Sweep("base", "hubert", 100, [(1, {"pnmi": 0.1, "odd": None}), (2, {"pnmi": 0.3, "odd": 1.0})])
-    figures = {"phones": {"pnmi": Value(0.4)}}
-    models = [(0, Model("base", "base", "kmeans", layer=2, figures=figures)), (1, Model("spin", "spin", "spin", figures=figures)),
+    metrics = {"phones": {"pnmi": Value(0.4)}}
+    models = [(0, Model("base", "base", "kmeans", layer=2, metrics=metrics)), (1, Model("spin", "spin", "spin", metrics=metrics)),
               (2, Model("none", "none", "spin"))]  # fmt: skip
     pnmi, odd = charts.layer_charts([(0, "hubert", sweep)], models, {"pnmi": ("phones", "PNMI")})
     curve, level = accepted(pnmi).traces

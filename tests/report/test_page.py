@@ -9,7 +9,7 @@ import pytest
 from spin_fairseq.errors import ConfigError
 from spin_fairseq.report import page
 from spin_fairseq.report.page import read_sources, write_report
-from tests.report.small_report import figure, make_results, make_run
+from tests.report.small_report import metric, make_results, make_run
 from tests.commands.running import spin_fairseq
 
 HOSTILE = """<img src=x onerror="document.title='hacked'">'</script><b>"""
@@ -36,7 +36,7 @@ def test_everything_is_there(run_folder, results_folder, tmp_path):
     assert sections(text) == ["comparison", "units", "layers", "utterances", "training", "record"]
     assert text.count("<audio") == 4 and content["utterance_notes"] == []
     assert len(charts_of(text)) == text.count('data-chart="') == 2 + 1 + 2 + 4
-    assert "0.480 to 0.520" in text and "Share of the phones' entropy" in html.unescape(text)
+    assert "0.480 to 0.520" in text and "Fraction of the phones' entropy" in html.unescape(text)
     assert "one speaker" in text and "fairseq-hydra-train --config-dir config" in text and "python x" in text
     assert "+0.050 to +0.150, p 0.002" in text and "spin − base" in text
 
@@ -82,9 +82,9 @@ def test_missing_audio_leaves_the_browser_out(speech_folder, tmp_path):
 def test_failed_models_and_unfinished_results_are_shown(speech_folder, tmp_path):
     def change(content):
         content["finished"] = False
-        content["models"][0].update(figures={}, errors={"units": "the checkpoint is cut off"}, units=None, counts=None)
-        content["models"][1]["figures"]["phones"]["pnmi"] = figure(None, reason="all frames have the same phone")
-        content["models"][1]["figures"]["phones"]["phone_purity"] = None
+        content["models"][0].update(metrics={}, errors={"units": "the checkpoint is cut off"}, units=None, counts=None)
+        content["models"][1]["metrics"]["phones"]["pnmi"] = metric(None, reason="all frames have the same phone")
+        content["models"][1]["metrics"]["phones"]["phone_purity"] = None
         content["layers"] = content["paired"] = None
 
     text, _ = written([make_results(tmp_path / "results", speech_folder, change=change)], tmp_path)
@@ -119,8 +119,8 @@ def test_nothing_from_files_is_markup(speech_folder, tmp_path):
         content["layers"][0]["features"] = HOSTILE
         for model in content["models"]:
             model.update({key: HOSTILE for key in ("name", "spec", "features", "note")}, errors={HOSTILE: HOSTILE})
-            model["figures"][HOSTILE] = {HOSTILE: figure(0.5), "x": figure(None, reason=HOSTILE)}
-        content["paired"][0].update(figure=HOSTILE, a=HOSTILE, b=HOSTILE)
+            model["metrics"][HOSTILE] = {HOSTILE: metric(0.5), "x": metric(None, reason=HOSTILE)}
+        content["paired"][0].update(metric=HOSTILE, a=HOSTILE, b=HOSTILE)
 
     results = make_results(tmp_path / "results", speech_folder, change=change)
     labels = (results / "phones.tsv").read_text().replace("AA", "<i>&A")

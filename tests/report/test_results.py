@@ -14,8 +14,8 @@ def test_everything_is_read(results_folder):
     results = read_results(results_folder)
     spin, base = results.models
     assert is_results(results_folder) and results.finished and results.data["utterances"] == 6
-    assert spin.figures["phones"]["pnmi"] == Value(0.5, 0.48, 0.52)
-    assert base.figures["speakers"]["speaker_nmi"] == Value(None, reason="one speaker")
+    assert spin.metrics["phones"]["pnmi"] == Value(0.5, 0.48, 0.52)
+    assert base.metrics["speakers"]["speaker_nmi"] == Value(None, reason="one speaker")
     assert base.about == f"k-means of hubert.pt, layer 2, K = {CLUSTERS}" and spin.about == f"Spin, K = {CLUSTERS}"
     assert results.layers[0].layers[1] == (2, {"pnmi": 0.2, "phone_purity": None})
     assert results.paired[0].p == 0.002
@@ -26,41 +26,41 @@ def test_everything_is_read(results_folder):
 
 
 def test_what_may_be_missing(tmp_path):
-    (tmp_path / "results.json").write_text('{"format": 1, "models": [{"name": "a", "units": "units/a.jsonl"}]}')
+    (tmp_path / "results.json").write_text('{"format": 2, "models": [{"name": "a", "units": "units/a.jsonl"}]}')
     results = read_results(tmp_path)
     (model,) = results.models
-    assert model.units is None and read_counts(model) is None and model.figures == {} and not results.finished
+    assert model.units is None and read_counts(model) is None and model.metrics == {} and not results.finished
     assert results.manifest is None and results.phones is None and results.data["seconds"] is None
 
 
 def test_nan_and_half_an_interval_are_nothing(tmp_path):
-    text = '{"format": 1, "models": [{"name": "a", "figures": {"s": {"x": {"value": NaN}, "y": {"value": 1, "low": 0}, "z": {"value": 1e999}}}}]}'
+    text = '{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": NaN}, "y": {"value": 1, "low": 0}, "z": {"value": 1e999}}}}]}'
     (tmp_path / "results.json").write_text(text)
-    figures = read_results(tmp_path).models[0].figures["s"]
-    assert figures == {"x": Value(None), "y": Value(1), "z": Value(None)}
+    metrics = read_results(tmp_path).models[0].metrics["s"]
+    assert metrics == {"x": Value(None), "y": Value(1), "z": Value(None)}
 
 
 @pytest.mark.parametrize(
     "text, words",
     [
         ("", "cannot be read as JSON"),
-        ('{"format": 1', "cannot be read as JSON"),
+        ('{"format": 2', "cannot be read as JSON"),
         ("[" * 100_000, "cannot be read as JSON"),
         ("[]", "holds no results"),
-        ('{"format": 2}', "format is 2"),
-        ('{"format": 1, "models": {}}', "'models' is {}"),
-        ('{"format": 1, "models": [3]}', r"models\[0\] is 3"),
-        ('{"format": 1, "models": [{"name": 3}]}', "'name' is 3"),
-        ('{"format": 1, "models": [{"name": "a", "layer": "2"}]}', r"\(a\): 'layer' is 2, which is no int"),
-        ('{"format": 1, "models": [{"name": "a", "layer": true}]}', "'layer' is True"),
-        ('{"format": 1, "models": [{"name": "a", "figures": {"s": {"x": 3}}}]}', "figures of s, x is 3"),
-        ('{"format": 1, "models": [{"name": "a", "figures": {"s": {"x": {"value": "3"}}}}]}', "figures of s, x: 'value'"),
-        ('{"format": 1, "models": [{"name": "a", "figures": {"s": {"x": {"value": 1' + "0" * 400 + "}}}}]}", "larger than"),
-        ('{"format": 1, "models": [{"name": "a", "units": "../secret"}]}', "outside the folder"),
-        ('{"format": 1, "models": [{"name": "a", "counts": "/etc/passwd"}]}', "outside the folder"),
-        ('{"format": 1, "layers": [3]}', r"layers\[0\]"),
-        ('{"format": 1, "paired": [{"p": "small"}]}', r"paired\[0\]: 'p'"),
-        ('{"format": 1, "data": {"seconds": "long"}}', "data: 'seconds'"),
+        ('{"format": 1}', "format is 1"),
+        ('{"format": 2, "models": {}}', "'models' is {}"),
+        ('{"format": 2, "models": [3]}', r"models\[0\] is 3"),
+        ('{"format": 2, "models": [{"name": 3}]}', "'name' is 3"),
+        ('{"format": 2, "models": [{"name": "a", "layer": "2"}]}', r"\(a\): 'layer' is 2, which is no int"),
+        ('{"format": 2, "models": [{"name": "a", "layer": true}]}', "'layer' is True"),
+        ('{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": 3}}}]}', "metrics of s, x is 3"),
+        ('{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": "3"}}}}]}', "metrics of s, x: 'value'"),
+        ('{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": 1' + "0" * 400 + "}}}}]}", "larger than"),
+        ('{"format": 2, "models": [{"name": "a", "units": "../secret"}]}', "outside the folder"),
+        ('{"format": 2, "models": [{"name": "a", "counts": "/etc/passwd"}]}', "outside the folder"),
+        ('{"format": 2, "layers": [3]}', r"layers\[0\]"),
+        ('{"format": 2, "paired": [{"p": "small"}]}', r"paired\[0\]: 'p'"),
+        ('{"format": 2, "data": {"seconds": "long"}}', "data: 'seconds'"),
     ],
 )
 def test_damaged_results_name_the_place(tmp_path, text, words):

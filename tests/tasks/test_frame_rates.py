@@ -47,9 +47,9 @@ def test_validation_says_of_units_what_the_evaluation_says(speech_folder, tmp_pa
     evaluation = Evaluation(tmp_path / "out", corpus, parse_specs([f"spin={checkpoint}"]), ["phones"], cache, samples=10, about=ABOUT)
     assert evaluation.run()
     (written,) = json.loads((tmp_path / "out" / "results.json").read_text())["models"]
-    for key, figure in written["figures"]["phones"].items():
+    for key, metric in written["metrics"]["phones"].items():
         if key in validated:
-            assert validated[key] == pytest.approx(figure["value"], abs=5.1e-5)  # fairseq rounds to 4 digits
+            assert validated[key] == pytest.approx(metric["value"], abs=5.1e-5)  # fairseq rounds to 4 digits
     assert 0 < validated["pnmi"] < 1
     (read,) = read_results(tmp_path / "out").models  # what the report's players go by
     assert written["frame_seconds"] == read.frame_seconds == hop / 16000

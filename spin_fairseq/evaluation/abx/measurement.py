@@ -12,7 +12,7 @@ from ...errors import EvaluationError
 from .items import frame_ranges
 from .tools import Task, prepare_frames, score_cells
 from ..confidence import Measurement
-from ..metrics.metric import SHARE, Figure
+from ..metrics.metric import FRACTION, Metric
 from ..metrics.inputs import checked_features, one_each
 
 TASKS = ("within", "across", "speaker")
@@ -20,7 +20,7 @@ REPRESENTATIONS = {"features": "abx", "units": "unit_abx"}  # prefixes of the ke
 VALUES_AT_ONCE = 2_000_000
 
 _ERROR = (
-    "Share of triplets where X is nearer to B than to A, ties half, by dynamic time warping, {distance}. "
+    "Fraction of triplets where X is nearer to B than to A, ties half, by dynamic time warping, {distance}. "
     "A, B and X are triphones; {task}. Averaged over contexts, then over {then}, then over pairs; at most 10 items of A, B and X "
     "in a cell{speakers}. The interval is over speakers."
 )
@@ -39,14 +39,14 @@ _SOURCES = {
     "speaker": "Poli et al. 2025 (fastabx)",
 }
 
-FIGURES = tuple(
-    Figure(
+METRICS = tuple(
+    Metric(
         f"{prefix}_{task}", f"{_KINDS[task][0]}, {representation}", "higher" if task == "speaker" else "lower",
         _ERROR.format(
             distance=_DISTANCES[representation], task=_KINDS[task][1], then=_KINDS[task][2],
             speakers=" and 5 speakers of X for a pair" if task == "across" else "",
         ),
-        _SOURCES[task], chance="0.5" if task != "speaker" else "0.5, which is no speaker information", within=SHARE,
+        _SOURCES[task], chance="0.5" if task != "speaker" else "0.5, which is no speaker information", within=FRACTION,
     )
     for representation, prefix in REPRESENTATIONS.items()
     for task in TASKS

@@ -52,7 +52,7 @@ class Cells(NamedTuple):
     context: np.ndarray  # (C,)
     group: np.ndarray  # (C,) of A and B
     group_x: Optional[np.ndarray]  # (C,) of X; None: that of A and B
-    error: np.ndarray  # (C,) float32 in 0..1: share of triplets where X is nearer to B than to A, ties half
+    error: np.ndarray  # (C,) float32 in 0..1: fraction of triplets where X is nearer to B than to A, ties half
 
 
 def installed_tool():

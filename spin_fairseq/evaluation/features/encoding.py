@@ -27,7 +27,7 @@ BLOCK_FRAMES = 50_000  # that get units at a time
 class Encoding:
     """Units of a corpus by one model.
 
-    units: an int64 array an utterance; layer: 1-based, None where there are none; sweep: [{"layer", "figures"}], where the
+    units: an int64 array an utterance; layer: 1-based, None where there are none; sweep: [{"layer", "metrics"}], where the
     layer was chosen; note: how, or what else is to be said; seconds: that it took.
     """
 
@@ -41,7 +41,7 @@ class Encoding:
     seconds: float = 0.0
 
 
-class Encoder:
+class UnitExtractor:
     """Turns audio into units, as a ModelSpec says.
 
     corpus: what is evaluated; train: what k-means is fitted on, or None for the corpus itself. cache: a FeatureCache.
@@ -139,8 +139,8 @@ class Encoder:
             if len(layers) == 1:
                 units, best = found, layer
                 continue
-            sweep.append({"layer": layer, "figures": self._sweep_figures(found)})
-            if units is None or sweep[-1]["figures"]["pnmi"] > max(row["figures"]["pnmi"] for row in sweep[:-1]):
+            sweep.append({"layer": layer, "metrics": self._sweep_metrics(found)})
+            if units is None or sweep[-1]["metrics"]["pnmi"] > max(row["metrics"]["pnmi"] for row in sweep[:-1]):
                 units, best = found, layer
         with whole_file(self._centroids_file, EvaluationError) as temporary:
             np.save(temporary, centroids[best])
@@ -159,7 +159,7 @@ class Encoder:
             return [layers[-1]], "no phone labels to choose the layer by: the last one"
         return list(layers), "the layer whose units have the highest PNMI on this data"
 
-    def _sweep_figures(self, units):
+    def _sweep_metrics(self, units):
         labelled = self.corpus.labelled
         phones = PhoneMeasurement(
             [self.corpus.phones[i] for i in labelled], [units[i] for i in labelled], self.spec.clusters,

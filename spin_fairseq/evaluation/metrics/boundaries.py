@@ -30,10 +30,10 @@ def count_matches(found, reference, tolerance=TOLERANCE):
     return matches
 
 
-def boundary_figures(matches, found, reference):
-    """Counts, (B,) each -> {"boundary_precision", "_recall", "_f1", "over_segmentation", "r_value"}, shares in 0..1.
+def boundary_metrics(matches, found, reference):
+    """Counts, (B,) each -> {"boundary_precision", "_recall", "_f1", "over_segmentation", "r_value"}, fractions in 0..1.
 
-    R-value: Räsänen, Laine & Altosaar, Interspeech 2009, with shares where they have percent. 1 is perfect; it
+    R-value: Räsänen, Laine & Altosaar, Interspeech 2009, with fractions where they have percent. 1 is perfect; it
     punishes the surplus of boundaries by which recall is bought. NaN where there is no boundary to compare with.
     """
     matches, found, reference = (np.asarray(counts, np.float64) for counts in (matches, found, reference))

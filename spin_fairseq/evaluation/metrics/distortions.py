@@ -3,7 +3,7 @@
 Every distortion is a function of (seed, utterance id, wave) alone: neither the order of utterances nor what else is
 distorted matters. Waves are (T,) float32 at 16 kHz. The kinds are those of Gat et al. 2023 (Augmentation Invariant Discrete
 Representation for Generative Spoken Language Modeling) and Messica & Adi 2024 (NAST), with formants added; tempo and pitch
-vary as far as in the first. Noise and rooms are synthetic, so that no recordings are needed; figures of those papers, made
+vary as far as in the first. Noise and rooms are synthetic, so that no recordings are needed; metrics of those papers, made
 with recorded noise, are not to be compared with these.
 """
 

@@ -1,17 +1,17 @@
-"""What a figure of the evaluation is: its name, its definition and where that comes from.
+"""What a metric of the evaluation is: its name, its definition and where that comes from.
 
-Every module of measures lists its own in `FIGURES`; help texts, tables and documentation are made from these.
+Every module of measures lists its own in `METRICS`; help texts, tables and documentation are made from these.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Tuple
 
-SHARE = (0.0, 1.0)
+FRACTION = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One measured quantity.
 
     key: its name in files, such as "pnmi"; title: in tables. better: "higher", "lower", or "" where neither is.

@@ -7,35 +7,35 @@ import numpy as np
 from ...errors import EvaluationError
 from ..clusters import UtteranceCounts, align, label_indices
 from ..confidence import Measurement
-from .metric import SHARE, Figure
+from .metric import FRACTION, Metric
 from .inputs import check_labels, checked_units, utterance_names
 
 HSU = "Hsu et al. 2021 (HuBERT), section IV-B"
 
-FIGURES = (
-    Figure(
+METRICS = (
+    Metric(
         "pnmi", "PNMI", "higher",
-        "Share of the phones' entropy that the units explain: I(phone; unit) / H(phone), over frames of 10 ms; units are "
+        "Fraction of the phones' entropy that the units explain: I(phone; unit) / H(phone), over frames of 10 ms; units are "
         "repeated to that rate, and the longer of labels and units is cut. It grows with the number of units.",
-        HSU, chance="a little over 0, more with many units and little speech", within=SHARE,
+        HSU, chance="a little over 0, more with many units and little speech", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "phone_purity", "phone purity", "higher",
         "Accuracy of naming each frame by the likeliest phone of its unit: the sum over units of max p(phone, unit).",
-        HSU, chance="the share of the commonest phone", within=SHARE,
+        HSU, chance="the fraction of the commonest phone", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "cluster_purity", "cluster purity", "higher",
         "Accuracy of naming each frame's unit by the likeliest unit of its phone: the sum over phones of max p(phone, unit). "
         "It falls with the number of units.",
-        HSU, chance="the share of the commonest unit", within=SHARE,
+        HSU, chance="the fraction of the commonest unit", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "phone_given_unit", "H(phone | unit)", "lower",
         "Conditional entropy: what is left to know of a frame's phone once its unit is known, H(phone, unit) - H(unit).",
         "Cover & Thomas, Elements of Information Theory, section 2.2", "bit", "H(phone)",
     ),
-    Figure(
+    Metric(
         "unit_given_phone", "H(unit | phone)", "",
         "Conditional entropy: what units say beyond the phone (allophones, speakers, noise), H(phone, unit) - H(phone).",
         "Cover & Thomas, Elements of Information Theory, section 2.2", "bit", "H(unit)",
@@ -48,7 +48,7 @@ class BestPhone(NamedTuple):
 
     unit: int
     phone: str
-    share: float  # of the unit's frames that have this phone
+    fraction: float  # of the unit's frames that have this phone
     frames: int  # of 10 ms, with this unit
 
 
@@ -62,7 +62,7 @@ def best_phone_per_unit(counts, phones):
 
 
 class PhoneMeasurement(Measurement):
-    """Figures of units beside phone labels.
+    """Metrics of units beside phone labels.
 
     phones: a sequence of labels every 10 ms an utterance, strings or integers; units: a sequence of integers in
     0..clusters-1, one every `frame_seconds`; clusters: size of the codebook. symbols: the phones' names where labels are
@@ -72,7 +72,7 @@ class PhoneMeasurement(Measurement):
     Raises EvaluationError, and PhoneLabelError for labels.
     """
 
-    keys = tuple(figure.key for figure in FIGURES)
+    keys = tuple(metric.key for metric in METRICS)
 
     def __init__(self, phones, units, clusters, *, symbols=None, utterances=None, frame_seconds=0.02):
         self.utterances = utterance_names(utterances, len(units))

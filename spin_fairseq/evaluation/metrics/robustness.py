@@ -5,7 +5,7 @@ import numpy as np
 from ...errors import ConfigError, EvaluationError
 from ..confidence import Measurement
 from .distortions import DISTORTIONS
-from .metric import Figure
+from .metric import Metric
 from .inputs import utterance_names
 
 UTTERANCES = 24  # measured by default, drawn by the seed: each is encoded once more for every distortion
@@ -14,8 +14,8 @@ AT_ONCE = 32  # utterances whose waves are in memory
 _GAT = "Gat et al. 2023 (Augmentation Invariant Discrete Representation), definition 3.1"
 _NAST = "Messica & Adi 2024 (NAST), as its published code computes it"
 
-FIGURES = tuple(
-    Figure(
+METRICS = tuple(
+    Metric(
         f"{prefix}_{distortion.key}", f"{title}, {distortion.title}", "lower", definition.format(distortion.definition),
         source, chance=f"0 for a single unit{chance}",
     )

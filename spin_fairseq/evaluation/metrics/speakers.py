@@ -13,58 +13,58 @@ from sklearn.preprocessing import StandardScaler
 
 from ..clusters import UtteranceCounts, label_indices
 from ..confidence import Measurement
-from .metric import SHARE, Figure
+from .metric import FRACTION, Metric
 from .folds import FOLDS, held_out_folds
 from .inputs import checked_features, checked_speakers, checked_units, utterance_names
 
 FIT_FRAMES = 5000
 KEPT_VARIANCE = 0.99999  # the rest is rounding, or what is constant
 
-UNIT_FIGURES = (
-    Figure(
+UNIT_METRICS = (
+    Metric(
         "speaker_nmi", "speaker NMI", "lower",
-        "Share of the speakers' entropy that single units explain: I(speaker; unit) / H(speaker), over frames. It grows with "
+        "Fraction of the speakers' entropy that single units explain: I(speaker; unit) / H(speaker), over frames. It grows with "
         "the number of units.",
         "as PNMI (Hsu et al. 2021, section IV-B), with speakers for phones",
-        chance="a little over 0, more with many units and little speech", within=SHARE,
+        chance="a little over 0, more with many units and little speech", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "speaker_purity", "speaker purity", "lower",
         "Accuracy of naming each frame's speaker by the likeliest speaker of its unit: the sum over units of "
         "max p(speaker, unit).",
         "as phone purity (Hsu et al. 2021, section IV-B), with speakers for phones",
-        chance="the share of the speaker with most frames", within=SHARE,
+        chance="the fraction of the speaker with most frames", within=FRACTION,
     ),
 )  # fmt: skip
 
-CLASSIFIER_FIGURES = (
-    Figure(
+CLASSIFIER_METRICS = (
+    Metric(
         "speaker_accuracy", "speaker accuracy, frames", "lower",
         f"Accuracy of a linear classifier (multinomial logistic regression on whitened features) that names the speaker of a "
         f"single frame. Cross-validated in {FOLDS} folds: every utterance is held out once and scored on all its frames; "
         f"fitted on about {FIT_FRAMES:,} frames of the others, as many of each utterance, drawn at random.",
         "linear probing: Alain & Bengio 2017; frame-wise for speakers: van den Oord et al. 2018 (CPC), section 3.1",
-        chance="speaker_chance", within=SHARE,
+        chance="speaker_chance", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "utterance_speaker_accuracy", "speaker accuracy, utterances", "lower",
         "The same classifier naming the speaker of a whole held-out utterance: the highest mean log probability over its "
         "frames.",
-        "as speaker accuracy of frames", chance="the share of the speaker with most utterances", within=SHARE,
+        "as speaker accuracy of frames", chance="the fraction of the speaker with most utterances", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "speaker_chance", "chance of speaker accuracy", "",
-        "Share of the frames that belong to the speaker with most of them: the accuracy of always naming that one, which "
+        "Fraction of the frames that belong to the speaker with most of them: the accuracy of always naming that one, which "
         "features without any speaker allow. One over the number of speakers where all speak equally long.",
-        "the majority class", within=SHARE,
+        "the majority class", within=FRACTION,
     ),
 )  # fmt: skip
 
-FIGURES = UNIT_FIGURES + CLASSIFIER_FIGURES
+METRICS = UNIT_METRICS + CLASSIFIER_METRICS
 
 
 class SpeakerMeasurement(Measurement):
-    """Figures of units beside speakers.
+    """Metrics of units beside speakers.
 
     speakers: a name an utterance; units: a sequence of integers in 0..clusters-1 an utterance; clusters: size of the
     codebook. utterances: names for messages and for pairing, or None. With one speaker alone all is undefined.
@@ -72,7 +72,7 @@ class SpeakerMeasurement(Measurement):
     Raises EvaluationError.
     """
 
-    keys = tuple(figure.key for figure in UNIT_FIGURES)
+    keys = tuple(metric.key for metric in UNIT_METRICS)
 
     def __init__(self, speakers, units, clusters, *, utterances=None):
         self.utterances = utterance_names(utterances, len(units))
@@ -94,7 +94,7 @@ class SpeakerMeasurement(Measurement):
 
 
 class SpeakerClassifierMeasurement(Measurement):
-    """Figures of a linear speaker classifier on features or embeddings, cross-validated over utterances.
+    """Metrics of a linear speaker classifier on features or embeddings, cross-validated over utterances.
 
     speakers: a name an utterance; features: (frames, width) floats an utterance. folds: how many; every utterance is
     scored once, by a classifier that was fitted without it. fit_frames: about how many frames are fitted on, as many of
@@ -106,7 +106,7 @@ class SpeakerClassifierMeasurement(Measurement):
     Raises EvaluationError.
     """
 
-    keys = tuple(figure.key for figure in CLASSIFIER_FIGURES)
+    keys = tuple(metric.key for metric in CLASSIFIER_METRICS)
 
     def __init__(self, speakers, features, *, utterances=None, folds=FOLDS, fit_frames=FIT_FRAMES, seed=0):
         self.utterances = utterance_names(utterances, len(features))
@@ -162,7 +162,7 @@ def fit_classifier(x, y):
     """
     whiten = PCA(KEPT_VARIANCE, whiten=True, svd_solver="covariance_eigh")
     classifier = make_pipeline(StandardScaler(), whiten, LogisticRegression(C=0.1, max_iter=50))
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # invalid: shares of no variance at all
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # invalid: fractions of no variance at all
         warnings.simplefilter("ignore", ConvergenceWarning)
         return classifier.fit(x, y)
 
@@ -180,7 +180,7 @@ def speaker_accuracy(train_features, train_speakers, test_features, test_speaker
 
     train_features, test_features: one (frames, width) array an utterance; train_speakers, test_speakers: one name an
     utterance. No utterance may be in both. At most `frames` frames, drawn at random, are fitted on; with few of them the
-    figure says more about the width of the features than about speakers.
+    metric says more about the width of the features than about speakers.
     Chance is one over the number of speakers. Returns a float in 0..1.
     """
     if len(set(train_speakers)) < 2:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .boundaries import TOLERANCE, boundaries, boundary_figures, count_matches
+from .boundaries import TOLERANCE, boundaries, boundary_metrics, count_matches
 from ..clusters import LABEL_SECONDS, UtteranceCounts, align
 from ..confidence import Measurement
-from .metric import SHARE, Figure
+from .metric import FRACTION, Metric
 from .folds import FOLDS, held_out_folds
 from .inputs import check_labels, checked_units, utterance_names
 from .ngrams import held_out_bits
@@ -20,59 +20,59 @@ SMOOTHED = (
     "mean number of bits of a unit."
 )
 
-FIGURES = (
-    Figure("units_per_second", "units a second", "", "Frames of units by the time they last.", ZEROSPEECH, "1/s"),
-    Figure(
+METRICS = (
+    Metric("units_per_second", "units a second", "", "Frames of units by the time they last.", ZEROSPEECH, "1/s"),
+    Metric(
         "deduplicated_per_second", "units a second, de-duplicated", "lower",
         "The same where a unit that lasts several frames counts once.", "de-duplicated as in Lakhotia et al. 2021 (GSLM)", "1/s",
         "nearly as many as frames",
     ),
-    Figure(
+    Metric(
         "entropy", "entropy", "", "Of the units' distribution over frames, - sum p log2 p; log2 K where all are used equally.",
         SHANNON, "bit",
     ),
-    Figure(
+    Metric(
         "perplexity", "perplexity", "higher",
         "2 to the entropy: as many units, equally used, would have the same entropy.", SHANNON,
     ),
-    Figure("codebook_use", "codebook use", "higher", "Share of the codebook's units that occur at all.", "a count", within=SHARE),
-    Figure(
+    Metric("codebook_use", "codebook use", "higher", "Fraction of the codebook's units that occur at all.", "a count", within=FRACTION),
+    Metric(
         "bitrate", "bitrate", "lower", "Units a second by their entropy: what they take, coded one by one.", ZEROSPEECH, "bit/s",
     ),
-    Figure(
+    Metric(
         "deduplicated_bitrate", "bitrate, de-duplicated", "lower",
         "De-duplicated units a second by the entropy of de-duplicated units; durations are not coded.", ZEROSPEECH, "bit/s",
     ),
-    Figure(
+    Metric(
         "boundary_precision", "boundary precision", "higher",
-        f"Share of the changes of unit that are matched with a change of phone no more than {WITHIN} away; each is matched "
+        f"Fraction of the changes of unit that are matched with a change of phone no more than {WITHIN} away; each is matched "
         "once at most, and the ends of an utterance are no boundaries.", RASANEN,
-        chance="that of as many boundaries laid at random", within=SHARE,
+        chance="that of as many boundaries laid at random", within=FRACTION,
     ),
-    Figure(
+    Metric(
         "boundary_recall", "boundary recall", "higher",
-        "Share of the changes of phone that are matched with a change of unit, as in boundary precision.", RASANEN,
-        chance="high where units change often", within=SHARE,
+        "Fraction of the changes of phone that are matched with a change of unit, as in boundary precision.", RASANEN,
+        chance="high where units change often", within=FRACTION,
     ),
-    Figure("boundary_f1", "boundary F1", "higher", "Harmonic mean of boundary precision and recall.", RASANEN, within=SHARE),
-    Figure(
+    Metric("boundary_f1", "boundary F1", "higher", "Harmonic mean of boundary precision and recall.", RASANEN, within=FRACTION),
+    Metric(
         "over_segmentation", "over-segmentation", "",
         "Changes of unit by changes of phone, less 1: 0 as many, 1 twice as many, -1 none.", RASANEN,
     ),
-    Figure(
+    Metric(
         "r_value", "R-value", "higher",
         "Closeness to full recall without over-segmentation, 1 - (|r1| + |r2|) / 2, with r1 = sqrt((1 - recall)^2 + OS^2) and "
         "r2 = (recall - OS - 1) / sqrt(2); 1 is perfect, below 0 where units change far too often.", RASANEN,
     ),
-    Figure(
+    Metric(
         "unigram_perplexity", "perplexity, unigram", "", f"Of units by their frequency, {SMOOTHED}",
         "Witten & Bell 1991; Chen & Goodman 1999", chance="K",
     ),
-    Figure(
+    Metric(
         "bigram_perplexity", "perplexity, bigram", "lower", f"Of units given the one before, {SMOOTHED}",
         "Witten & Bell 1991; Chen & Goodman 1999", chance="that of unigrams",
     ),
-    Figure(
+    Metric(
         "trigram_perplexity", "perplexity, trigram", "lower", f"Of units given the two before, {SMOOTHED}",
         "Witten & Bell 1991; Chen & Goodman 1999", chance="that of unigrams",
     ),
@@ -80,16 +80,16 @@ FIGURES = (
 
 
 class TokenMeasurement(Measurement):
-    """Figures of units as tokens.
+    """Metrics of units as tokens.
 
     units: a sequence of integers in 0..clusters-1 an utterance, one every `frame_seconds`; clusters: size of the codebook.
-    phones: a sequence of labels every 10 ms an utterance, for the boundaries, or None: those figures are then undefined.
+    phones: a sequence of labels every 10 ms an utterance, for the boundaries, or None: those metrics are then undefined.
     utterances: names for messages and for pairing, or None. The n-grams are not counted anew for a resample.
 
     Raises EvaluationError, and PhoneLabelError for labels.
     """
 
-    keys = tuple(figure.key for figure in FIGURES)
+    keys = tuple(metric.key for metric in METRICS)
 
     def __init__(self, units, clusters, frame_seconds=0.02, phones=None, *, utterances=None, seed=0):
         self.utterances = utterance_names(utterances, len(units))
@@ -101,12 +101,12 @@ class TokenMeasurement(Measurement):
         self.reasons = {}
         self._boundaries = self._bits = None
         if phones is None:
-            self._undefined(boundary_figures(0, 0, 0), "there are no phone labels")
+            self._undefined(boundary_metrics(0, 0, 0), "there are no phone labels")
         else:
             check_labels(phones, self.utterances)
             self._boundaries = np.array([_boundary_counts(*pair, frame_seconds) for pair in zip(phones, units)])
             if not self._boundaries[:, 2].any():
-                self._undefined(boundary_figures(0, 0, 0), "the phone never changes")
+                self._undefined(boundary_metrics(0, 0, 0), "the phone never changes")
             elif not self._boundaries[:, 1].any():
                 self._undefined(["boundary_precision"], "the unit never changes")
         if np.count_nonzero(self._tokens) < 2:
@@ -133,7 +133,7 @@ class TokenMeasurement(Measurement):
             **dict.fromkeys(self.reasons, np.full(len(weights), np.nan)),
         }
         if self._boundaries is not None:
-            values.update(boundary_figures(*(weights @ self._boundaries).T))
+            values.update(boundary_metrics(*(weights @ self._boundaries).T))
         if self._bits is not None:
             bits = weights @ self._bits.T / np.where(tokens > 0, tokens, np.nan)[:, None]
             values.update({key: 2 ** bits[:, order - 1] for key, order in ORDERS.items()})

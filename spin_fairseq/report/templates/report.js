@@ -50,7 +50,7 @@ charts.forEach(element => near.observe(element));
 dark.addEventListener("change", () => charts.filter(element => "drawn" in element.dataset).forEach(draw));
 addEventListener("beforeprint", () => charts.filter(element => !("drawn" in element.dataset)).forEach(draw));
 
-/* On a phone, one set of figures is open at first. */
+/* On a phone, one set of metrics is open at first. */
 if (innerWidth < 640) document.querySelectorAll(".set").forEach((set, n) => { set.open = n === 0; });
 
 /* Utterances: one at a time, its players, and one playhead over all its strips. */

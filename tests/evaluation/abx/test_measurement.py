@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from spin_fairseq.errors import ConfigError, EvaluationError
 from spin_fairseq.evaluation.abx import tools as abx_tools
-from spin_fairseq.evaluation.abx.measurement import FIGURES, AbxMeasurement
+from spin_fairseq.evaluation.abx.measurement import METRICS, AbxMeasurement
 from spin_fairseq.evaluation.abx.items import triphone_items, write_items
 from spin_fairseq.evaluation.confidence import intervals, paired_test, plain
 from tests.oracles.abx_oracle import abx_oracle, angle, frames_oracle
@@ -70,8 +70,8 @@ def test_features_equal_the_definition(seed):
         assert found[f"abx_{kind}"] == pytest.approx(abx_oracle(oracle_items(items, features), kind, angle), abs=1e-6)
 
 
-def test_every_figure_is_described():
-    keys = [figure.key for figure in FIGURES]
+def test_every_metric_is_described():
+    keys = [metric.key for metric in METRICS]
     assert keys == [f"{prefix}_{kind}" for prefix in ("abx", "unit_abx") for kind in KINDS]
 
 
@@ -139,7 +139,7 @@ def test_random_features_and_a_single_unit_are_at_chance():
         ([[1, 2, 3], [1, 2, 3]], ["x", "y"], {"abx_speaker": "twice by one of them"}),
     ],
 )
-def test_undefined_figures_have_reasons(labels, speakers, reasons):
+def test_undefined_metrics_have_reasons(labels, speakers, reasons):
     features = [np.random.default_rng(n).normal(size=(100, 3)) for n in range(len(labels))]
     measurement = AbxMeasurement(some_items(labels, speakers), features)
     found = plain(measurement)
@@ -163,7 +163,7 @@ def test_items_behind_the_last_frame_are_left_out():
 
 
 @needs_tool
-def test_same_seed_same_figures_and_the_input_stays():
+def test_same_seed_same_metrics_and_the_input_stays():
     labels = speech(9, speakers=4, phones=80)
     features = random_features(labels, np.random.default_rng(1))
     kept = [row.copy() for row in features]

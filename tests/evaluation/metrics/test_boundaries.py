@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spin_fairseq.evaluation.metrics.boundaries import boundaries, boundary_figures, count_matches
+from spin_fairseq.evaluation.metrics.boundaries import boundaries, boundary_metrics, count_matches
 from tests.oracles.tokens_oracle import boundaries_oracle, matches_oracle
 
 positions = st.sets(st.integers(0, 30), max_size=7).map(sorted)
@@ -37,17 +37,17 @@ def test_boundaries_are_where_labels_change(labels):
         (6813, 43090, 10000, 0.2566, 3.3090, -1.9447),
     ],
 )
-def test_published_figures(matches, found, reference, f1, over, r_value):
-    result = boundary_figures(matches, found, reference)
+def test_published_metrics(matches, found, reference, f1, over, r_value):
+    result = boundary_metrics(matches, found, reference)
     assert result["boundary_f1"] == pytest.approx(f1, abs=2e-4)
     assert result["over_segmentation"] == pytest.approx(over, abs=2e-4)
     assert result["r_value"] == pytest.approx(r_value, abs=2e-3)
 
 
 def test_limits():
-    perfect = boundary_figures(5, 5, 5)
+    perfect = boundary_metrics(5, 5, 5)
     assert perfect == {key: float(key != "over_segmentation") for key in perfect}
-    none = boundary_figures(0, 0, 5)
+    none = boundary_metrics(0, 0, 5)
     assert math.isnan(none["boundary_precision"]) and none["boundary_recall"] == none["boundary_f1"] == 0
     assert none["r_value"] == pytest.approx(1 - math.sqrt(2) / 2)
-    assert np.isnan(list(boundary_figures(0, 3, 0).values())).all()
+    assert np.isnan(list(boundary_metrics(0, 3, 0).values())).all()

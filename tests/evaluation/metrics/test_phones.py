@@ -9,7 +9,7 @@ from sklearn.metrics import homogeneity_score
 from spin_fairseq.errors import EvaluationError, PhoneLabelError
 from spin_fairseq.evaluation.clusters import align, cluster_quality
 from spin_fairseq.evaluation.confidence import intervals, plain
-from spin_fairseq.evaluation.metrics.phones import FIGURES, PhoneMeasurement, best_phone_per_unit
+from spin_fairseq.evaluation.metrics.phones import METRICS, PhoneMeasurement, best_phone_per_unit
 from tests.oracles.bootstrap_oracle import draws, repeated
 from tests.oracles.clusters_oracle import best_phone_oracle, clusters_oracle, conditional_entropy_oracle
 
@@ -75,9 +75,9 @@ def test_counts_and_best_phones(seed):
         for u in range(10):
             assert counts[p, u] == sum(pair == (name, u) for pair in zip(phone, unit))
     best = best_phone_per_unit(counts, measurement.phones)
-    assert {b.unit: (pytest.approx(b.share), b.frames) for b in best} == best_phone_oracle(phone, unit)
+    assert {b.unit: (pytest.approx(b.fraction), b.frames) for b in best} == best_phone_oracle(phone, unit)
     for b in best:
-        assert counts[measurement.phones.tolist().index(b.phone), b.unit] == pytest.approx(b.share * b.frames)
+        assert counts[measurement.phones.tolist().index(b.phone), b.unit] == pytest.approx(b.fraction * b.frames)
 
 
 def test_by_hand():
@@ -161,5 +161,5 @@ def test_an_utterance_twice():
         PhoneMeasurement([list("AA")] * 2, [[0], [1]], 2, utterances=["a", "a"])
 
 
-def test_figures_are_described():
-    assert [figure.key for figure in FIGURES] == list(PhoneMeasurement.keys)
+def test_metrics_are_described():
+    assert [metric.key for metric in METRICS] == list(PhoneMeasurement.keys)

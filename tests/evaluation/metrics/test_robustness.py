@@ -7,7 +7,7 @@ from spin_fairseq.errors import EvaluationError
 from spin_fairseq.evaluation.confidence import intervals, plain
 from spin_fairseq.evaluation.metrics.distortions import DISTORTIONS, Distortion
 from spin_fairseq.evaluation.metrics.robustness import (
-    FIGURES,
+    METRICS,
     RobustnessMeasurement,
     deduplicated,
     drawn,
@@ -100,6 +100,6 @@ def test_units_of_drawn_utterances_and_their_distortions():
         assert (found[f"ued_{distortion.key}"], found[f"uer_{distortion.key}"]) == pytest.approx(expected)
 
 
-def test_every_figure_is_described():
+def test_every_metric_is_described():
     measurement = RobustnessMeasurement([[1]], {distortion.key: [[1]] for distortion in DISTORTIONS})
-    assert measurement.keys == tuple(figure.key for figure in FIGURES)
+    assert measurement.keys == tuple(metric.key for metric in METRICS)

@@ -8,7 +8,7 @@ from spin_fairseq.errors import ConfigError, EvaluationError
 from spin_fairseq.evaluation.confidence import intervals, plain
 from spin_fairseq.evaluation.metrics.folds import held_out_folds
 from spin_fairseq.evaluation.metrics.speakers import (
-    FIGURES,
+    METRICS,
     SpeakerClassifierMeasurement,
     SpeakerMeasurement,
     fit_classifier,
@@ -269,6 +269,6 @@ def test_one_fold_is_refused():
         held_out_folds(["a", "b"], 1)
 
 
-def test_figures_are_described():
+def test_metrics_are_described():
     keys = SpeakerMeasurement.keys + SpeakerClassifierMeasurement.keys
-    assert tuple(figure.key for figure in FIGURES) == keys and len(set(keys)) == len(keys)
+    assert tuple(metric.key for metric in METRICS) == keys and len(set(keys)) == len(keys)

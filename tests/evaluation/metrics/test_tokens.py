@@ -9,7 +9,7 @@ from spin_fairseq.errors import EvaluationError, PhoneLabelError
 from spin_fairseq.evaluation.clusters import align
 from spin_fairseq.evaluation.confidence import intervals, plain
 from spin_fairseq.evaluation.metrics.folds import held_out_folds
-from spin_fairseq.evaluation.metrics.tokens import FIGURES, ORDERS, TokenMeasurement
+from spin_fairseq.evaluation.metrics.tokens import METRICS, ORDERS, TokenMeasurement
 from tests.oracles.bootstrap_oracle import draws, repeated
 from tests.oracles.tokens_oracle import WittenBell, boundaries_oracle, matches_oracle, tokens_oracle, without_repeats
 
@@ -174,6 +174,6 @@ def test_what_cannot_be_measured_is_named(units, phones, error, message):
         TokenMeasurement(units, 2, phones=phones, utterances=["one", "two"])
 
 
-def test_figures_are_described():
-    assert [figure.key for figure in FIGURES] == list(TokenMeasurement.keys)
+def test_metrics_are_described():
+    assert [metric.key for metric in METRICS] == list(TokenMeasurement.keys)
     assert set(plain(TokenMeasurement([[0, 1], [1, 0]], 2, phones=[list("AABB")] * 2))) == set(TokenMeasurement.keys)
