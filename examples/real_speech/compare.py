@@ -96,7 +96,7 @@ def values(content):
     """{model: {figure: value}} of one results.json, and the base's layer."""
     models = {model["name"]: model for model in content["models"]}
     found = {
-        name: {key: models[name]["figures"][group][key]["value"] for key, (group, _, _) in FIGURES.items()} for name in MODELS
+        name: {key: models[name]["metrics"][group][key]["value"] for key, (group, _, _) in FIGURES.items()} for name in MODELS
     }
     return {**found, "base": {**found["base"], "layer": models["base"]["layer"]}}
 

@@ -76,7 +76,7 @@ def test_from_a_folder_of_speech_to_the_table(compare, tmp_path, make_hubert):
     assert results["dev"][0]["base"]["layer"] == results["train"][0]["base"]["layer"]
     evaluated = json.loads((out / "seed_3" / "dev" / "results.json").read_text())
     assert evaluated["data"]["utterances"] == 3  # the fourth has no labels
-    (pnmi,) = [model["figures"]["phones"]["pnmi"]["value"] for model in evaluated["models"] if model["name"] == "spin"]
+    (pnmi,) = [model["metrics"]["phones"]["pnmi"]["value"] for model in evaluated["models"] if model["name"] == "spin"]
     assert results["dev"][0]["spin"]["pnmi"] == pnmi
 
     start, spin = (load_spin(out / "seed_3" / name / "checkpoint_last.pt") for name in ("start", "spin"))

@@ -12,6 +12,7 @@ from spin_fairseq.evaluation.features.cache import FeatureCache
 from spin_fairseq.evaluation.features.specs import parse_specs
 from spin_fairseq.evaluation.runner import Evaluation
 from spin_fairseq.report.results import read_results
+from spin_fairseq.speech.audio import audio_info
 from spin_fairseq.speech.manifest import write_manifest
 from tests.small_task import small_task
 from tests.spin_checkpoints import save_spin
@@ -61,7 +62,7 @@ def test_utterances_without_a_frame_of_the_encoder_are_left_out(speech_folder, m
     audio = speech_folder.data / "audio"
     files = sorted(audio.rglob("19-*.*"))
     for split in ("train", "dev"):
-        rows = [(str(file.relative_to(audio)), 30000) for file in files[:3]]
+        rows = [(str(file.relative_to(audio)), audio_info(file)[0]) for file in files[:3]]
         write_manifest(tmp_path / f"{split}.tsv", audio, [*rows, (str(files[3].relative_to(audio)), 1000)])
     task = small_task(speech_folder, data=str(tmp_path), phones=None)
     task.build_model(config(wide))
