@@ -1,22 +1,13 @@
 """The recipe on WavLM: its configuration, and a short run of fairseq's command on a small base."""
 
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from tests.small_wavlm import save_microsoft_wavlm
 from tests.tasks.test_training import hydra_command, log_of, run, weights
 
-CONFIGS = Path(__file__).parents[2] / "config"
-
-
-def test_the_recipe_is_that_of_hubert():
-    hubert, wavlm = (yaml.safe_load((CONFIGS / f"spin_{name}_base.yaml").read_text()) for name in ("hubert", "wavlm"))
-    assert wavlm["hydra"]["run"].pop("dir") != hubert["hydra"]["run"].pop("dir")
-    assert wavlm == hubert
 
 
 @pytest.mark.slow

@@ -1,0 +1,58 @@
+"""The YAML files that come with the package, and the page that explains their keys."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPOSE = """
+import hydra, os
+from omegaconf import OmegaConf
+
+@hydra.main(config_path=None)
+def main(cfg):
+    cfg = OmegaConf.to_container(cfg, resolve=True)
+    cfg["run_folder"] = os.getcwd()
+    open(os.environ["OUT"], "w").write(OmegaConf.to_yaml(OmegaConf.create(cfg)))
+
+main()
+"""
+
+
+def composed(name, folder):
+    """What hydra makes of a file, and the folder of the run."""
+    pytest.importorskip("hydra", reason="comes with fairseq")
+    out = folder / f"{name}.yaml"
+    program = folder / "train.py"
+    program.write_text(COMPOSE)
+    command = [sys.executable, "-W", "ignore", str(program), "--config-dir", str(ROOT / "config"), "--config-name", name]
+    command += ["task.data=data", "model.checkpoint=base.pt"]
+    process = subprocess.run(command, cwd=folder, env={"OUT": str(out), "PATH": ""}, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return yaml.safe_load(out.read_text())
+
+
+def test_wavlm_takes_the_recipe_of_hubert(tmp_path):
+    """Two copies of the recipe went apart."""
+    hubert, wavlm = (composed(f"spin_{name}_base", tmp_path) for name in ("hubert", "wavlm"))
+    folders = hubert.pop("run_folder"), wavlm.pop("run_folder")
+    assert folders == (str(tmp_path / "outputs/spin_hubert_base"), str(tmp_path / "outputs/spin_wavlm_base"))
+    assert wavlm == hubert and hubert["optimization"]["max_update"] == 5000
+
+
+def test_the_page_of_keys_is_current():
+    """`python scripts/write_configuration_page.py` writes it anew."""
+    pytest.importorskip("fairseq", reason="the configuration is declared in fairseq's form")
+    path = ROOT / "scripts" / "write_configuration_page.py"
+    spec = importlib.util.spec_from_file_location("write_configuration_page", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page()
+    for section, config in script.OWN.items():
+        for name, field in config.__dataclass_fields__.items():
+            passed_on = name == "_name" or str(field.default).startswith("${")  # another section's key
+            assert passed_on or field.metadata.get("help"), f"{section}.{name} is not explained"
