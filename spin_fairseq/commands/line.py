@@ -109,7 +109,7 @@ def _again(words: Sequence[str], how: str) -> list[str]:
 
 
 def _unknown(word: str) -> str:
-    nearest = difflib.get_close_matches(word, VERBS, n=1)
+    nearest = difflib.get_close_matches(word, [*VERBS, "--help", "--version"], n=1)
     meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(VERBS)}"
     return f"there is no verb {word!r}; {meant}"
 

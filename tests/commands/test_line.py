@@ -69,6 +69,7 @@ def test_one_vocabulary(verb, capsys):
     [
         (["unit"], "there is no verb 'unit'; did you mean units?"),
         (["evalute", "x"], "did you mean evaluate?"),
+        (["--verison"], "did you mean --version?"),
         (["zzz"], "there are prepare, pitch"),
         (["units", "a", "b", "--uot", "c"], "there is no option --uot, did you mean --out?"),
         (["prepare", "a", "--out", "b", "--worker", "2"], "there is no option --worker, did you mean --workers?"),
