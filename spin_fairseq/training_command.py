@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from .errors import ConfigError
+from .training_overrides import check_overrides
 
 # Keys of the configuration whose value is a path.
 PATH_KEYS = (
@@ -71,19 +72,20 @@ def training_command(config_name, overrides=(), paths=None, config_dir=None):
 
     config_name: of a YAML file in `config_dir`, with or without its suffix. overrides: as in `quote_paths`. paths: {key:
     path or None}, set to exactly these; None leaves the key as it is. config_dir: default `config_folder()`.
-    Raises ConfigError: there is no such configuration, or a path that hydra cannot be given.
+    Raises ConfigError: there is no such configuration, a path that hydra cannot be given, or an override that it cannot read.
     """
     config_dir = Path(config_dir or config_folder()).resolve()
     config_name = re.sub(r"\.ya?ml$", "", config_name)
     if not (config_dir / f"{config_name}.yaml").is_file():
         known = ", ".join(sorted(file.stem for file in config_dir.glob("*.yaml"))) or "none"
         raise ConfigError(f"{config_dir}: no configuration {config_name!r} there; choose one of these: {known}")
-    paths = {"common.user_dir": _PACKAGE, **(paths or {})}
+    paths, overrides = {"common.user_dir": _PACKAGE, **(paths or {})}, quote_paths(overrides)
+    check_overrides(overrides, config_dir / f"{config_name}.yaml")
     return [
         *_program(),
         *("--config-dir", str(config_dir), "--config-name", config_name),
         *(quote_override(key, path) for key, path in paths.items() if path is not None),
-        *quote_paths(overrides),
+        *overrides,
     ]
 
 
