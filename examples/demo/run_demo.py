@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The main job on a few minutes of speech: from a base HuBERT to speaker-invariant units. `make demo` runs it.
+"""The whole pipeline on a few minutes of speech: from a base HuBERT to speaker-invariant units. `make demo` runs it.
 
     python examples/demo/run_demo.py
     python examples/demo/run_demo.py --out outputs/demo_seed_2 --seed 2
@@ -10,81 +10,73 @@ It writes to --out (outputs/demo):
     report.html                 the training and the evaluation to look at and listen to
     checkpoint_last.pt          the Spin model, of fairseq-hydra-train
     dev.km                      its units for the dev split
-    evaluation/                 all metrics of `spin-fairseq evaluate`, with intervals and paired tests
-    train.log, tensorboard/     the training
+    evaluation/                 all metrics of spin-fairseq evaluate, with intervals and paired tests
+    logs/, tensorboard/         what each step printed, and the training's curves
 
 The units of MFCCs and of the base are those of k-means, fitted on the train split, with as many clusters as Spin has
-prototypes; the base's layer is the one whose units have the highest PNMI. An interrupted run goes on where it stopped.
+prototypes; the base's layer is the one whose units have the highest PNMI. Given again, the command goes on where it was
+stopped, and ends at once where nothing has changed. Other settings need another --out.
 """
 
 import argparse
 import json
 import os
-import subprocess
+import shlex
+import shutil
 import sys
 import time
 import warnings
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
+from steps import Step, StepFailed, digest_of_files, read_record, write_record
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-COMMAND = [sys.executable, "-m", "spin_fairseq"]
+SPEECH = HERE / "data"
+CONFIG = REPOSITORY / "config" / "spin_demo.yaml"
 sys.path.insert(0, str(REPOSITORY))
 
-from spin_fairseq.checkpoints import load_spin  # noqa: E402
-from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
-from spin_fairseq.evaluation.features.cache import FeatureCache  # noqa: E402
-from spin_fairseq.evaluation.features.representations import EncoderSource, MfccSource, SpinSource  # noqa: E402
-from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy  # noqa: E402
+METRICS = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy", "speaker_accuracy_equal_width"]
+TITLES = {
+    "pnmi": "PNMI",
+    "cluster_purity": "cluster purity",
+    "phone_purity": "phone purity",
+    "speaker_accuracy": "speaker accuracy, fitted on train",
+    "speaker_accuracy_equal_width": "the same, features of equal width",
+}
+WHAT_TRAINING_LEAVES = ("checkpoint*.pt", "crash.pt", "tensorboard", "evaluation", "results.json", "results.md", "report.html",
+                        "dev.km", "dev.ids", "dev.km.*")  # fmt: skip
 
-METRICS = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy"]
 
-
-def summary(evaluation, train, dev, base, checkpoint):
+def summary(evaluation, train, dev, base, checkpoint, done=lambda: None):
     """{"mfcc", "base", "spin": metrics}, of the evaluation's folder, and of a speaker classifier fitted on train.
 
-    The evaluation's own classifier is fitted on dev, whose speakers have few seconds each; this one has all of train.
+    The evaluation's own classifier, which is cross-validated, is fitted on dev, whose speakers have few seconds each; this
+    one has all of train. "speaker_accuracy_equal_width": where features are wider than Spin's, of as many of their principal
+    components. done: called after each of the three.
     """
+    from threadpoolctl import threadpool_limits
+
+    from spin_fairseq.evaluation.features.cache import FeatureCache
+    from spin_fairseq.evaluation.features.representations import EncoderSource, MfccSource, SpinSource
+    from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy
+
     cache = FeatureCache(evaluation / "cache")
     sources = {"mfcc": MfccSource(), "base": EncoderSource(base), "spin": SpinSource(checkpoint)}
     models = {model["name"]: model for model in json.loads((evaluation / "results.json").read_text())["models"]}
+    spin_width = sources["spin"].width(None)
     results = {}
     for name, source in sources.items():
         layer, metrics = models[name]["layer"], models[name]["metrics"]["phones"]
+        width = source.width(layer)
         results[name] = {key: metrics[key]["value"] for key in METRICS[:3]}
-        features = (list(cache.layer(source, layer, corpus)) for corpus in (train, dev))
-        pairs = zip(features, (train.speakers, dev.speakers))
+        of_train, of_dev = (list(cache.layer(source, layer, corpus)) for corpus in (train, dev))
         with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
-            results[name]["speaker_accuracy"] = speaker_accuracy(*(side for pair in pairs for side in pair))
+            accuracy = speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers)
+            narrow = speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers, width=spin_width) if width > spin_width else accuracy
+        results[name].update(speaker_accuracy=accuracy, speaker_accuracy_equal_width=narrow, width=width)
+        done()
     return {**results, "base": {**results["base"], "layer": models["base"]["layer"]}}
-
-
-def run(command):
-    """A command of this repository; stop with a clear line when it fails."""
-    # Warnings are about the libraries' own old calls; they would bury the progress bars.
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
-    # Training fractions its two cores with the data worker: threads that wait by spinning would take them from it.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment).returncode:
-        sys.exit(f"error: this command failed, its own words are above: {' '.join(map(str, command))}")
-
-
-def train_spin(out, data, phones, base, seed, overrides):
-    """fairseq-hydra-train, its progress bar on the screen; the same call again resumes."""
-    run([
-        Path(sys.executable).with_name("fairseq-hydra-train"),
-        "--config-dir", "config",
-        "--config-name", "spin_demo",
-        f"hydra.run.dir={out}",
-        f"common.user_dir={REPOSITORY / 'spin_fairseq'}",
-        f"common.seed={seed}",
-        f"task.data={data}",
-        f"task.phones={phones}",
-        f"model.checkpoint={base}",
-        *overrides,
-    ])  # fmt: skip
 
 
 def table(results, clusters):
@@ -92,8 +84,144 @@ def table(results, clusters):
     rows = [f"| K = {clusters} | MFCC, k-means | base, k-means of layer {results['base']['layer']} | Spin |", "|---|---|---|---|"]
     for key in METRICS:
         cells = " | ".join(f"{results[name][key]:.3f}" for name in ("mfcc", "base", "spin"))
-        rows.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {cells} |")
-    return rows
+        rows.append(f"| {TITLES[key]} | {cells} |")
+    widths = " | ".join(str(results[name]["width"]) for name in ("mfcc", "base", "spin"))
+    return [*rows, f"| width of the features | {widths} |"]
+
+
+def aligned(rows):
+    """A Markdown table for a terminal: the same cells in columns, without its bars."""
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if not row.startswith("|---")]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = ["   ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]) for first, *rest in cells]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def meaning(results):
+    """One sentence that says what the table means."""
+    base, spin = results["base"], results["spin"]
+    gain = spin["pnmi"] - base["pnmi"]
+    phones = "about as well as" if abs(gain) < 0.01 else "better than" if gain > 0 else "worse than"
+    return (
+        f"Spin's units predict phones {phones} k-means units of the base (PNMI {spin['pnmi']:.3f} and {base['pnmi']:.3f}, higher is "
+        f"better), and a linear classifier names the right one of {results['speakers']} speakers in {spin['speaker_accuracy']:.0%} of its "
+        f"frames, where it does in {base['speaker_accuracy_equal_width']:.0%} with as many dimensions of the base and in "
+        f"{base['speaker_accuracy']:.0%} with all {base['width']} (lower is better)."
+    )
+
+
+def closing(out, results):
+    """What the demo says at its end: table, meaning, report, and what to try."""
+    checkpoint = shlex.quote(os.path.relpath(out / "checkpoint_last.pt"))
+    return [
+        "",
+        *aligned(table(results, results["clusters"])),
+        "",
+        meaning(results),
+        "",
+        f"Report, to look at and listen to: {out / 'report.html'}",
+        "",
+        "To try next, on your own audio (a folder) first:",
+        "",
+        f"    spin-fairseq units {checkpoint} MY_AUDIO --out my_units.km",
+        f"    spin-fairseq convert {checkpoint} --to hf --out my_model",
+        "    spin-fairseq prepare MY_AUDIO --out data/mine --dev-fraction 0.05",
+        "",
+        "spin-fairseq alone lists all commands; `source .venv/bin/activate` puts it on your path.",
+    ]
+
+
+# --- steps --------------------------------------------------------------------------------------------------------------
+
+
+def train_spin(step, out, base, seed, overrides):
+    """fairseq-hydra-train; the same call again resumes."""
+    from spin_fairseq.training_command import training_command
+
+    keys = [f"common.seed={seed}", "common.log_format=json", "common.log_interval=1"]
+    paths = {"hydra.run.dir": out, "task.data": out, "task.phones": SPEECH / "phones", "model.checkpoint": base}
+    command = training_command("spin_demo", [*keys, *overrides], paths, CONFIG.parent)
+    step.run(command, environment(), r"'max_update': (\d+)", r'"num_updates": "(\d+)"')
+
+
+def environment():
+    """Of the processes that compute."""
+    # Warnings are about the libraries' own old calls.
+    variables = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
+    # Training shares its cores with the data worker: threads that wait by spinning would take them from it.
+    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return variables
+
+
+def run_steps(out, base, seed, overrides):
+    """-> results. Raises StepFailed."""
+    logs = out / "logs"
+    with Step(1, "manifests of the speech", logs / "1_manifests.log") as step:
+        from spin_fairseq.commands.line import main as spin_fairseq
+
+        step.call(spin_fairseq, ["prepare", SPEECH, "--out", out, "--train", "train", "--dev", "dev", "--overwrite"])
+
+    with Step(2, "Spin training by fairseq", logs / "2_training.log") as step:
+        train_spin(step, out, base, seed, overrides)
+
+    checkpoint, evaluation = out / "checkpoint_last.pt", out / "evaluation"
+    with Step(3, "units of MFCCs, of the base and of Spin, and their metrics", logs / "3_evaluation.log") as step:
+        from spin_fairseq.checkpoints import load_spin
+
+        clusters = len(load_spin(checkpoint).head.prototypes[0])
+        command = [
+            sys.executable, "-m", "spin_fairseq", "evaluate", "--data", out / "dev.tsv", "--phones", SPEECH / "phones",
+            "--train", out / "train.tsv", "--seed", seed, "--out", evaluation,
+            f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
+        ]  # fmt: skip
+        step.run([str(word) for word in command], environment(), r"\d+/(\d+) \[.*set", r"(\d+)/\d+ \[.*set")
+
+    with Step(4, "results and report", logs / "4_results.log") as step:
+        step.total(6)
+        step.call(spin_fairseq, ["units", checkpoint, out / "dev.tsv", "--out", out / "dev.km", "--overwrite"])
+        step.reach(1)
+        results = results_of(step, out, evaluation, base, checkpoint, clusters, seed)
+        step.call(spin_fairseq, ["report", out, evaluation, "--out", out / "report.html", "--overwrite"])
+    return results
+
+
+def results_of(step, out, evaluation, base, checkpoint, clusters, seed):
+    """Compute and write results.json and results.md -> their content."""
+    from spin_fairseq.evaluation.corpus import load_corpus
+
+    train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
+    with step.quiet():
+        results = summary(evaluation, train, dev, base, checkpoint, lambda: step.reach(step.bar.n + 1))
+    results.update(clusters=clusters, seed=seed, speakers=len(set(dev.speakers)))
+    (sweep,) = json.loads((evaluation / "results.json").read_text())["layers"]
+    results["base_pnmi_by_layer"] = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}
+    (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
+    write_record(out / "results.json", results)
+    step.reach(5)
+    return results
+
+
+# --- what has changed ----------------------------------------------------------------------------------------------------
+
+
+def fingerprints(base, seed, overrides):
+    """-> hex digests: of what the training depends on; of that and of all code, on which the results depend."""
+    speech = sorted(path for path in SPEECH.rglob("*") if path.is_file())
+    code = sorted([*(REPOSITORY / "spin_fairseq").rglob("*.py"), *(REPOSITORY / "spin_fairseq").rglob("*.html"), *HERE.glob("*.py")])
+    training = digest_of_files([CONFIG, base, *speech], seed, overrides)
+    return training, digest_of_files(code, training)
+
+
+def make_room(out, training, record):
+    """Remove what a training with other settings has left in the demo's folder; one that the demo did not make is left alone."""
+    if not list(out.glob("checkpoint*.pt")) or record.get("training") == training:
+        return
+    if "training" not in record:
+        sys.exit(f"error: {out} holds a checkpoint, and nothing says how it was trained; choose another --out, or remove that folder")
+    print(f"{os.path.relpath(out)} was made with other settings; it is made anew", flush=True)
+    for pattern in WHAT_TRAINING_LEAVES:
+        for path in out.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def main(argv=None):
@@ -107,40 +235,29 @@ def main(argv=None):
     parser.add_argument("--base", type=Path, default=HERE / "hubert_demo.pt", help="the base model")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_args(argv)
-    warnings.simplefilter("ignore", FutureWarning)  # torch's, of fairseq's own calls
-    started = time.time()
-    out, speech = args.out.resolve(), HERE / "data"
+    warnings.simplefilter("ignore")  # of fairseq and torch about their own calls
+    started, out, base = time.time(), args.out.resolve(), args.base.resolve()
+    if not base.is_file():
+        sys.exit(f"error: {base}: no such base model; give another --base")
     out.mkdir(parents=True, exist_ok=True)
-
-    print("1/4  manifests", flush=True)
-    run([*COMMAND, "prepare", speech, "--out", out, "--train", "train", "--dev", "dev", "--overwrite"])
-
-    print("2/4  Spin training", flush=True)
-    train_spin(out, out, speech / "phones", args.base.resolve(), args.seed, args.overrides)
-
-    print("3/4  units of MFCCs, of the base and of Spin", flush=True)
-    base, checkpoint, evaluation = args.base.resolve(), out / "checkpoint_last.pt", out / "evaluation"
-    clusters = len(load_spin(checkpoint).head.prototypes[0])
-    run([
-        *COMMAND, "evaluate", "--data", out / "dev.tsv", "--phones", speech / "phones",
-        "--train", out / "train.tsv", "--seed", args.seed, "--out", evaluation,
-        f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
-    ])  # fmt: skip
-    run([*COMMAND, "units", checkpoint, out / "dev.tsv", "--out", out / "dev.km", "--overwrite"])
-
-    print("4/4  results", flush=True)
-    train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
-    results = {**summary(evaluation, train, dev, base, checkpoint), "clusters": clusters, "seed": args.seed}
-    (sweep,) = json.loads((evaluation / "results.json").read_text())["layers"]
-    results["base_pnmi_by_layer"] = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
-    run([*COMMAND, "report", out, evaluation, "--out", out / "report.html", "--overwrite"])
-    print("", *table(results, clusters), "", sep="\n")
-    print(f"PNMI: what the units say of the phones, more is better. Speaker accuracy: of a linear classifier on frames, "
-          f"less is better, chance is {1 / len(set(dev.speakers)):.2f}.")  # fmt: skip
-    print(f"Units: {out / 'dev.km'}   model: {checkpoint}   report: {out / 'report.html'}")
-    print(f"Done in {(time.time() - started) / 60:.1f} minutes.")
+    training, everything = fingerprints(base, args.seed, args.overrides)
+    record = read_record(out / "demo.json")
+    results = read_record(out / "results.json") if record.get("finished") == everything else {}
+    if results and all((out / name).is_file() for name in ("checkpoint_last.pt", "dev.km", "report.html")):
+        print(f"Nothing has changed since the demo last ran; remove {os.path.relpath(out)} to run it anew.")
+    else:
+        make_room(out, training, record)
+        write_record(out / "demo.json", {"training": training})
+        try:
+            results = run_steps(out, base, args.seed, args.overrides)
+        except KeyboardInterrupt:
+            print("\nStopped. Nothing is lost but the step in progress: the same command goes on from here.", file=sys.stderr)
+            sys.exit(130)
+        except StepFailed as error:
+            sys.exit(f"error: {error}")
+        write_record(out / "demo.json", {"training": training, "finished": everything})
+        print(f"\nDone in {(time.time() - started) / 60:.1f} minutes.")
+    print(*closing(out, results), sep="\n")
 
 
 if __name__ == "__main__":

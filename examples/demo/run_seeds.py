@@ -15,7 +15,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-from run_demo import METRICS, HERE, REPOSITORY
+from run_demo import METRICS, HERE, REPOSITORY, TITLES
 from run_demo import main as run_demo
 
 from spin_fairseq.extraction.identity import digest_of
@@ -42,7 +42,8 @@ def markdown(rows, results, command):
         "",
         f"Mean ± standard error over {len(results)} seeds on the dev split of `examples/demo/data`; K = {results[0]['clusters']} for both. "
         f"Base: k-means of the layer whose units have the highest PNMI (layer {', '.join(map(str, layers))}). "
-        "Speaker accuracy: of a linear classifier on single frames of that layer, and of Spin's embeddings; chance is 0.04. "
+        "Speaker accuracy: of a linear classifier on single frames of that layer, and of Spin's embeddings, fitted on the train split; "
+        "at equal width it sees as many principal components of the layer as embeddings have dimensions; chance is 0.04. "
         "[EVALUATION.md](EVALUATION.md) has every other metric, for MFCCs too and for several K.",
         "",
         f"    {command}",
@@ -52,7 +53,7 @@ def markdown(rows, results, command):
     ]
     for key, row in rows.items():
         cells = (f"{mean:{sign}.3f} ± {error:.3f}" for (mean, error), sign in zip(row.values(), ("", "", "+")))
-        lines.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {' | '.join(cells)} |")
+        lines.append(f"| {TITLES[key]} | {' | '.join(cells)} |")
     lines += ["", "| seed | " + " | ".join(f"{name} {key}".replace("_", " ") for key in METRICS for name in ("base", "spin")) + " |",
               "|---" * (1 + 2 * len(METRICS)) + "|"]  # fmt: skip
     for result in results:
@@ -69,7 +70,7 @@ def markdown_beside(results, others, overrides):
         above, beside = (np.array([result["spin"][key] for result in runs]) for runs in (results, others))
         cells = [mean_and_error(values) for values in (above, beside, beside - above)]
         text = (f"{mean:{sign}.3f} ± {error:.3f}" for (mean, error), sign in zip(cells, ("", "", "+")))
-        lines.append(f"| {key.replace('_', ' ').replace('pnmi', 'PNMI')} | {' | '.join(text)} |")
+        lines.append(f"| {TITLES[key]} | {' | '.join(text)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -79,7 +80,8 @@ def results_of(seeds, out, overrides):
     for seed in seeds:
         # Named by a digest: the keys themselves may be longer than a file system allows.
         folder = out / "_".join([f"demo_seed_{seed}", *([digest_of(overrides)] if overrides else [])])
-        if not (folder / "results.json").exists():
+        file = folder / "results.json"
+        if not file.exists() or any(key not in json.loads(file.read_text()).get("spin", {}) for key in METRICS):
             run_demo(["--out", str(folder), "--seed", str(seed), *overrides])
         results.append(json.loads((folder / "results.json").read_text()))
     return results

@@ -47,14 +47,17 @@ def test_the_demos_summary(demo, evaluated, small_hubert):
     content = json.loads((folder / "results.json").read_text())
     layer = content["models"][1]["layer"]
     assert results["base"]["layer"] == layer
-    assert [list(results[name])[:4] for name in results] == [demo["run_demo"].METRICS] * 3
+    assert [list(results[name])[:5] for name in results] == [demo["run_demo"].METRICS] * 3
     for model in content["models"]:
         assert results[model["name"]]["pnmi"] == model["metrics"]["phones"]["pnmi"]["value"]
-    for name, source, layer in (("base", EncoderSource(small_hubert), layer), ("spin", SpinSource(checkpoint), None)):
-        features = [extract(source.compute([layer]), source.output_lengths, corpus) for corpus in (train, dev)]
+    for name, source, of in (("base", EncoderSource(small_hubert), layer), ("spin", SpinSource(checkpoint), None)):
+        features = [extract(source.compute([of]), source.output_lengths, corpus) for corpus in (train, dev)]
         features = [[row for (row,) in rows] for rows in features]
         wanted = speaker_accuracy(features[0], train.speakers, features[1], dev.speakers)
         assert results[name]["speaker_accuracy"] == pytest.approx(wanted, abs=0.01)
+        wanted = speaker_accuracy(features[0], train.speakers, features[1], dev.speakers, width=32)
+        assert results[name]["speaker_accuracy_equal_width"] == pytest.approx(wanted, abs=0.01)
+    assert [results[name]["width"] for name in ("mfcc", "base", "spin")] == [39, 64, 32]
     assert demo["run_demo"].table(results, 12)[2].startswith(f"| PNMI | {results['mfcc']['pnmi']:.3f} | ")
 
 

@@ -46,6 +46,17 @@ def test_what_is_of_an_utterance_alone_does_not_count():
     assert accuracy(np.random.default_rng(3), 0.0, mark=10.0) < 0.6
 
 
+def test_fewer_components_tell_less_of_the_speaker():
+    """Guards against models compared at different widths: the wider one is told apart better by its width alone."""
+    rng = np.random.default_rng(4)
+    mixing = rng.standard_normal((8, 30))
+    features = [row @ mixing for row in speech(rng, 0.7, speakers=SPEAKERS * 2)]
+    half = len(SPEAKERS)
+    sides = features[:half], SPEAKERS, features[half:], SPEAKERS
+    found = [speaker_accuracy(*sides, width=width) for width in (1, 3, 8, 30, None)]
+    assert found[0] < found[1] < found[2] and found[3] == found[4] == pytest.approx(found[2], abs=0.03)
+
+
 def test_one_speaker_is_refused():
     with pytest.raises(ValueError, match="two speakers"):
         speaker_accuracy([np.zeros((5, 2))] * 3, ["a"] * 3, [np.zeros((5, 2))], ["a"])

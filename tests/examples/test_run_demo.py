@@ -1,0 +1,159 @@
+"""The demo as somebody meets it: stopped, given again, given once more, and with other settings."""
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
+RESULTS = {
+    "mfcc": {"pnmi": 0.37, "cluster_purity": 0.1, "phone_purity": 0.3, "speaker_accuracy": 0.2, "speaker_accuracy_equal_width": 0.2, "width": 39},
+    "base": {"pnmi": 0.43, "cluster_purity": 0.1, "phone_purity": 0.4, "speaker_accuracy": 0.7, "speaker_accuracy_equal_width": 0.5, "width": 192, "layer": 3},
+    "spin": {"pnmi": 0.433, "cluster_purity": 0.1, "phone_purity": 0.4, "speaker_accuracy": 0.35, "speaker_accuracy_equal_width": 0.35, "width": 64},
+    "clusters": 100, "seed": 1, "speakers": 25,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo():
+    sys.path.insert(0, str(DEMO))
+    yield importlib.import_module("run_demo")
+    sys.path.remove(str(DEMO))
+
+
+@pytest.fixture(scope="module")
+def steps(demo):
+    return importlib.import_module("steps")
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pnmi, words", [(0.433, "about as well as"), (0.46, "better than"), (0.40, "worse than")])
+def test_one_sentence_says_what_the_table_means(demo, pnmi, words):
+    sentence = demo.meaning({**RESULTS, "spin": {**RESULTS["spin"], "pnmi": pnmi}})
+    assert f"predict phones {words} k-means units of the base (PNMI {pnmi:.3f} and 0.430" in sentence
+    assert "35% of its frames" in sentence and "50% with as many dimensions of the base and in 70% with all 192" in sentence
+    assert sentence.count(". ") == 0 and sentence.endswith(".")
+
+
+def test_the_table_on_a_terminal_has_the_cells_of_the_page(demo):
+    rows = demo.table(RESULTS, 100)
+    lines = demo.aligned(rows)
+    assert len({len(line) for line in lines}) == 1 and len(lines) == len(demo.METRICS) + 3
+    assert lines[2].split() == ["PNMI", "0.370", "0.430", "0.433"] and lines[-1].split()[-3:] == ["39", "192", "64"]
+
+
+def test_speaker_accuracies_have_names_of_their_own(demo):
+    """Guards against one name for two metrics: that of the demo is not the evaluation's."""
+    from spin_fairseq.evaluation.metrics.speakers import CLASSIFIER_METRICS
+
+    assert not set(demo.TITLES.values()) & {metric.title for metric in CLASSIFIER_METRICS}
+
+
+def test_the_end_names_the_report_and_three_commands(demo, tmp_path):
+    text = "\n".join(demo.closing(tmp_path, RESULTS))
+    commands = re.findall(r"^    (spin-fairseq .*)$", text, re.MULTILINE)
+    assert len(commands) == 3 and "MY_AUDIO" in commands[0] and str(tmp_path / "report.html") in text
+
+
+# --- what has changed -------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_and_file_counts(demo, tmp_path):
+    base = tmp_path / "base.pt"
+    base.write_bytes(b"a")
+    first = demo.fingerprints(base, 1, [])
+    assert demo.fingerprints(base, 1, []) == first
+    others = [demo.fingerprints(base, 2, []), demo.fingerprints(base, 1, ["optimization.max_update=3"])]
+    base.write_bytes(b"b")
+    others.append(demo.fingerprints(base, 1, []))
+    assert not {digest for pair in others for digest in pair} & set(first) and len(set(others)) == 3
+
+
+def test_a_training_with_other_settings_is_made_anew(demo, tmp_path, capsys):
+    """Guards against results of one training under the settings of another."""
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt", "results.json", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "evaluation").mkdir()
+    demo.make_room(tmp_path, "new", {"training": "new"})
+    assert len(list(tmp_path.iterdir())) == 5
+    demo.make_room(tmp_path, "new", {"training": "old"})
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert "made anew" in capsys.readouterr().out
+
+
+def test_a_training_that_the_demo_has_not_made_is_left_alone(demo, tmp_path):
+    (tmp_path / "checkpoint_last.pt").touch()
+    with pytest.raises(SystemExit, match="nothing says how it was trained; choose another --out"):
+        demo.make_room(tmp_path, "new", {})
+    assert (tmp_path / "checkpoint_last.pt").exists()
+
+
+def test_records_are_whole_or_none(steps, tmp_path):
+    file = tmp_path / "record.json"
+    assert steps.read_record(file) == {}
+    steps.write_record(file, {"a": 1})
+    assert steps.read_record(file) == {"a": 1} and list(tmp_path.iterdir()) == [file]
+    for damaged in ("{", "[1]", ""):
+        file.write_text(damaged)
+        assert steps.read_record(file) == {}
+
+
+# --- steps --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_logs_what_its_command_prints_and_names_the_log_when_it_fails(steps, tmp_path, capsys):
+    log = tmp_path / "logs" / "1.log"
+    script = "import sys; print('of 3'); print('at 2'); print('the reason', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    command = [sys.executable, "-c", script]
+    with steps.Step(1, "title", log) as step:
+        step.run([*command, "0"], dict(os.environ), r"of (\d)", r"at (\d)")
+    assert "the reason" in log.read_text() and "1/4  title  (log: " in capsys.readouterr().out
+    with pytest.raises(steps.StepFailed, match=re.escape(f"its log is {log}")):
+        with steps.Step(1, "title", log) as step:
+            step.run([*command, "1"], dict(os.environ), r"of (\d)", r"at (\d)")
+    assert "the reason" in capsys.readouterr().err
+
+
+def start(out):
+    command = [sys.executable, str(DEMO / "run_demo.py"), "--out", str(out), "optimization.max_update=4", "dataset.validate_interval_updates=2",
+               "checkpoint.save_interval_updates=1"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.slow
+def test_stopped_given_again_and_once_more(tmp_path):
+    """Guards against a demo that Ctrl-C breaks, that begins from the start, or that takes minutes to say the same again."""
+    out = tmp_path / "demo"
+    process, deadline = start(out), time.time() + 300
+    while not (out / "checkpoint_last.pt").exists() and process.poll() is None and time.time() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 130 and "the same command goes on from here" in printed, printed
+
+    printed = start(out).communicate(timeout=900)[0]
+    assert "Loaded checkpoint" in (out / "logs" / "2_training.log").read_text(), printed
+    assert [line[:3] for line in printed.splitlines() if re.match(r"\d/4", line)] == ["1/4", "2/4", "3/4", "4/4"]
+    assert "Done in" in printed and "spin-fairseq units" in printed and "INFO" not in printed
+    results = json.loads((out / "results.json").read_text())
+    for name in ("base", "spin"):
+        assert {"pnmi", "cluster_purity", "phone_purity", "speaker_accuracy"} <= set(results[name])
+    assert results["base"]["speaker_accuracy_equal_width"] < results["base"]["speaker_accuracy"]
+    assert all((out / name).stat().st_size for name in ("report.html", "dev.km", "results.md"))
+
+    began = time.time()
+    again = start(out).communicate(timeout=100)[0]
+    assert again.startswith("Nothing has changed") and again.splitlines()[1:] == printed[printed.index("Done in") :].splitlines()[1:]
+    assert time.time() - began < 20
