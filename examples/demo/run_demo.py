@@ -141,16 +141,9 @@ def train_spin(step, out, base, seed, overrides):
     keys = [f"common.seed={seed}", "common.log_format=json", "common.log_interval=1"]
     paths = {"hydra.run.dir": out, "task.data": out, "task.phones": SPEECH / "phones", "model.checkpoint": base}
     command = training_command("spin_demo", [*keys, *overrides], paths, CONFIG.parent)
-    step.run(command, environment(), r"'max_update': (\d+)", r'"num_updates": "(\d+)"')
-
-
-def environment():
-    """Of the processes that compute."""
     # Warnings are about the libraries' own old calls.
-    variables = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
-    # Training shares its cores with the data worker: threads that wait by spinning would take them from it.
-    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return variables
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
+    step.run(command, environment, r"'max_update': (\d+)", r'"num_updates": "(\d+)"')
 
 
 def run_steps(out, base, seed, overrides):
@@ -165,16 +158,15 @@ def run_steps(out, base, seed, overrides):
         train_spin(step, out, base, seed, overrides)
 
     checkpoint, evaluation = out / "checkpoint_last.pt", out / "evaluation"
-    with Step(3, "units of MFCCs, of the base and of Spin, and their metrics", logs / "3_evaluation.log") as step:
+    with Step(3, "units of MFCCs, of the base and of Spin, and their metrics", logs / "3_evaluation.log", own_bar=False) as step:
         from spin_fairseq.checkpoints import load_spin
 
         clusters = len(load_spin(checkpoint).head.prototypes[0])
-        command = [
-            sys.executable, "-m", "spin_fairseq", "evaluate", "--data", out / "dev.tsv", "--phones", SPEECH / "phones",
+        step.call(spin_fairseq, [
+            "evaluate", "--data", out / "dev.tsv", "--phones", SPEECH / "phones",
             "--train", out / "train.tsv", "--seed", seed, "--out", evaluation,
             f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
-        ]  # fmt: skip
-        step.run([str(word) for word in command], environment(), r"\d+/(\d+) \[.*set", r"(\d+)/\d+ \[.*set")
+        ])  # fmt: skip
 
     with Step(4, "results and report", logs / "4_results.log") as step:
         step.total(6)
@@ -236,6 +228,8 @@ def main(argv=None):
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # of fairseq and torch about their own calls
+    # Before torch is imported. Training shares its cores with a data worker: threads that wait by spinning would take them from it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     started, out, base = time.time(), args.out.resolve(), args.base.resolve()
     if not base.is_file():
         sys.exit(f"error: {base}: no such base model; give another --base")

@@ -50,17 +50,18 @@ class Step:
     """`with Step(2, "train Spin", log) as step:` shows a bar; `step.total(n)` and `step.reach(k)` move it.
 
     log: a file that gets what the step prints; its path is shown when the step begins. On a terminal a bar shows the progress,
-    elsewhere only that the step begins.
+    elsewhere only that the step begins. own_bar: False where what is called shows one itself.
     """
 
-    def __init__(self, number, title, log):
-        self.number, self.title, self.path = number, title, log
+    def __init__(self, number, title, log, own_bar=True):
+        self.number, self.title, self.path, self.own_bar = number, title, log, own_bar
 
     def __enter__(self):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.log = open(self.path, "w", encoding="utf-8", errors="backslashreplace")
         print(f"{self.number}/{STEPS}  {self.title}  (log: {os.path.relpath(self.path)})", flush=True)
-        self.bar = tqdm(total=1, disable=None, bar_format="     {percentage:3.0f}% |{bar:40}| {elapsed}, {remaining} left {postfix}")
+        hidden = None if self.own_bar else True  # None: where there is no terminal
+        self.bar = tqdm(total=1, disable=hidden, bar_format="     {percentage:3.0f}% |{bar:40}| {elapsed}, {remaining} left {postfix}")
         return self
 
     def __exit__(self, kind, error, _):
@@ -84,7 +85,8 @@ class Step:
 
     def call(self, main, arguments):
         """A verb of spin-fairseq in this process. Raises StepFailed; KeyboardInterrupt after Ctrl-C."""
-        with self.quiet():
+        shown = not self.own_bar and sys.stderr.isatty()
+        with contextlib.redirect_stdout(self.log) if shown else self.quiet():
             status = main(list(map(str, arguments)))
         if status == 130:
             raise KeyboardInterrupt
