@@ -21,24 +21,26 @@ layer. What is there already is not made again; remove a folder to make it anew.
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "examples" / "demo")]
-
-from run_demo import COMMAND, run, train_spin  # noqa: E402
+COMMAND = [sys.executable, "-m", "spin_fairseq"]
+sys.path.insert(0, str(REPOSITORY))
 
 from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
+from spin_fairseq.training_command import shell_line, training_command  # noqa: E402
 
 MODELS = {"mfcc": "MFCC, k-means", "base": "base, k-means", "start": "Spin, start", "spin": "Spin"}
 FIGURES = {  # key -> (group of spin-fairseq evaluate, title, whether more is better)
     "pnmi": ("phones", "PNMI", True),
     "phone_purity": ("phones", "phone purity", True),
     "speaker_nmi": ("speakers", "speaker NMI of units", False),
-    "speaker_accuracy": ("speakers", "speaker accuracy, frames of features", False),
+    "speaker_accuracy": ("speakers", "speaker accuracy, frames, cross-validated", False),
 }
 
 
@@ -58,12 +60,23 @@ def training_keys(layers, trained_layers, updates):
 START = ["optimization.max_update=1", "optimization.lr=[0.0]", "lr_scheduler.end_learning_rate=0.0"]
 
 
+def run(command):
+    """A command of this repository; stop with a clear line when it fails."""
+    # Warnings are about the libraries' own old calls; they would bury the progress bars.
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
+    # Training shares its cores with the data worker: threads that wait by spinning would take them from it.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment).returncode:
+        sys.exit(f"error: this command failed, its own words are above: {shell_line(command)}")
+
+
 def train(folder, data, speech, base, seed, keys):
     """-> path of the checkpoint."""
     checkpoint = folder / "checkpoint_last.pt"
     if not (folder / "finished").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        train_spin(folder, data, speech / "phones", base, seed, keys)
+        paths = {"hydra.run.dir": folder, "task.data": data, "task.phones": speech / "phones", "model.checkpoint": base}
+        run(training_command("spin_demo", [f"common.seed={seed}", *keys], paths))
         (folder / "finished").touch()
     return checkpoint
 

@@ -9,6 +9,9 @@ import soundfile
 import torch
 import yaml
 
+from spin_fairseq.speech.audio import audio_info
+from spin_fairseq.speech.manifest import write_manifest
+from tests.report.small_report import make_run
 from tests.small_hubert import fairseq_hubert
 from tests.spin_checkpoints import save_spin
 from tests.synthetic_speech import SAMPLE_RATE, SPEAKER_F0, VOWEL_FORMANTS, synthetic_voice
@@ -101,32 +104,40 @@ def spin(path):
 
 
 def manifests(path):
-    """`path` is one manifest of a folder; the others of the demo and of one's own data are made with it."""
-    from spin_fairseq.commands.line import main
-
+    """A split of some audio; train and dev have other files."""
+    names = [f"{speaker}/{speaker}-{path.stem}-{n}.wav" for n in range(4) for speaker in SPEAKER_F0]
     audio = path.parent / "audio"
-    any_audio(audio)
-    if main(["prepare", str(audio), "--out", str(path.parent), "--dev-fraction", "0.2"]):
-        raise RuntimeError("no manifests")
+    recordings(audio, names)
+    write_manifest(path, audio.resolve(), [(name, audio_info(audio / name)[0]) for name in names])
 
 
-def demo_manifests(path):
-    from spin_fairseq.commands.line import main
+def librispeech_manifests(folder):
+    for split in ("train", "dev"):
+        manifests(folder / f"{split}.tsv")
 
-    speech = path.parents[2] / "examples" / "demo" / "data"
-    if main(["prepare", str(speech), "--out", str(path.parent), "--train", "train", "--dev", "dev"]):
-        raise RuntimeError("no manifests of the demo")
+
+def demo_split(path):
+    """A manifest of the demo's own speech, as the demo makes it."""
+    audio = (path.parents[2] / "examples" / "demo" / "data").resolve()
+    files = sorted((audio / path.stem).rglob("*.flac"))
+    write_manifest(path, audio, [(str(file.relative_to(audio)), audio_info(file)[0]) for file in files])
+
+
+def demo_training(path):
+    """The demo's checkpoint, and what its training logs beside it."""
+    make_run(path.parent)
+    spin(path)
 
 
 FIXTURES = {
     "MY_AUDIO": any_audio,
     "LibriSpeech": librispeech,
     "hubert_base_ls960.pt": base,
-    "outputs/demo/checkpoint_last.pt": spin,
-    "outputs/demo/dev.tsv": demo_manifests,
-    "outputs/demo/train.tsv": demo_manifests,
+    "outputs/demo/checkpoint_last.pt": demo_training,
+    "outputs/demo/dev.tsv": demo_split,
+    "outputs/demo/train.tsv": demo_split,
     "outputs/spin_hubert_base/checkpoints/checkpoint_last.pt": spin,
     "data/mine/train.tsv": manifests,
     "data/mine/dev.tsv": manifests,
-    "data/librispeech": lambda folder: manifests(folder / "train.tsv"),
+    "data/librispeech": librispeech_manifests,
 }
