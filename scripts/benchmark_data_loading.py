@@ -24,7 +24,8 @@ import spin_fairseq  # noqa: F401
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.speech.pitch_mark_cache import PitchMarkCache
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
-from spin_fairseq.data.two_view_dataset import SAMPLE_RATE, TwoViewDataset
+from spin_fairseq.data.two_view_dataset import TwoViewDataset
+from spin_fairseq.speech.audio import SAMPLE_RATE
 from spin_fairseq.errors import SpinError
 from spin_fairseq.perturbation import BACKENDS, build_backend
 

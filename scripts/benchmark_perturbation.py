@@ -23,7 +23,7 @@ import torch
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
-from spin_fairseq.data.two_view_dataset import SAMPLE_RATE
+from spin_fairseq.speech.audio import SAMPLE_RATE
 from spin_fairseq.errors import SpinError
 from measuring.tensor_memory import TensorMemory
 from spin_fairseq.perturbation import draw_speaker, equalize, find_pitch_marks, native, pitch, praat

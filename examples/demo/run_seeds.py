@@ -18,7 +18,7 @@ import numpy as np
 from run_demo import METRICS, HERE, REPOSITORY, TITLES
 from run_demo import main as run_demo
 
-from spin_fairseq.extraction.identity import digest_of
+from spin_fairseq.fingerprints import digest_of
 
 
 def mean_and_error(values):

@@ -52,6 +52,7 @@ def run(args):
     refuse_to_replace([args.out], args.overwrite)
     device = usable_device(args.device)
     from spin_fairseq.extraction.dumping import dump
+    from spin_fairseq.speech.audio import SAMPLE_RATE
     from spin_fairseq.speech.folder import manifest_of
 
     batch_seconds = args.batch_seconds or (12.0 if device == "cpu" else 30.0)
@@ -59,7 +60,7 @@ def run(args):
     dump(
         load(args.checkpoint, args.output).to(device), args.checkpoint, manifest, args.out, output=args.output,
         layer=args.layer, codebook=args.codebook, format=args.format, deduplicate=args.deduplicate, device=device,
-        workers=args.threads, max_samples=int(batch_seconds * 16000), chunk_seconds=args.chunk_seconds,
+        workers=args.threads, max_samples=int(batch_seconds * SAMPLE_RATE), chunk_seconds=args.chunk_seconds,
         attention_seconds=args.attention_seconds, progress=args.output,
     )  # fmt: skip
     args.say(f"{args.out}: {args.output} of {len(manifest):,} utterances")

@@ -12,12 +12,11 @@ from ..errors import AudioError, ManifestError, PerturbationError
 from ..perturbation.backends import perturb
 from ..perturbation.draws import draw_speaker
 from ..perturbation.pitch_marks import find_pitch_marks
-from ..speech.audio import read_utterance
+from ..speech.audio import SAMPLE_RATE, read_utterance
 from .device_views import pending_views
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_RATE = 16000
 BUCKET_SAMPLES = 4000  # utterances whose lengths differ by less than this may share a batch, in random order
 ROUND_SAMPLES = 4000  # padded batches are as long as a multiple of this: a GPU then meets few shapes, and plans for few
 FILLER_SAMPLES = 8000  # stands in for a batch in which every utterance is bad

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ..speech.archives import slice_of
+from ..speech.audio import SAMPLE_RATE
 from ..speech.folder import manifest_of
 from ..speech.manifest import without_suffix, write_manifest
 from ..speech.phone_labels import load_phone_labels
 from ..errors import ManifestError, PhoneLabelError
-from ..extraction.identity import digest_of, manifest_identity
+from ..fingerprints import digest_of, manifest_fingerprint
 
-SAMPLE_RATE = 16000
 SHORTEST = 400  # samples, 25 ms: what a frame sees
 
 logger = logging.getLogger(__name__)
@@ -103,18 +103,18 @@ class Corpus:
         return [i for i, row in enumerate(self.phones or ()) if row is not None]
 
     @cached_property
-    def audio_identity(self):
+    def audio_fingerprint(self):
         """Changes with any path, length, or change of a file."""
         places = (slice_of(self.path(i)) for i in range(len(self)))
         paths = {self.path(i) if place is None else place.archive for i, place in enumerate(places)}
         files = (os.stat(path) for path in sorted(paths) if os.path.exists(path))
-        manifests = [manifest_identity(manifest) for manifest in self.manifests]
+        manifests = [manifest_fingerprint(manifest) for manifest in self.manifests]
         return digest_of([manifests, [[file.st_size, file.st_mtime_ns] for file in files]])
 
-    def identity(self):
-        """As `audio_identity`, and with any speaker or label."""
+    def fingerprint(self):
+        """As `audio_fingerprint`, and with any speaker or label."""
         phones = None if self.phones is None else [None if row is None else row.tobytes().hex() for row in self.phones]
-        return digest_of([self.audio_identity, self.speakers, phones, self.symbols])
+        return digest_of([self.audio_fingerprint, self.speakers, phones, self.symbols])
 
     def write_manifest(self, path):
         """One manifest of all utterances, with absolute root and speakers."""

@@ -59,7 +59,7 @@ class MetricGroup:
     why_not: Callable = lambda corpus: ""
     needs_phones: bool = False
 
-    def identity(self):
+    def fingerprint(self):
         """Changes with any metric's definition, so that what was kept of another definition is not taken for this one's."""
         return [asdict(metric) for metric in self.metrics]
 

@@ -81,12 +81,12 @@ class Parts:
     def __init__(self, folder):
         self.folder = Path(folder)
 
-    def read(self, model, name, identity):
-        """-> (a list of KeptMeasurements, seconds that they took), or None where there are none with this identity."""
+    def read(self, model, name, fingerprint):
+        """-> (a list of KeptMeasurements, seconds that they took), or None where there are none with this fingerprint."""
         path = self.folder / model / f"{name}.json"
         try:
             about = json.loads(path.read_text())
-            if about["identity"] != identity:
+            if about["fingerprint"] != fingerprint:
                 return None
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
                 kept = [
@@ -97,7 +97,7 @@ class Parts:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None  # none, or not whole: measure anew
 
-    def write(self, model, name, identity, kept, seconds):
+    def write(self, model, name, fingerprint, kept, seconds):
         path = self.folder / model / f"{name}.json"
         path.unlink(missing_ok=True)
         write_arrays(path.with_suffix(".npz"), **{key: values for one in kept for key, values in one.metrics.items()})
@@ -105,4 +105,4 @@ class Parts:
             {"utterances": one.utterances, "keys": one.keys, "reasons": one.reasons, "samples": one.samples, "seed": one.seed}
             for one in kept
         ]
-        write_text(path, json.dumps({"identity": identity, "seconds": seconds, "measurements": measurements}), EvaluationError)
+        write_text(path, json.dumps({"fingerprint": fingerprint, "seconds": seconds, "measurements": measurements}), EvaluationError)

@@ -11,7 +11,7 @@ from ..progress import ProgressBar
 from . import results
 from .confidence import paired_test
 from .features.encoding import UnitExtractor
-from ..extraction.identity import digest_of
+from ..fingerprints import digest_of
 from .parts import KeptMeasurement, Parts, finite, write_arrays
 from .metrics.phones import best_phone_per_unit
 from .features.representations import open_source
@@ -62,9 +62,9 @@ class Evaluation:
             bar.set_description(f"{spec.name}: {name}")
             try:
                 if name == "units":
-                    subject, identity = self._encode(spec, model)
+                    subject, fingerprint = self._encode(spec, model)
                 else:
-                    self._set(name, subject, identity, model)
+                    self._set(name, subject, fingerprint, model)
             except Exception as error:  # a model's failure, of whatever kind, must not lose hours of the others'
                 model["errors"][name] = str(error) if isinstance(error, SpinError) else f"{type(error).__name__}: {error}"
                 logger.error(f"{spec.name}, {name}: {model['errors'][name]}", exc_info=not isinstance(error, SpinError))
@@ -78,15 +78,15 @@ class Evaluation:
         source = open_source(spec, self.cache.device)
         of_kmeans = None
         if spec.kind == "kmeans":
-            train = (self.train or self.corpus).audio_identity
+            train = (self.train or self.corpus).audio_fingerprint
             of_kmeans = [spec.layer, spec.clusters, train, self.kmeans_frames, self.seed]
-        identity = digest_of(
-            [VERSION, source.identity(), spec.codebook, of_kmeans, self.corpus.identity(), self.cache.dtype.name]
+        fingerprint = digest_of(
+            [VERSION, source.fingerprint(), spec.codebook, of_kmeans, self.corpus.fingerprint(), self.cache.dtype.name]
         )
         encoder = UnitExtractor(
             spec, source, self.corpus, self.train, self.cache, self.out, most_frames=self.kmeans_frames, seed=self.seed
         )
-        encoding = encoder.encode(identity)
+        encoding = encoder.encode(fingerprint)
         subject = ModelOnCorpus(self.corpus, encoder)
         model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
         model["frame_seconds"] = encoding.frame_seconds
@@ -101,21 +101,21 @@ class Evaluation:
             best = best_phone_per_unit(counts, measurement.phones)
             lines = ["unit\tphone\tfraction\tframes", *(f"{b.unit}\t{b.phone}\t{b.fraction:.4f}\t{b.frames}" for b in best)]
             write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n", EvaluationError)
-        return subject, identity
+        return subject, fingerprint
 
-    def _set(self, name, subject, identity, model):
+    def _set(self, name, subject, fingerprint, model):
         why_not = GROUPS[name].why_not(self.corpus)
         if why_not:
             nothing = {"value": None, "low": None, "high": None, "reason": why_not}
             model["metrics"][name] = {metric.key: dict(nothing) for metric in GROUPS[name].metrics}
             return
-        identity = digest_of([identity, name, GROUPS[name].identity(), self.samples, self.seed])
-        found = self.parts.read(model["name"], name, identity)
+        fingerprint = digest_of([fingerprint, name, GROUPS[name].fingerprint(), self.samples, self.seed])
+        found = self.parts.read(model["name"], name, fingerprint)
         if found is None:
             started = time.time()
             kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in GROUPS[name].measure(subject)]
             found = kept, time.time() - started
-            self.parts.write(model["name"], name, identity, *found)
+            self.parts.write(model["name"], name, fingerprint, *found)
         kept, model["seconds"][name] = found
         self.kept[model["name"], name] = kept
         within = {metric.key: metric.within for metric in GROUPS[name].metrics}

@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..speech.audio import SAMPLE_RATE
 from ..speech.stretches import stretches
 from ..errors import ConfigError, ManifestError
 from ..progress import ProgressBar
 from .batches import extract_each
-from .identity import file_identity, manifest_identity
+from ..fingerprints import file_fingerprint, manifest_fingerprint
 from .long_files import Chunks
 from .resumable import ResumableFiles
 from .transformer import speed_up
 
 OUTPUTS = ("units", "embeddings", "scores", "features")
 FORMATS = ("km", "npy", "jsonl")
-PART_SAMPLES = 16000 * 1200  # what a kill costs at most, and what is sorted by length at a time
+PART_SAMPLES = 1200 * SAMPLE_RATE  # what a kill costs at most, and what is sorted by length at a time
 
 
 def format_of(out, output):
@@ -129,11 +130,11 @@ def dump(
         paths["len"] = out.with_suffix(".len")
     if format != "jsonl":
         paths["ids"] = out.with_suffix(".ids")
-    identity = dict(
-        manifest=manifest_identity(manifest), checkpoint=file_identity(checkpoint), output=output, layer=layer,
+    fingerprint = dict(
+        manifest=manifest_fingerprint(manifest), checkpoint=file_fingerprint(checkpoint), output=output, layer=layer,
         codebook=codebook, format=format, deduplicate=deduplicate, attention_seconds=attention_seconds,
     )  # fmt: skip
-    with ResumableFiles(paths, identity) as files, ProgressBar(
+    with ResumableFiles(paths, fingerprint) as files, ProgressBar(
         total=len(manifest), initial=files.done, desc=progress, disable=not progress, unit="utt"
     ) as bar:
         dtype = np.dtype(np.int64 if output == "units" else np.float32)

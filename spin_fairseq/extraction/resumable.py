@@ -11,15 +11,15 @@ from ..files import write_text
 class ResumableFiles:
     """Several files that grow together; until `finish`, they are `NAME.part`, and `NAME.progress` says what is in them.
 
-    paths: {key: path}, the first one gets its name last. identity: what JSON can hold; parts of a run with another
-    identity are thrown away. done: how many items the parts hold.
+    paths: {key: path}, the first one gets its name last. fingerprint: what JSON can hold; parts of a run with another
+    fingerprint are thrown away. done: how many items the parts hold.
     """
 
-    def __init__(self, paths, identity):
+    def __init__(self, paths, fingerprint):
         self.paths = {key: Path(path) for key, path in paths.items()}
         main = next(iter(self.paths.values()))
         self._progress = main.with_name(main.name + ".progress")
-        self._identity = json.loads(json.dumps(identity))
+        self._fingerprint = json.loads(json.dumps(fingerprint))
         try:
             main.parent.mkdir(parents=True, exist_ok=True)
             self.done, sizes = self._found()
@@ -42,7 +42,7 @@ class ResumableFiles:
             file.flush()
             os.fsync(file.fileno())
         self.done += items
-        state = {"identity": self._identity, "done": self.done, "sizes": {k: f.tell() for k, f in self._files.items()}}
+        state = {"fingerprint": self._fingerprint, "done": self.done, "sizes": {k: f.tell() for k, f in self._files.items()}}
         write_text(self._progress, json.dumps(state), ConfigError)
 
     def finish(self):
@@ -65,12 +65,12 @@ class ResumableFiles:
         return file
 
     def _found(self):
-        """-> items done and bytes of each file, of an earlier run with the same identity; else 0, {}."""
+        """-> items done and bytes of each file, of an earlier run with the same fingerprint; else 0, {}."""
         try:
             state = json.loads(self._progress.read_text())
             sizes = state["sizes"]
             whole = all(self._part(path).stat().st_size >= sizes[key] for key, path in self.paths.items())
-            if whole and state["identity"] == self._identity:
+            if whole and state["fingerprint"] == self._fingerprint:
                 return int(state["done"]), sizes
         except (OSError, ValueError, KeyError, TypeError):
             pass  # none, or not whole: begin anew

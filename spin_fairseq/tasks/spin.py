@@ -17,11 +17,12 @@ from .. import compat
 from ..compat.paths import launch_path
 from ..data.device_views import complete_views
 from ..data.epoch_batches import EpochBatches
+from ..speech.audio import SAMPLE_RATE
 from ..speech.manifest import load_manifest
 from ..speech.phone_labels import load_phone_labels
 from ..speech.pitch_mark_cache import PitchMarkCache
 from ..speech.speaker_pitch import load_speaker_pitch
-from ..data.two_view_dataset import SAMPLE_RATE, TwoViewDataset, long_enough
+from ..data.two_view_dataset import TwoViewDataset, long_enough
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
 from ..extraction.batches import sample_features
@@ -78,7 +79,7 @@ class SpinTaskConfig(FairseqDataclass):
         default=0.1, metadata={"help": "warn when code_ppl stays under this share of the prototypes; 0: never"}
     )
     collapse_updates: int = field(default=100, metadata={"help": "for this many updates in a row"})
-    sample_rate: int = field(default=16000, metadata={"help": "Hz, of all audio; fairseq's dump scripts ask for it"})
+    sample_rate: int = field(default=SAMPLE_RATE, metadata={"help": "Hz, of all audio; fairseq's dump scripts ask for it"})
     normalize: bool = field(
         default=False, metadata={"help": "false: the encoder normalises its input itself where its base asks for it"}
     )
@@ -128,8 +129,8 @@ class SpinTask(FairseqTask):
             raise ConfigError(f"task.crop_multiple is {cfg.crop_multiple}: it must be at least 1 sample")
         if not 0 <= cfg.max_bad_share <= 1:
             raise ConfigError(f"task.max_bad_share is {cfg.max_bad_share}: it must be a share, between 0 and 1")
-        if cfg.sample_rate != 16000 or cfg.normalize:
-            raise ConfigError("task.sample_rate and task.normalize are fixed, to 16000 and false: leave them out")
+        if cfg.sample_rate != SAMPLE_RATE or cfg.normalize:
+            raise ConfigError(f"task.sample_rate and task.normalize are fixed, to {SAMPLE_RATE} and false: leave them out")
         if not 0 <= cfg.collapse_share < 1 or cfg.collapse_updates < 1:
             raise ConfigError(
                 f"task.collapse_share={cfg.collapse_share} and collapse_updates={cfg.collapse_updates}: the first must "

@@ -61,14 +61,14 @@ def test_utterances_without_labels_are_told(speech_folder, tmp_path, caplog):
     assert "1 of 6 utterances have no phone labels" in caplog.text and corpus.ids[3] in caplog.text
 
 
-def test_identity_changes_with_audio_speakers_and_labels(speech_folder, tmp_path):
+def test_the_fingerprint_changes_with_audio_speakers_and_labels(speech_folder, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(speech_folder.data, root)
     write_manifest(root / "dev.tsv", root / "audio", load_manifest(speech_folder.data, "dev").rows(range(6)))
 
     def identities():
         corpus = load_corpus([root / "dev.tsv"], [root / "phones"])
-        return corpus.audio_identity, corpus.identity()
+        return corpus.audio_fingerprint, corpus.fingerprint()
 
     first = identities()
     assert identities() == first

@@ -33,8 +33,8 @@ def test_a_kept_measurement_gives_the_same_intervals_and_tests(pair, tmp_path):
     parts, read = Parts(tmp_path), []
     for name, measurement in zip("ab", pair):
         kept = KeptMeasurement.of(measurement, measurement.keys, SAMPLES, SEED)
-        parts.write(name, "group", "identity", [kept], 1.5)
-        ((again,), seconds) = parts.read(name, "group", "identity")
+        parts.write(name, "group", "fingerprint", [kept], 1.5)
+        ((again,), seconds) = parts.read(name, "group", "fingerprint")
         assert seconds == 1.5
         assert plain(again)["mean"] == plain(measurement)["mean"]
         assert intervals(again, SAMPLES, 0.9, SEED)["mean"] == intervals(measurement, SAMPLES, 0.9, SEED)["mean"]
@@ -55,13 +55,13 @@ def test_other_weights_are_refused(pair):
         kept.values(np.full((1, 30), 2.0))
 
 
-def test_what_is_of_another_identity_or_damaged_is_not_read(pair, tmp_path):
+def test_what_is_of_another_fingerprint_or_damaged_is_not_read(pair, tmp_path):
     parts = Parts(tmp_path)
-    assert parts.read("a", "group", "identity") is None
-    parts.write("a", "group", "identity", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
+    assert parts.read("a", "group", "fingerprint") is None
+    parts.write("a", "group", "fingerprint", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
     assert parts.read("a", "group", "other") is None
     arrays = tmp_path / "a" / "group.npz"
     arrays.write_bytes(arrays.read_bytes()[:-30])
-    assert parts.read("a", "group", "identity") is None
-    (tmp_path / "a" / "group.json").write_text('{"identity": "identity"')
-    assert parts.read("a", "group", "identity") is None
+    assert parts.read("a", "group", "fingerprint") is None
+    (tmp_path / "a" / "group.json").write_text('{"fingerprint": "fingerprint"')
+    assert parts.read("a", "group", "fingerprint") is None

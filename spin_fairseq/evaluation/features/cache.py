@@ -9,7 +9,7 @@ import torch
 
 from ...errors import CheckpointError, ConfigError, EvaluationError
 from ...extraction.batches import extract_each
-from ...extraction.identity import digest_of
+from ...fingerprints import digest_of
 from ...files import whole_file
 from ...progress import ProgressBar
 
@@ -84,7 +84,7 @@ class FeatureCache:
         return next(self.each_layer(source, [layer], corpus))[1]
 
     def _path(self, source, layer, corpus, most_frames, seed):
-        key = [source.identity(), layer, corpus.audio_identity, self.dtype.name, most_frames, seed if most_frames else 0]
+        key = [source.fingerprint(), layer, corpus.audio_fingerprint, self.dtype.name, most_frames, seed if most_frames else 0]
         return self.folder / f"{digest_of(key)}.npy"
 
     def _make_room(self, size, keep):

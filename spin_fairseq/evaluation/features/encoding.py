@@ -57,9 +57,9 @@ class UnitExtractor:
         self._quantizer = None
         self.encoding = None
 
-    def encode(self, identity):
-        """-> Encoding; that of an earlier call with the same identity, if it is there. Raises SpinError."""
-        self.encoding = self._kept(identity) or self._made(identity)
+    def encode(self, fingerprint):
+        """-> Encoding; that of an earlier call with the same fingerprint, if it is there. Raises SpinError."""
+        self.encoding = self._kept(fingerprint) or self._made(fingerprint)
         return self.encoding
 
     def features(self):
@@ -91,10 +91,10 @@ class UnitExtractor:
                 self._quantizer = KMeansUnits(self.source, self.encoding.layer, centroids, self.cache.device)
         return self._quantizer
 
-    def _kept(self, identity):
+    def _kept(self, fingerprint):
         try:
             about = json.loads(self._about_file.read_text())
-            if about.pop("identity") != identity:
+            if about.pop("fingerprint") != fingerprint:
                 return None
             units = []
             with open(self._units_file, encoding="utf-8", errors="surrogateescape") as file:
@@ -105,7 +105,7 @@ class UnitExtractor:
         except (OSError, ValueError, KeyError, TypeError):
             return None  # none, or not whole: make it anew
 
-    def _made(self, identity):
+    def _made(self, fingerprint):
         started = time.time()
         self._about_file.unlink(missing_ok=True)
         if self.spec.kind == "spin":
@@ -120,7 +120,7 @@ class UnitExtractor:
             lines.append(json.dumps({"id": name, "units": units, "durations": durations}, ensure_ascii=False) + "\n")
         write_text(self._units_file, "".join(lines), EvaluationError)
         about = {key: value for key, value in vars(encoding).items() if key != "units"}
-        write_text(self._about_file, json.dumps({"identity": identity, **about}), EvaluationError)
+        write_text(self._about_file, json.dumps({"fingerprint": fingerprint, **about}), EvaluationError)
         return encoding
 
     def _encoding(self, layer, units, clusters, **more):

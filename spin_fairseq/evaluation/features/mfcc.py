@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from scipy.signal import savgol_coeffs
 
-WINDOW, HOP, RATE = 400, 160, 16000  # samples, samples, Hz
+from ...speech.audio import SAMPLE_RATE
+
+WINDOW, HOP = 400, 160  # samples
 BANDS, COEFFICIENTS, DELTA_WIDTH = 40, 13, 9
 WIDTH = 3 * COEFFICIENTS
 FLOOR = 1e-10  # of a band's power, as of digital silence
@@ -37,9 +39,9 @@ def _hertz(mel):
 @lru_cache(maxsize=1)
 def _tables():
     """-> mel filters (BANDS, WINDOW // 2 + 1), DCT (COEFFICIENTS, BANDS), difference filters (2, DELTA_WIDTH)."""
-    edges = torch.tensor([_hertz(_mel(RATE / 2) * i / (BANDS + 1)) for i in range(BANDS + 2)], dtype=torch.float64)
+    edges = torch.tensor([_hertz(_mel(SAMPLE_RATE / 2) * i / (BANDS + 1)) for i in range(BANDS + 2)], dtype=torch.float64)
     lower, centre, upper = (edges[i : i + BANDS, None] for i in range(3))
-    bins = torch.arange(WINDOW // 2 + 1, dtype=torch.float64) * RATE / WINDOW
+    bins = torch.arange(WINDOW // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / WINDOW
     filters = torch.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)).clamp(min=0)
     filters = filters * 2 / (upper - lower)
     order = torch.arange(COEFFICIENTS, dtype=torch.float64)[:, None]

@@ -1,6 +1,6 @@
 """Where features come from (MFCCs, an encoder's layers, Spin's embeddings), and what makes units of them.
 
-A source has: `title`; `identity()`, what JSON can hold and changes with the features; `layers`, the 1-based ones that it
+A source has: `title`; `fingerprint()`, what JSON can hold and changes with the features; `layers`, the 1-based ones that it
 has, or (None,); `width(layer)`; `output_lengths(samples)`; `compute(layers)`, a function of source (B, T) and padding mask
 (B, T) or None, for a tuple with (B, frames, width) float32, one entry a layer. Models are loaded when they are first
 needed, so a finished evaluation loads none.
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from ...errors import CheckpointError, ConfigError
+from ...speech.audio import SAMPLE_RATE
 from . import mfcc
-from ...extraction.identity import file_identity
+from ...fingerprints import file_fingerprint
 from ...extraction.transformer import speed_up
 
 BLOCK_SECONDS = 10  # of a long file, computed at a time
@@ -25,9 +26,9 @@ class MfccSource:
 
     title = "MFCC"
     layers = (None,)
-    frame_seconds = 2 * mfcc.HOP / mfcc.RATE
+    frame_seconds = 2 * mfcc.HOP / SAMPLE_RATE
 
-    def identity(self):
+    def fingerprint(self):
         return ["mfcc", 1]
 
     def width(self, layer):
@@ -55,8 +56,8 @@ class _ModelSource:
     def title(self):
         return Path(self.path).name
 
-    def identity(self):
-        return [type(self).__name__, file_identity(self.path)]
+    def fingerprint(self):
+        return [type(self).__name__, file_fingerprint(self.path)]
 
     @cached_property
     def encoder(self):

@@ -17,8 +17,8 @@ from scipy.signal import fftconvolve
 
 from ...errors import ConfigError
 from ...perturbation import change_speaker
+from ...speech.audio import SAMPLE_RATE
 
-SAMPLE_RATE = 16000
 SMOOTHING = 200.0  # Hz: more than harmonics are apart, less than formants
 TEMPO = (0.8, 1.2)
 SEMITONES = 4.0

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from spin_fairseq.evaluation.metrics import distortions
-from spin_fairseq.evaluation.metrics.distortions import DISTORTIONS, SAMPLE_RATE, add_noise, reverberate
+from spin_fairseq.evaluation.metrics.distortions import DISTORTIONS, add_noise, reverberate
+from spin_fairseq.speech.audio import SAMPLE_RATE
 from spin_fairseq.perturbation.pitch import f0_contour
 
 BY_KEY = {distortion.key: distortion for distortion in DISTORTIONS}

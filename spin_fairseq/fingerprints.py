@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 
-def file_identity(path):
+def file_fingerprint(path):
     """Name, size and time of a checkpoint; of the files in it, if it is a folder."""
     files = sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]
     return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
-def manifest_identity(manifest):
+def manifest_fingerprint(manifest):
     """Paths and lengths of a split, in order, as a hexadecimal digest."""
     digest = hashlib.sha256(np.ascontiguousarray(manifest.sizes).tobytes())
     for i in range(len(manifest)):
