@@ -19,8 +19,7 @@ def check_overrides(overrides, config):
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    with open(config, encoding="utf-8") as file:
-        sections = yaml.safe_load(file)
+    sections = _sections(config, yaml.safe_load)
     parser = OverridesParser.create()
     for override in overrides:
         try:
@@ -34,6 +33,20 @@ def check_overrides(overrides, config):
         if parsed.is_add() or parsed.is_delete() or parsed.key_or_group.startswith("hydra."):
             continue
         _check_key(parsed.key_or_group, sections, config)
+
+
+def _sections(config, load):
+    """{section: {key: value}} of a YAML file and of those beside it that its defaults list names."""
+    content = load(config.read_text(encoding="utf-8")) or {}
+    merged = {}
+    for name in [name for name in content.pop("defaults", []) if isinstance(name, str) and name != "_self_"]:
+        other = config.with_name(f"{name}.yaml")
+        if other.is_file() and other != config:
+            merged.update(_sections(other, load))
+    for section, values in content.items():
+        both = isinstance(values, dict) and isinstance(merged.get(section), dict)
+        merged[section] = {**merged[section], **values} if both else values
+    return merged
 
 
 def _check_key(key, sections, config):

@@ -41,10 +41,18 @@ def test_what_hydra_takes_is_taken(override):
     assert training_command("spin_demo", [override])
 
 
+@pytest.mark.parametrize("name", [file.stem for file in config_folder().glob("*.yaml")])
+def test_keys_that_come_from_another_configuration_are_known(name):
+    """Guards against a configuration whose defaults list was not followed."""
+    assert training_command(name, ["task.data=x", "model.checkpoint=y", "optimization.lr=[0.1]"])
+    with pytest.raises(ConfigError, match="did you mean task.data"):
+        training_command(name, ["task.dta=x"])
+
+
 def test_every_key_of_the_configurations_is_known():
     import yaml
 
     for file in config_folder().glob("*.yaml"):
         sections = yaml.safe_load(file.read_text())
-        keys = [f"{section}.{key}=1" for section, values in sections.items() if section != "hydra" for key in values]
+        keys = [f"{section}.{key}=1" for section, values in sections.items() if section not in ("hydra", "defaults") for key in values]
         check_overrides(keys, file)

@@ -50,10 +50,12 @@ class Workspace:
             elif source.exists():
                 shutil.copy(source, root / name)
         for file in (root / "config").glob("*.yaml"):
-            config = yaml.safe_load(file.read_text())
+            text = file.read_text()
+            config = yaml.safe_load(text)
             for section, keys in SMALL_TRAINING.items():
                 config.setdefault(section, {}).update(keys)
-            file.write_text(yaml.safe_dump(config))
+            header = "".join(line + "\n" for line in text.splitlines() if line.startswith("# @package"))
+            file.write_text(header + yaml.safe_dump(config, sort_keys=False))
         (root / "bin").mkdir()
         for name, words in PROGRAMS.items():
             program = root / "bin" / name
