@@ -86,7 +86,8 @@ def test_voiceless_speakers_and_broken_files_are_named(data, capsys):
     rng = np.random.default_rng(0)
     soundfile.write(audio / "hush-1.wav", 0.1 * rng.standard_normal(16000), 16000)
     (audio / "gone-1.wav").write_bytes(b"no audio")
-    rows = [("hush-1.wav", 16000), ("gone-1.wav", 16000), ("19/19-train-0000.wav", 16000), ("none.wav", 5, "19")]
+    spoken = soundfile.info(audio / "19" / "19-train-0000.wav").frames
+    rows = [("hush-1.wav", 16000), ("gone-1.wav", 16000), ("19/19-train-0000.wav", spoken), ("none.wav", 5, "19")]
     write_manifest(data / "more.tsv", "audio", rows)
     table = data / "pitch.tsv"
     assert estimate([str(data / "more.tsv"), "--out", str(table), "--workers", "1"]) == 3
