@@ -5,7 +5,6 @@ import spin_fairseq  # noqa: F401  registers the models
 import pytest
 import torch
 
-from tests.small_hubert import fairseq_hubert
 from tests.synthetic_speech import make_speech
 
 
@@ -21,6 +20,8 @@ def make_hubert(tmp_path_factory):
 
     LARGE_FORM and NO_DROPOUT of tests/small_hubert.py are sets of keys.
     """
+    from tests.small_hubert import fairseq_hubert  # here, since tests without fairseq read this file too
+
     made = {}
 
     def make(**options):
