@@ -39,11 +39,11 @@ def contents_of(source: str) -> Contents | None:
     Raises:
         AudioError: the file is missing, cut off, empty, cannot be decoded, or holds NaN or infinity.
     """
+    if not os.path.isfile(source) or os.path.getsize(source) == 0:
+        audio_info(source)  # says what is wrong; opening a pipe would wait for whoever writes into it
     try:
         frames = soundfile.info(source).frames
     except (soundfile.SoundFileError, OSError, ValueError, TypeError):
-        if not os.path.isfile(source) or os.path.getsize(source) == 0:
-            audio_info(source)  # says what is wrong
         return None
     if frames >= UNKNOWN_LENGTH:
         return None

@@ -91,6 +91,12 @@ def test_what_cannot_be_converted(tmp_path):
             convert_to_flac(str(tmp_path / name), str(tmp_path / "out.flac"))
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="a.wav: is a pipe or a device"):
+        convert_to_flac(str(tmp_path / "a.wav"), str(tmp_path / "a.flac"))
+
+
 def test_missing_sox_is_said(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", tone(0.1, 8000), 8000)
     monkeypatch.setenv("PATH", str(tmp_path))
