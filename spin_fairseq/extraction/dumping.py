@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ from ..fingerprints import file_fingerprint, manifest_fingerprint
 from .long_files import Chunks
 from .resumable import ResumableFiles
 from .transformer import speed_up
+
+LONG = 300.0  # seconds of a file from which on a bound of its attention is suggested
+
+logger = logging.getLogger(__name__)
 
 OUTPUTS = ("units", "embeddings", "scores", "features")
 FORMATS = ("km", "npy", "jsonl")
@@ -124,6 +129,14 @@ def dump(
         raise ManifestError(f"{manifest.path(row)}: {manifest.sizes[row]} samples are too short for a frame; leave it out")
     chunks = Chunks(encoder, attention_seconds) if attention_seconds else None
 
+    seconds = manifest.sizes / encoder.sample_rate
+    if attention_seconds is None and seconds.max() > LONG:
+        row = int(seconds.argmax())
+        logger.warning(
+            f"{manifest.path(row)}: has {seconds[row] / 60:.0f} minutes; attention takes time with the square of that: "
+            "--attention-seconds 60 bounds it, and changes units a little"
+        )
+
     out = Path(out)
     paths = {"out": out}
     if format == "npy":
@@ -135,7 +148,8 @@ def dump(
         codebook=codebook, format=format, deduplicate=deduplicate, attention_seconds=attention_seconds,
     )  # fmt: skip
     with ResumableFiles(paths, fingerprint) as files, ProgressBar(
-        total=len(manifest), initial=files.done, desc=progress, disable=not progress, unit="utt"
+        total=round(float(seconds.sum()), 1), initial=round(float(seconds[: files.done].sum()), 1), desc=progress,
+        disable=not progress, unit="s", unit_scale=True,
     ) as bar:
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
@@ -150,7 +164,7 @@ def dump(
                 chunks=chunks, threads=torch.get_num_threads() if str(device) == "cpu" else 1,
             ):  # fmt: skip
                 found[index] = (part.utterance_id(index), array.astype(dtype, copy=False))
-                bar.update()
+                bar.update(float(seconds[begin + index]))
             content = _rows(found, format, deduplicate)
             if "ids" in paths:
                 content["ids"] = "".join(name + "\n" for name, _ in found).encode("utf-8", "surrogateescape")

@@ -42,14 +42,14 @@ def contents_of(source: str) -> Contents | None:
     if not os.path.isfile(source) or os.path.getsize(source) == 0:
         audio_info(source)  # says what is wrong; opening a pipe would wait for whoever writes into it
     try:
-        frames = soundfile.info(source).frames
+        frames = soundfile.info(os.fsencode(source)).frames
     except (soundfile.SoundFileError, OSError, ValueError, TypeError):
         return None
     if frames >= UNKNOWN_LENGTH:
         return None
     promised, sample_rate, channels = audio_info(source)
     samples, powers, power_of_mean = 0, np.zeros(channels), 0.0
-    with _decoding(source), soundfile.SoundFile(source) as file:
+    with _decoding(source), soundfile.SoundFile(os.fsencode(source)) as file:
         for block in blocks_of(file):
             if not np.isfinite(block).all():  # sox would make silence of NaN and full scale of infinity
                 raise AudioError(f"{source}: has samples that are NaN or infinite; replace the file")
@@ -73,7 +73,7 @@ def blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
 
 def decode_by_soundfile(source: str, target: str) -> None:
     """Write all channels as WAV. Raises AudioError."""
-    with _decoding(source), soundfile.SoundFile(source) as file:
+    with _decoding(source), soundfile.SoundFile(os.fsencode(source)) as file:
         form = "RF64" if file.frames * file.channels * 3 > 1 << 31 else "WAV"
         with soundfile.SoundFile(target, "w", file.samplerate, file.channels, "PCM_24", format=form) as out:
             for block in blocks_of(file):

@@ -112,7 +112,7 @@ def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File
 
 
 def _checked_name(speaker: str, manifest: Manifest) -> str:
-    if not speaker or speaker != speaker.strip() or speaker[0] in ";#" or not speaker.isprintable():
+    if not speaker or speaker != speaker.strip() or not speaker.isprintable():
         raise SpeakerPitchError(
             f"{manifest.source}: speaker {speaker!r} cannot stand in a table of pitch ranges; name it otherwise in the "
             "manifest's third column, or prepare the manifest with --speaker-from folder or none"

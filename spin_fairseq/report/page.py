@@ -25,7 +25,10 @@ def read_sources(paths):
     runs, results = [], []
     for path in map(Path, paths):
         if not path.is_dir():
-            raise ConfigError(f"{path}: no such folder; give folders of trainings, or what spin-fairseq evaluate --out wrote")
+            raise ConfigError(
+                f"{path}: no such folder; give folders of trainings, or what spin-fairseq evaluate --out wrote. An evaluation "
+                "that failed before its first result has written none: look at its error, mend it and evaluate again"
+            )
         of_run, of_results = is_run(path), is_results(path)
         if not of_run and not of_results:
             raise ConfigError(

@@ -130,17 +130,17 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: {_complaint(path, error)}") from error
 
 
-def _content(path: str | Path) -> str | io.BytesIO:
+def _content(path: str | Path) -> bytes | io.BytesIO:
     """What soundfile opens. A file whose own name ends like a place in an archive is read where there is no archive."""
     part = slice_of(path)
     if part is None:
         if not os.path.isfile(path):  # opening a pipe would wait for whoever writes into it
             raise OSError("not a file")
-        return os.fspath(path)
+        return os.fsencode(path)  # bytes: soundfile does not encode a name that is not UTF-8
     try:
         return io.BytesIO(read_slice(part))
     except FileNotFoundError:
-        return os.fspath(path)
+        return os.fsencode(path)
 
 
 def _complaint(path: str | Path, error: Exception) -> str:

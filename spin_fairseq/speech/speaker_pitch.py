@@ -72,7 +72,12 @@ def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         lines = []
-    rows = [(n, line) for n, line in enumerate(lines, start=1) if line.strip() and line.lstrip()[0] not in ";#"]
+    has_header = bool(lines) and lines[0].startswith("speaker\tfloor\tceiling")
+    rows = [
+        (n, line)
+        for n, line in enumerate(lines, start=1)
+        if line.strip() and (line.lstrip()[0] not in ";#" or (has_header and _is_range(line)))
+    ]
     if rows and "\t" in rows[0][1]:
         ranges = _ranges_of_table(rows, source)
     elif rows and "|" in rows[0][1]:
@@ -110,6 +115,12 @@ def _ranges_of_table(rows: list[tuple[int, str]], source: Path) -> dict[str, tup
             raise SpeakerPitchError(f"{where}: speaker {speaker!r} is there twice; remove one of the rows")
         ranges[speaker] = _checked_range(numbers[0], numbers[1], where)
     return ranges
+
+
+def _is_range(line: str) -> bool:
+    """Whether a line that begins as a comment is the row of a speaker whose name does."""
+    speaker, *numbers = line.split("\t")
+    return len(numbers) >= 2 and all(map(_is_number, numbers[:2]))
 
 
 def _is_number(text: str) -> bool:

@@ -100,7 +100,7 @@ def test_voiceless_speakers_and_broken_files_are_named(data, capsys):
     assert pitch.range("hush") == pitch.range("gone") == WIDE_RANGE
 
 
-@pytest.mark.parametrize("speaker", ["#1", ";1", " 1", "1 ", "a\u2028b", "\udc80"])
+@pytest.mark.parametrize("speaker", [" 1", "1 ", "a\u2028b", "\udc80"])
 def test_a_name_that_a_table_cannot_hold(data, capsys, speaker):
     write_manifest(data / "odd.tsv", "audio", [("19/19-train-0000.wav", 16000, speaker)])
     assert estimate([str(data / "odd.tsv"), "--out", str(data / "pitch.tsv"), "--workers", "1"]) == 1

@@ -179,3 +179,13 @@ def test_files_of_one_name_have_ids_of_their_own(checkpoint, tmp_path):
     run(checkpoint, manifest_of(tmp_path / "in"), tmp_path / "a.jsonl")
     assert (tmp_path / "a.ids").read_text().split() == ["anna/001", "ben/001"]
     assert [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == ["anna/001", "ben/001"]
+
+
+def test_a_bound_of_attention_is_suggested_for_long_files(checkpoint, tmp_path, monkeypatch, caplog):
+    """Twenty minutes of audio took minutes without a word on the option that bounds them."""
+    soundfile.write(tmp_path / "long.wav", np.zeros(32000), 16000)
+    monkeypatch.setattr(dumping, "LONG", 1.0)
+    run(checkpoint, manifest_of(tmp_path), tmp_path / "a.km", attention_seconds=1.0)
+    assert "--attention-seconds" not in caplog.text
+    run(checkpoint, manifest_of(tmp_path), tmp_path / "a.km")
+    assert "long.wav: has 0 minutes" in caplog.text and "--attention-seconds 60" in caplog.text

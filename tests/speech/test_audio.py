@@ -141,3 +141,11 @@ def test_no_permission(tmp_path, wave):
     path.chmod(0)
     with pytest.raises(AudioError, match="permissions"):
         read_audio(path)
+
+
+def test_a_name_that_is_not_utf8_is_read(tmp_path):
+    """soundfile encodes names strictly: the file was called damaged."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 16000)
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav")
+    os.rename(tmp_path / "a.wav", path)
+    assert len(read_audio(os.fsdecode(path))) == 800

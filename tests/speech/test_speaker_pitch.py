@@ -148,3 +148,11 @@ def test_garbage_is_a_speaker_pitch_error_or_a_table(tmp_path_factory, content):
         assert str(path) in str(error)
     else:
         assert len(pitch) > 0
+
+
+def test_a_speaker_whose_name_begins_as_a_comment(tmp_path):
+    """`#1-x.wav` was taken by every command but that of the pitch ranges."""
+    table = tmp_path / "pitch.tsv"
+    table.write_text("speaker\tfloor\tceiling\n# women and men\n#1\t80\t300\nanna\t90\t400\n")
+    pitch = load_speaker_pitch(table)
+    assert pitch.range("#1") == (80, 300) and len(pitch) == 2
