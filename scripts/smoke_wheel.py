@@ -5,7 +5,7 @@ Arguments: a Spin checkpoint; the checkout, which nothing may come from.
 
 import subprocess
 import sys
-from importlib.metadata import metadata
+from importlib.metadata import distribution, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,6 +71,11 @@ def main(checkpoint, checkout):
     check("spin-fairseq inspect", "codebook" in command("inspect", checkpoint).lower())
     command("convert", checkpoint, "--to", "hf", "--out", "converted")
     check("spin-fairseq convert --to hf", any(Path("converted").glob("*.safetensors")))
+    line = command("train", "spin_hubert_base", "task.data=data", "--dry-run")
+    check("spin-fairseq train finds the wheel's configurations", f"--config-dir {package / 'config'}" in line)
+    files = ("py.typed", "config/spin_wavlm_base.yaml", "config/spin_demo.yaml", "report/templates/report.html")
+    check("the wheel has configurations, templates and py.typed", all((package / name).is_file() for name in files))
+    check("the wheel has the licence", "MIT" in (distribution("spin_fairseq").read_text("licenses/LICENSE") or ""))
     check("still no fairseq", "fairseq" not in sys.modules)
 
 

@@ -8,7 +8,8 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any
+from collections.abc import Iterator
 
 import torch
 
@@ -41,7 +42,7 @@ _OTHER_FILES = [
 ]
 
 
-def inspect_checkpoint(path: str | os.PathLike, given: Dict[str, Any] | None = None) -> Dict[str, Any]:
+def inspect_checkpoint(path: str | os.PathLike, given: dict[str, Any] | None = None) -> dict[str, Any]:
     """-> what JSON can hold: "file", "bytes", "format", "what", "encoder", "spin", "made", "converts_to", "notes".
 
     "spin" is None for an encoder alone. given: keys of the encoder's configuration, as for `load_encoder`. Nothing in the file is executed, and no model is built.
@@ -95,7 +96,7 @@ def _what(reader, state, kind: str, told: dict, is_spin: bool) -> str:
     return fairseq_hubert.variety(state) if reader is fairseq_hubert else TITLES[kind]
 
 
-def _encoder(config: dict, tensors: dict, prefix: str) -> Dict[str, Any]:
+def _encoder(config: dict, tensors: dict, prefix: str) -> dict[str, Any]:
     own = [tensor for name, tensor in tensors.items() if name.startswith(prefix) and isinstance(tensor, torch.Tensor)]
     strides = [stride for _, _, stride in parse_conv_layers(config["conv_feature_layers"])]
     large = str(plain_values(config.get("extractor_mode", "default"))) == "layer_norm"
@@ -115,25 +116,29 @@ def _encoder(config: dict, tensors: dict, prefix: str) -> Dict[str, Any]:
     }
 
 
-def _spin(checkpoint) -> Dict[str, Any]:
+def _spin(checkpoint) -> dict[str, Any]:
     layer = checkpoint.config.get("output_layer")
     codebooks = _shapes(checkpoint.state_dict, r"head\.prototypes\.(\d+)$")
     return {
         "output_layer": checkpoint.config["encoder"]["encoder_layers"] if layer is None else layer,
         "head_dims": [rows for rows, _ in _shapes(checkpoint.state_dict, r"head\.projection\.(\d+)\.weight$")],
         "codebook_sizes": [rows for rows, _ in codebooks],
-        "prototypes": "used as stored" if checkpoint.config.get("prototypes_as_stored") else "normalised where they are used",
+        "prototypes": "used as stored"
+        if checkpoint.config.get("prototypes_as_stored")
+        else "normalised where they are used",
     }
 
 
-def _shapes(tensors: dict, pattern: str) -> List[tuple]:
-    found = [(int(match[1]), tuple(tensors[match[0]].shape)) for match in map(re.compile(pattern).match, tensors) if match]
+def _shapes(tensors: dict, pattern: str) -> list[tuple]:
+    found = [
+        (int(match[1]), tuple(tensors[match[0]].shape)) for match in map(re.compile(pattern).match, tensors) if match
+    ]
     return [shape for _, shape in sorted(found)]
 
 
-def _training_state(state: dict) -> Dict[str, Any]:
+def _training_state(state: dict) -> dict[str, Any]:
     """Whether a training can go on from the file, and what wrote it."""
-    made: Dict[str, Any] = {}
+    made: dict[str, Any] = {}
     if state.get("last_optimizer_state") is not None:
         made["optimiser_state"] = "in the file: training resumes from it"
     elif isinstance(state.get("optimizer_history"), list):
@@ -150,7 +155,7 @@ def _training_state(state: dict) -> Dict[str, Any]:
     return made
 
 
-def _targets(kind: str, is_spin: bool) -> List[str]:
+def _targets(kind: str, is_spin: bool) -> list[str]:
     """Formats of `convert`: fairseq has no WavLM, and k-means and our own file hold a head."""
     return [*(["hubert"] if kind == "hubert" else []), "hf", "s3prl", *(["kmeans", "spin"] if is_spin else []), "onnx"]
 
@@ -165,12 +170,16 @@ def _refuse_other_files(path: str) -> None:
     if not start:
         raise CheckpointError(f"{path}: an empty file; fetch it again")
     if path.endswith(".onnx"):
-        raise CheckpointError(f"{path}: an ONNX model, which this package writes and does not read; run it with onnxruntime")
+        raise CheckpointError(
+            f"{path}: an ONNX model, which this package writes and does not read; run it with onnxruntime"
+        )
     for beginning, what in _OTHER_FILES:
         if start.startswith(beginning):
             raise CheckpointError(f"{path}: {what}")
     if not start.startswith((b"PK\x03\x04", b"\x80")) and start[8:9] != b"{":
-        raise CheckpointError(f"{path}: no checkpoint: it begins as no file of torch.save or safetensors does; give a model's file")
+        raise CheckpointError(
+            f"{path}: no checkpoint: it begins as no file of torch.save or safetensors does; give a model's file"
+        )
 
 
 def _files(path: str) -> Iterator[Path]:
@@ -182,14 +191,14 @@ class _Messages(logging.Handler):
 
     def __init__(self):
         super().__init__()
-        self.found: List[str] = []
+        self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.found.append(record.getMessage())
 
 
 @contextmanager
-def _logged(name: str) -> Iterator[List[str]]:
+def _logged(name: str) -> Iterator[list[str]]:
     """-> the messages of a logger inside the block, which go nowhere else."""
     logger, handler = logging.getLogger(name), _Messages()
     level, propagate = logger.level, logger.propagate

@@ -71,8 +71,14 @@ def _told_by_training(state):
     sections = {name: plain(config.get(name)) for name in ("task", "model", "criterion", "optimization", "dataset")}
     if sections["model"].get("_name") != "spin":
         return {}
-    recipe = {key: sections[section][key] for section, keys in _RECIPE.items() for key in keys if key in sections[section]}
+    recipe = {
+        key: sections[section][key] for section, keys in _RECIPE.items() for key in keys if key in sections[section]
+    }
     history = state.get("optimizer_history") or []
     if history and isinstance(history[-1], dict):
         recipe["updates"] = history[-1].get("num_updates")
-    return {"base": last_part(sections["model"].get("checkpoint")), "recipe": recipe, "data": last_part(sections["task"].get("data"))}
+    return {
+        "base": last_part(sections["model"].get("checkpoint")),
+        "recipe": recipe,
+        "data": last_part(sections["task"].get("data")),
+    }

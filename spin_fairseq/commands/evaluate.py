@@ -22,7 +22,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .parser import UsageError, at_least, usable_device
+from .parser import UsageError, usable_device
+from .values import at_least
 
 EXAMPLES = (
     "spin-fairseq evaluate --data data/mine/dev.tsv --phones data/mine/phones --train data/mine/train.tsv \\\n"
@@ -36,22 +37,60 @@ AGAIN = "without --overwrite"
 
 def add_arguments(parser):
     parser.add_argument("models", nargs="*", metavar="MODEL", help="see above")
-    parser.add_argument("--data", action="append", default=[], metavar="MANIFESTS", help=".tsv, .json or folder; a,b for several")
-    parser.add_argument("--phones", action="append", default=[], metavar="LABELS", help="10-ms labels: a .tsv, or a folder with one named as the manifest")
-    parser.add_argument("--train", action="append", default=[], metavar="MANIFESTS", help="what k-means is fitted on (default: --data)")
-    parser.add_argument("--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="(default outputs/evaluation)")
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="MANIFESTS", help=".tsv, .json or folder; a,b for several"
+    )
+    parser.add_argument(
+        "--phones",
+        action="append",
+        default=[],
+        metavar="LABELS",
+        help="10-ms labels: a .tsv, or a folder with one named as the manifest",
+    )
+    parser.add_argument(
+        "--train", action="append", default=[], metavar="MANIFESTS", help="what k-means is fitted on (default: --data)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="(default outputs/evaluation)"
+    )
     parser.add_argument("--metrics", metavar="GROUPS", help="groups of metrics, such as phones,speakers (default: all)")
-    parser.add_argument("--clusters", type=at_least(2), default=100, metavar="K", help="of k-means without k= (default 100)")
-    parser.add_argument("--kmeans-frames", type=at_least(2), default=200_000, metavar="N", help="most that k-means is fitted on, drawn at random (default 200000)")
+    parser.add_argument(
+        "--clusters", type=at_least(2), default=100, metavar="K", help="of k-means without k= (default 100)"
+    )
+    parser.add_argument(
+        "--kmeans-frames",
+        type=at_least(2),
+        default=200_000,
+        metavar="N",
+        help="most that k-means is fitted on, drawn at random (default 200000)",
+    )
     parser.add_seed("k-means, of draws and of resamples")
-    parser.add_argument("--samples", type=at_least(1), default=1000, metavar="N", help="bootstrap resamples (default 1000)")
+    parser.add_argument(
+        "--samples", type=at_least(1), default=1000, metavar="N", help="bootstrap resamples (default 1000)"
+    )
     parser.add_argument("--level", type=float, default=0.95, help="of intervals (default 0.95)")
     parser.add_overwrite("measure all anew, also what is in --out")
     parser.add_device()
     parser.add_threads()
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="for features, which several evaluations may fraction (default OUT/cache)")
-    parser.add_argument("--cache-gb", type=float, default=10.0, metavar="GB", help="most that it may hold; the oldest goes first (default 10)")
-    parser.add_argument("--cache-dtype", choices=("float32", "float16"), default="float32", help="float16 halves it and may change a few units (default float32)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="for features, which several evaluations may fraction (default OUT/cache)",
+    )
+    parser.add_argument(
+        "--cache-gb",
+        type=float,
+        default=10.0,
+        metavar="GB",
+        help="most that it may hold; the oldest goes first (default 10)",
+    )
+    parser.add_argument(
+        "--cache-dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="float16 halves it and may change a few units (default float32)",
+    )
     parser.add_argument("--definitions", action="store_true", help="print what every metric is, and stop")
 
 
@@ -81,6 +120,10 @@ def run(args):
         cache_dtype=args.cache_dtype, device=args.device, threads=args.threads, command=args.command, samples=args.samples,
         level=args.level, seed=args.seed, kmeans_frames=args.kmeans_frames, anew=args.overwrite, progress=True,
     )  # fmt: skip
-    args.say((args.out / "results.md").read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/")
+    args.say(
+        (args.out / "results.md").read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/"
+    )
     if failed:
-        raise EvaluationError(f"not everything could be measured of {', '.join(failed)}; see Errors in {args.out / 'results.md'}")
+        raise EvaluationError(
+            f"not everything could be measured of {', '.join(failed)}; see Errors in {args.out / 'results.md'}"
+        )

@@ -44,7 +44,9 @@ def page(found):
     if spin:
         dims = " -> ".join(map(str, [encoder["width"], *spin["head_dims"]]))
         rows.append(("head", f"reads layer {spin['output_layer']}, {dims}"))
-        rows.append(("codebooks", f"{', '.join(map(str, spin['codebook_sizes']))} units; prototypes {spin['prototypes']}"))
+        rows.append(
+            ("codebooks", f"{', '.join(map(str, spin['codebook_sizes']))} units; prototypes {spin['prototypes']}")
+        )
     else:
         rows.append(("output", f"layers 1..{encoder['layers']}; no head and no codebook"))
     recipe = {**(made.pop("recipe", None) or {})}
@@ -60,7 +62,9 @@ def page(found):
     rows += [("note", note) for note in found["notes"]]
     lines = [f"{found['file']}: {found['what']}, {found['bytes'] / 1e6:,.1f} MB", ""]
     for name, value in rows:
-        lines += textwrap.wrap(str(value), 118, initial_indent=f"  {name:<21}", subsequent_indent=" " * 23, break_long_words=False)
+        lines += textwrap.wrap(
+            str(value), 118, initial_indent=f"  {name:<21}", subsequent_indent=" " * 23, break_long_words=False
+        )
     return "\n".join([*lines, "", f"Next: {following(found)}"])
 
 

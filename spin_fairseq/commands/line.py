@@ -10,7 +10,7 @@ import shlex
 import sys
 import traceback
 from contextlib import contextmanager, nullcontext
-from typing import Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from spin_fairseq import __version__
 from spin_fairseq.errors import SpinError

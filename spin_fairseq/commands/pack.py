@@ -12,36 +12,31 @@ too, of zips, where no colon is in the path of the folder; they want two columns
 
 from __future__ import annotations
 
-import argparse
 import glob
 from pathlib import Path
 
 from .outputs import remove
 from .parser import UsageError
+from .values import size
 
 EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out packed",)
 KEPT = "whole archives are kept"
 AGAIN = "without --overwrite"
-UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-
-
-def size(text):
-    """"500M" -> bytes."""
-    number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
-    try:
-        value = int(float(number) * unit)
-    except (ValueError, OverflowError):
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 4G or 500M")
-    return value
 
 
 def add_arguments(parser):
     parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="for archives and manifests: the later task.data")
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="for archives and manifests: the later task.data"
+    )
     parser.add_argument("--format", choices=("zip", "tar"), default="zip", help="of the archives (default zip)")
-    parser.add_argument("--shard-size", type=size, default=size("4G"), metavar="SIZE", help="of an archive at most, such as 500M (default 4G)")
+    parser.add_argument(
+        "--shard-size",
+        type=size,
+        default=size("4G"),
+        metavar="SIZE",
+        help="of an archive at most, such as 500M (default 4G)",
+    )
     parser.add_overwrite("pack all anew, also what is there")
 
 
@@ -68,4 +63,13 @@ def _remove_packed(out, manifest):
     packed = folder / f"{split}.tsv"
     if packed.exists() and manifest.source.exists() and packed.samefile(manifest.source):
         return  # `pack` complains
-    remove([packed, *(file for form in ("zip", "tar") for file in folder.glob(f"{glob.escape(split)}-[0-9][0-9][0-9][0-9][0-9].{form}"))])
+    remove(
+        [
+            packed,
+            *(
+                file
+                for form in ("zip", "tar")
+                for file in folder.glob(f"{glob.escape(split)}-[0-9][0-9][0-9][0-9][0-9].{form}")
+            ),
+        ]
+    )

@@ -6,7 +6,9 @@ import argparse
 import difflib
 import os
 import textwrap
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
+
+from .values import at_least
 
 
 class UsageError(Exception):
@@ -47,10 +49,14 @@ class Parser(argparse.ArgumentParser):
     # --- the options that several verbs have -----------------------------------------------------------------------
 
     def add_workers(self) -> None:
-        self.add_argument("--workers", type=at_least(1), default=os.cpu_count(), metavar="N", help="processes (default: one per CPU)")
+        self.add_argument(
+            "--workers", type=at_least(1), default=os.cpu_count(), metavar="N", help="processes (default: one per CPU)"
+        )
 
     def add_threads(self) -> None:
-        self.add_argument("--threads", type=at_least(0), default=1, metavar="N", help="that decode audio meanwhile (default 1)")
+        self.add_argument(
+            "--threads", type=at_least(0), default=1, metavar="N", help="that decode audio meanwhile (default 1)"
+        )
 
     def add_device(self) -> None:
         self.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
@@ -60,21 +66,6 @@ class Parser(argparse.ArgumentParser):
 
     def add_overwrite(self, what: str) -> None:
         self.add_argument("--overwrite", action="store_true", help=what)
-
-
-def at_least(low: int):
-    """A `type`: a whole number of at least `low`."""
-
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
-        return value
-
-    return number
 
 
 def usable_device(name: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .outputs import refuse_to_replace
-from .parser import at_least
+from .values import at_least
 
 EXAMPLES = ("spin-fairseq pitch data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv",)
 KEPT = "nothing was written"
@@ -42,5 +42,7 @@ def run(args):
     )
     write_speaker_pitch(args.out, ranges)
     left_out = f"; {broken:,} files left out, named above" if broken else ""
-    args.say(f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}")
+    args.say(
+        f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}"
+    )
     return 3 if broken else 0

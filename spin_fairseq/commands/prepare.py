@@ -14,11 +14,11 @@ dev.tsv, always the same with the same --seed. At the end stand the speakers and
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from .outputs import refuse_to_replace
 from .parser import UsageError
+from .values import channel, fraction, split_name
 
 EXAMPLES = (
     "spin-fairseq prepare LibriSpeech --out data/librispeech",
@@ -31,44 +31,29 @@ EXAMPLES = (
 )
 KEPT = "finished conversions and manifests are kept"
 AGAIN = "with --overwrite"
-CHANNELS = {"left": 1, "right": 2}
 FOR_LIBRISPEECH, FOR_FOLDERS = ("train", "dev", "subsets", "phones"), (
     "split", "convert_to", "channel", "speaker_from", "dev_fraction", "dev_by", "dev_split",
 )  # fmt: skip
 
 
-def fraction(text):
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1, such as 0.05")
-    return value
-
-
-def split_name(text):
-    if not text or text.startswith(".") or "/" in text or os.sep in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a split, such as train: it names a file in --out")
-    return text
-
-
-def channel(text):
-    """"left" -> 1; the first channel is 1."""
-    if text in CHANNELS:
-        return CHANNELS[text]
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of left, right, 1, 2 ...")
-    return int(text)
-
-
 def add_arguments(parser):
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of LibriSpeech, or of audio, searched with all that is below")
+    parser.add_argument(
+        "folders", nargs="+", metavar="FOLDER", help="of LibriSpeech, or of audio, searched with all that is below"
+    )
     parser.add_argument("--out", required=True, metavar="DATA", help="folder for the manifests: the later task.data")
-    parser.add_argument("--librispeech", action=argparse.BooleanOptionalAction, help="the folder has LibriSpeech's shape, or has not (default: found out)")
+    parser.add_argument(
+        "--librispeech",
+        action=argparse.BooleanOptionalAction,
+        help="the folder has LibriSpeech's shape, or has not (default: found out)",
+    )
     parser.add_workers()
     parser.add_overwrite("replace manifests that are there")
     tree = parser.add_argument_group("LibriSpeech")
     tree.add_argument("--train", nargs="+", metavar="SUBSET", help="subsets of train.tsv (default train-clean-100)")
     tree.add_argument("--dev", nargs="+", metavar="SUBSET", help="subsets of dev.tsv (default dev-clean dev-other)")
-    tree.add_argument("--subsets", nargs="+", action="append", metavar=("NAME", "SUBSET"), help="one more manifest, and its subsets")
+    tree.add_argument(
+        "--subsets", nargs="+", action="append", metavar=("NAME", "SUBSET"), help="one more manifest, and its subsets"
+    )
     tree.add_argument("--phones", metavar="FOLDER", help="folder of .TextGrid alignments, to make phone labels of")
     other = parser.add_argument_group("any other folder")
     other.add_argument("--split", type=split_name, metavar="NAME", help="name of the manifest (default train)")
@@ -78,8 +63,15 @@ def add_arguments(parser):
     other.add_argument("--speaker-from", metavar="RULE", help="stem: what stands before the first - of a file's name (default); "
                        "folder: the folder that it lies in; top: the first folder below FOLDER; none: not known, one speaker for "
                        "all; else a regular expression, whose one group is the speaker in the path below FOLDER")  # fmt: skip
-    other.add_argument("--dev-fraction", type=fraction, metavar="F", help="of the files, or of the speakers' audio, that goes to dev.tsv, such as 0.05")
-    other.add_argument("--dev-by", choices=("file", "speaker"), help="what is divided; speaker: none is in both (default file)")
+    other.add_argument(
+        "--dev-fraction",
+        type=fraction,
+        metavar="F",
+        help="of the files, or of the speakers' audio, that goes to dev.tsv, such as 0.05",
+    )
+    other.add_argument(
+        "--dev-by", choices=("file", "speaker"), help="what is divided; speaker: none is in both (default file)"
+    )
     other.add_argument("--dev-split", type=split_name, metavar="NAME", help="name of that manifest (default dev)")
     parser.add_seed("the choice for dev.tsv")
 
@@ -94,8 +86,14 @@ def run(args):
         raise UsageError("--librispeech takes one folder")
     for option in FOR_FOLDERS if tree else FOR_LIBRISPEECH:
         if getattr(args, option) is not None:
-            kind, remedy = ("LibriSpeech", "--no-librispeech takes it as any folder") if tree else ("any folder", "--librispeech takes it as LibriSpeech")
-            raise UsageError(f"--{option.replace('_', '-')} does not go with {kind}, as which {args.folders[0]} is read; {remedy}")
+            kind, remedy = (
+                ("LibriSpeech", "--no-librispeech takes it as any folder")
+                if tree
+                else ("any folder", "--librispeech takes it as LibriSpeech")
+            )
+            raise UsageError(
+                f"--{option.replace('_', '-')} does not go with {kind}, as which {args.folders[0]} is read; {remedy}"
+            )
     if args.channel is not None and args.convert_to is None:
         raise UsageError("--channel is for --convert-to, which is not given")
     args.say(*(_librispeech(args) if tree else _folders(args)))

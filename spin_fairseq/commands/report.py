@@ -16,7 +16,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .outputs import refuse_to_replace
-from .parser import UsageError, at_least
+from .parser import UsageError
+from .values import at_least
 
 EXAMPLES = ("spin-fairseq report outputs/demo outputs/demo/evaluation --out report.html",)
 KEPT = "nothing was written"
@@ -27,7 +28,13 @@ def add_arguments(parser):
     parser.add_argument("sources", nargs="+", metavar="RUN_OR_RESULTS", help="folders of trainings and evaluations")
     parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="(default %(default)s)")
     parser.add_argument("--title", default="Speech units", help="of the page (default %(default)s)")
-    parser.add_argument("--utterances", type=at_least(0), default=6, metavar="N", help="to hear and see, each of another speaker (default 6)")
+    parser.add_argument(
+        "--utterances",
+        type=at_least(0),
+        default=6,
+        metavar="N",
+        help="to hear and see, each of another speaker (default 6)",
+    )
     parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each utterance at most (default 8)")
     parser.add_seed("the other voice, the same for all utterances", VOICE)
     parser.add_overwrite("replace the page")

@@ -29,19 +29,37 @@ KEPT = "the utterances finished so far are kept"
 def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="of Spin, in any form that this package reads")
     parser.add_argument("audio", metavar="AUDIO", help="manifest (.tsv, .json) or folder")
-    parser.add_argument("--out", required=True, metavar="FILE", help="to write, such as dev.km, dev.jsonl or dev_0_1.npy")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="to write, such as dev.km, dev.jsonl or dev_0_1.npy"
+    )
     parser.add_argument("--output", choices=("units", "embeddings", "scores", "features"), default="units",
                         help="what of each frame (default units)")  # fmt: skip
-    parser.add_argument("--layer", type=int, metavar="N", help="1-based layer of --output features (default: the one the head reads)")
-    parser.add_argument("--codebook", type=int, default=0, metavar="I", help="which codebook, when there are several (default 0)")
+    parser.add_argument(
+        "--layer", type=int, metavar="N", help="1-based layer of --output features (default: the one the head reads)"
+    )
+    parser.add_argument(
+        "--codebook", type=int, default=0, metavar="I", help="which codebook, when there are several (default 0)"
+    )
     parser.add_argument("--format", choices=("km", "npy", "jsonl"), help="whatever the name of the output says")
     parser.add_argument("--deduplicate", action="store_true", help="in .km, write a run of equal units as one")
     parser.add_overwrite("replace the file")
     parser.add_device()
     parser.add_threads()
-    parser.add_argument("--batch-seconds", type=float, metavar="S", help="of audio in a batch (default 30; 12 on a CPU, where each is run by one thread)")
-    parser.add_argument("--chunk-seconds", type=float, default=10.0, metavar="S", help="computed at a time of a file (default 10)")
-    parser.add_argument("--attention-seconds", type=float, metavar="S", help="longer files attend within overlapping chunks of this length alone")
+    parser.add_argument(
+        "--batch-seconds",
+        type=float,
+        metavar="S",
+        help="of audio in a batch (default 30; 12 on a CPU, where each is run by one thread)",
+    )
+    parser.add_argument(
+        "--chunk-seconds", type=float, default=10.0, metavar="S", help="computed at a time of a file (default 10)"
+    )
+    parser.add_argument(
+        "--attention-seconds",
+        type=float,
+        metavar="S",
+        help="longer files attend within overlapping chunks of this length alone",
+    )
 
 
 def run(args):

@@ -6,7 +6,7 @@ import os
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Sequence
+from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ConfigError

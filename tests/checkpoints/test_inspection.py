@@ -92,7 +92,9 @@ def test_it_names_the_conversions_that_work(name, tmp_path):
                 convert(path, tmp_path / f"out-{to}", to)
 
 
-@pytest.mark.parametrize("to, what", [("hubert", "HuBERT"), ("hf", "HuBERT"), ("s3prl", "HuBERT"), ("hubert", "WavLM"), ("s3prl", "WavLM")])
+@pytest.mark.parametrize(
+    "to, what", [("hubert", "HuBERT"), ("hf", "HuBERT"), ("s3prl", "HuBERT"), ("hubert", "WavLM"), ("s3prl", "WavLM")]
+)
 def test_an_export_says_that_it_was_a_spin(to, what, tmp_path):
     """Guards against a Spin that is taken for a plain HuBERT, although the export says what it is."""
     if (to, what) == ("hubert", "WavLM"):

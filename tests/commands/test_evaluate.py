@@ -88,7 +88,12 @@ def test_units_and_metrics_are_those_of_the_model(evaluate, checkpoint, speech_f
 
 def test_encoders_are_compared_and_the_best_layer_is_taken(evaluate, checkpoint, small_hubert, speech_folder, tmp_path):
     train = speech_folder.data / "train.tsv"
-    models = ["mfcc+kmeans:k=9", f"base={small_hubert}+kmeans:k=9", f"inner={checkpoint}+kmeans:k=8:layer=2", f"{checkpoint}:codebook=1"]
+    models = [
+        "mfcc+kmeans:k=9",
+        f"base={small_hubert}+kmeans:k=9",
+        f"inner={checkpoint}+kmeans:k=8:layer=2",
+        f"{checkpoint}:codebook=1",
+    ]
     code, results = evaluate(*CHEAP, "--train", train, *models)
     assert code is None
     assert [model["name"] for model in results["models"]] == ["mfcc-k9", "base", "inner", "spin-codebook1"]
@@ -114,7 +119,9 @@ def test_every_set(evaluate, checkpoint):
     assert code is None
     for model in results["models"]:
         assert set(model["metrics"]) == set(groups.GROUPS) and not model["errors"]
-        missing = {key: cell for cells in model["metrics"].values() for key, cell in cells.items() if cell["value"] is None}
+        missing = {
+            key: cell for cells in model["metrics"].values() for key, cell in cells.items() if cell["value"] is None
+        }
         assert all(cell.get("reason") for cell in missing.values()), missing
         for name in groups.GROUPS:
             assert set(model["metrics"][name]) == {metric.key for metric in groups.GROUPS[name].metrics}
@@ -129,7 +136,9 @@ def test_a_command_given_again_does_only_what_is_new(evaluate, checkpoint, monke
         measured.append(subject.encoder.spec.name)
         return real(subject)
 
-    monkeypatch.setitem(groups.GROUPS, "tokens", groups.MetricGroup("Units as tokens", groups.GROUPS["tokens"].metrics, counted))
+    monkeypatch.setitem(
+        groups.GROUPS, "tokens", groups.MetricGroup("Units as tokens", groups.GROUPS["tokens"].metrics, counted)
+    )
     again = evaluate(*CHEAP, f"spin={checkpoint}")[1]
     assert measured == [] and again["models"] == first["models"]
     evaluate(*CHEAP, f"spin={checkpoint}", "mfcc+kmeans:k=9")
@@ -143,7 +152,16 @@ def test_a_command_given_again_does_only_what_is_new(evaluate, checkpoint, monke
 @pytest.mark.slow
 def test_a_killed_command_goes_on(evaluate, speech_folder, checkpoint, tmp_path):
     models = [f"spin={checkpoint}", *(f"mfcc+kmeans:k={k}" for k in range(2, 10))]
-    arguments = ["--data", speech_folder.data / "dev.tsv", "--phones", speech_folder.phones, "--out", tmp_path / "out", *CHEAP, *models]
+    arguments = [
+        "--data",
+        speech_folder.data / "dev.tsv",
+        "--phones",
+        speech_folder.phones,
+        "--out",
+        tmp_path / "out",
+        *CHEAP,
+        *models,
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "spin_fairseq", "evaluate", *map(str, arguments)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -204,7 +222,12 @@ def test_without_labels_the_rest_is_measured(evaluate, checkpoint, small_hubert,
     code, results = evaluate(*CHEAP, f"spin={checkpoint}", f"base={small_hubert}+kmeans:k=9", phones=None)
     assert code is None and results["data"]["phones"] is None and results["data"]["labelled"] == 0
     for model in results["models"]:
-        assert model["metrics"]["phones"]["pnmi"] == {"value": None, "low": None, "high": None, "reason": groups.NO_LABELS}
+        assert model["metrics"]["phones"]["pnmi"] == {
+            "value": None,
+            "low": None,
+            "high": None,
+            "reason": groups.NO_LABELS,
+        }
         assert model["metrics"]["tokens"]["boundary_f1"]["value"] is None
         assert model["metrics"]["tokens"]["bitrate"]["value"] > 0
     page = (tmp_path / "out" / "results.md").read_text()
@@ -222,7 +245,9 @@ def test_with_some_labels_phones_are_those_of_the_labelled(evaluate, checkpoint,
     manifest = load_manifest(speech_folder.data, "dev")
     write_manifest(tmp_path / "four.tsv", manifest.root, manifest.rows(range(4)))
     shutil.rmtree(tmp_path / "out")
-    four = model_of(evaluate(*CHEAP, f"spin={checkpoint}", data=tmp_path / "four.tsv", phones=tmp_path / "some.tsv")[1], "spin")["metrics"]
+    four = model_of(
+        evaluate(*CHEAP, f"spin={checkpoint}", data=tmp_path / "four.tsv", phones=tmp_path / "some.tsv")[1], "spin"
+    )["metrics"]
     assert some["phones"] == four["phones"]
     assert some["tokens"]["boundary_f1"] == four["tokens"]["boundary_f1"]
     assert some["tokens"]["bitrate"]["value"] != four["tokens"]["bitrate"]["value"]
@@ -244,7 +269,12 @@ def test_bad_data_and_options_stop_at_once(evaluate, checkpoint, speech_folder, 
         (tmp_path / "in the way").write_text("")
         code, _ = evaluate(*CHEAP, checkpoint, *arguments)
         assert code.startswith("error: ") and word in code and "\n" not in code
-    for word, arguments in [("--device nowhere", ("--device", "nowhere")), ("nonsense", ("--metrics", "nonsense")), ("--samples", ("--samples", 0)), ("--level", ("--level", 1))]:
+    for word, arguments in [
+        ("--device nowhere", ("--device", "nowhere")),
+        ("nonsense", ("--metrics", "nonsense")),
+        ("--samples", ("--samples", 0)),
+        ("--level", ("--level", 1)),
+    ]:
         assert evaluate(checkpoint, *arguments)[0] == 2
         assert word in evaluate.printed.err
 

@@ -46,12 +46,16 @@ def everything(speech_folder, make_hubert, tmp_path_factory):
             (place / "alignments" / subset).mkdir(parents=True, exist_ok=True)
             (place / "alignments" / subset / f"{number}-1-000{n}.TextGrid").write_text(GRID)
     for session in (1, 2):
-        voices(place / "my_audio" / f"session{session}", [f"{name}_{n}.wav" for name in ("ann", "bo") for n in range(2)])
+        voices(
+            place / "my_audio" / f"session{session}", [f"{name}_{n}.wav" for name in ("ann", "bo") for n in range(2)]
+        )
     voices(place / "more_audio", ["cy.wav"], rate=44100)
     shutil.copytree(speech_folder.data, place / "data" / "mine")
     for split in ("train", "dev"):
         rows = (speech_folder.data / f"{split}.tsv").read_text().splitlines()[1:]
-        (place / "data" / "mine" / f"{split}.tsv").write_text("\n".join([str(place / "data" / "mine" / "audio"), *rows]) + "\n")
+        (place / "data" / "mine" / f"{split}.tsv").write_text(
+            "\n".join([str(place / "data" / "mine" / "audio"), *rows]) + "\n"
+        )
     shutil.copytree(speech_folder.phones, place / "data" / "mine" / "phones", dirs_exist_ok=True)
     shutil.copy(place / "data" / "mine" / "dev.tsv", place / "dev-clean.tsv")
     lines = (place / "dev-clean.tsv").read_text().splitlines()
@@ -67,7 +71,15 @@ def everything(speech_folder, make_hubert, tmp_path_factory):
         save_spin(place / path)
     make_run(place / "outputs" / "demo")
     make_results(place / "outputs" / "demo" / "evaluation", speech_folder)
-    assert spin_fairseq("pitch", *(place / "data" / "mine" / f"{s}.tsv" for s in ("train", "dev")), "--out", place / "data" / "mine" / "pitch.tsv") == 0
+    assert (
+        spin_fairseq(
+            "pitch",
+            *(place / "data" / "mine" / f"{s}.tsv" for s in ("train", "dev")),
+            "--out",
+            place / "data" / "mine" / "pitch.tsv",
+        )
+        == 0
+    )
     return place
 
 

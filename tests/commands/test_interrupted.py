@@ -73,7 +73,9 @@ def test_units(many):
 def test_prepare(many):
     words = [many / "audio", "--out", many / "data", "--convert-to", many / "flac", "--workers", 2]
     done = lambda: len(list((many / "flac").glob("*.flac"))) > 20  # noqa: E731
-    assert_told(*interrupted(["prepare", *words], many, done), "prepare", "finished conversions", [*words, "--overwrite"])
+    assert_told(
+        *interrupted(["prepare", *words], many, done), "prepare", "finished conversions", [*words, "--overwrite"]
+    )
     assert not (many / "data" / "train.tsv").exists()
 
 
@@ -85,8 +87,12 @@ def test_marks(many):
 
 
 def test_train(speech_folder, small_hubert, tmp_path):
-    config, *overrides = hydra_command(speech_folder, small_hubert, tmp_path / "run", "optimization.max_update=100000")[4:]
+    config, *overrides = hydra_command(speech_folder, small_hubert, tmp_path / "run", "optimization.max_update=100000")[
+        4:
+    ]
     words = [config, *(word for word in overrides if not word.startswith("common.user_dir"))]
     saved = tmp_path / "run" / "checkpoints" / "checkpoint_last.pt"
-    assert_told(*interrupted(["train", *words], tmp_path, saved.exists), "train", "checkpoints that fairseq saved", words)
+    assert_told(
+        *interrupted(["train", *words], tmp_path, saved.exists), "train", "checkpoints that fairseq saved", words
+    )
     assert saved.exists()

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,7 +108,9 @@ def test_what_was_not_foreseen_is_one_line_too(monkeypatch, tmp_path, capsys):
     """Guards against a fault of this package that ends in a page of traceback, or in exit status 0."""
     monkeypatch.setattr(inspect, "page", lambda found: 1 / 0)
     assert spin_fairseq("inspect", REPOSITORY / "examples" / "demo" / "hubert_demo.pt") == 1
-    assert capsys.readouterr().err == "error: ZeroDivisionError: division by zero (not foreseen; --verbose shows where)\n"
+    assert (
+        capsys.readouterr().err == "error: ZeroDivisionError: division by zero (not foreseen; --verbose shows where)\n"
+    )
 
 
 def test_quiet_says_nothing(speech_folder, tmp_path, capsys):
@@ -124,5 +127,16 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     """`spin-fairseq inspect FILE | head -1`: guards against a traceback at its end."""
     file = REPOSITORY / "examples" / "demo" / "hubert_demo.pt"
     line = f"{sys.executable} -W ignore -m spin_fairseq inspect {file} | true"
-    done = subprocess.run(line, shell=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True)
+    done = subprocess.run(
+        line, shell=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
+    )
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_messages_name_commands_that_the_reader_has():
+    """Guards against an error that sends the user of a wheel to a script of the checkout."""
+    for path in (REPOSITORY / "spin_fairseq").rglob("*.py"):
+        text = path.read_text()
+        assert "scripts/" not in text.replace("fairseq's own scripts/", ""), path
+        for verb in re.findall(r"spin-fairseq (?!VERB|unknown)([a-z]\w+)", text):
+            assert verb in VERBS, f"{path}: spin-fairseq {verb}"

@@ -7,6 +7,7 @@ import pytest
 from spin_fairseq.speech.manifest import load_manifest
 from tests.commands.running import spin_fairseq
 
+
 def test_packs_several_manifests(speech_folder, tmp_path, capsys):
     out = tmp_path / "out"
     command = [str(speech_folder.data / "train.tsv"), str(speech_folder.data / "dev.tsv"), "--out", str(out)]

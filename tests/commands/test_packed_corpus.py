@@ -10,6 +10,7 @@ from tests.commands.running import spin_fairseq
 from tests.fairseq_runs import assert_same_weights, hydra_command, run, weights
 from tests.spin_checkpoints import save_spin
 
+
 @pytest.fixture(scope="module")
 def packed(speech_folder, tmp_path_factory):
     """The synthetic speech, packed."""
@@ -41,5 +42,10 @@ def test_pitch_ranges_and_marks(speech_folder, packed, tmp_path):
 @pytest.mark.slow
 def test_training(speech_folder, packed, small_hubert, tmp_path):
     for name, speech in (("plain", speech_folder), ("packed", packed)):
-        run(hydra_command(speech, small_hubert, tmp_path / name, "dataset.num_workers=2", "optimization.max_update=3"), tmp_path / name)
-    assert_same_weights(*(weights(tmp_path / name / "checkpoints" / "checkpoint_last.pt") for name in ("plain", "packed")))
+        run(
+            hydra_command(speech, small_hubert, tmp_path / name, "dataset.num_workers=2", "optimization.max_update=3"),
+            tmp_path / name,
+        )
+    assert_same_weights(
+        *(weights(tmp_path / name / "checkpoints" / "checkpoint_last.pt") for name in ("plain", "packed"))
+    )

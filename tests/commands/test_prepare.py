@@ -7,6 +7,7 @@ from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from tests.commands.running import spin_fairseq
 
+
 @pytest.fixture
 def tree(tmp_path):
     root = tmp_path / "corpus"
@@ -52,7 +53,10 @@ def test_the_layout_can_be_said(tree, tmp_path):
     assert len(load_manifest(tmp_path / "any", "train")) == 4
     (tree / "SPEAKERS.TXT").unlink()
     out = tmp_path / "tree"
-    assert spin_fairseq("prepare", tree, "--out", out, "--librispeech", "--train", "train", "--dev", "dev", "--workers", 1) == 0
+    assert (
+        spin_fairseq("prepare", tree, "--out", out, "--librispeech", "--train", "train", "--dev", "dev", "--workers", 1)
+        == 0
+    )
     assert [len(load_manifest(out, split)) for split in ("train", "dev")] == [2, 2]
 
 

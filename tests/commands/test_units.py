@@ -8,6 +8,7 @@ from spin_fairseq.speech.manifest import load_manifest
 from tests.commands.running import spin_fairseq
 from tests.spin_checkpoints import save_spin
 
+
 @pytest.fixture(scope="module")
 def spin_checkpoint(tmp_path_factory):
     return save_spin(tmp_path_factory.mktemp("spin") / "checkpoint_last.pt")

@@ -1,0 +1,58 @@
+"""Types of arguments: text of the command line to a value, or an error that says what it should be."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+CHANNELS = {"left": 1, "right": 2}
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def at_least(low: int):
+    """A `type`: a whole number of at least `low`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {low}")
+        return value
+
+    return number
+
+
+def fraction(text):
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1, such as 0.05")
+    return value
+
+
+def split_name(text):
+    if not text or text.startswith(".") or "/" in text or os.sep in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a split, such as train: it names a file in --out")
+    return text
+
+
+def channel(text):
+    """ "left" -> 1; the first channel is 1."""
+    if text in CHANNELS:
+        return CHANNELS[text]
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of left, right, 1, 2 ...")
+    return int(text)
+
+
+def size(text):
+    """ "500M" -> bytes."""
+    number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
+    try:
+        value = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 4G or 500M")
+    return value
