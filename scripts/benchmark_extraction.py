@@ -27,9 +27,8 @@ import torch
 from measuring.step_floor import product_seconds
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.checkpoints.writers import convert
+from spin_fairseq.encoders import SpeechEncoder
 from spin_fairseq.extraction.batches import batches_by_length, compute_batches
-from spin_fairseq.extraction.transformer import speed_up
-from spin_fairseq.models.encoders import build_encoder
 
 BASE = {
     "kind": "hubert", "normalize": False, "sample_rate": 16000, "label_rate": 50.0,
@@ -46,7 +45,7 @@ def both_models(folder, config):
     from transformers import HubertModel
 
     torch.manual_seed(0)
-    encoder = build_encoder(config)
+    encoder = SpeechEncoder(config)
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     source = folder / "encoder.pt"
     model = {"encoder": config, "head_dims": [8], "codebook_sizes": [8], "freeze": ""}
@@ -72,7 +71,6 @@ def timed(function):
 @torch.inference_mode()
 def measure(encoder, theirs, waves, layer, repeats, batch_seconds):
     """-> seconds of each round, ours, theirs and of ours in products alone; the largest difference of their results."""
-    speed_up(encoder)
     batches = [[waves[i] for i in batch] for batch in batches_by_length([len(w) for w in waves], batch_seconds * 16000)]
 
     def compute(source, mask):

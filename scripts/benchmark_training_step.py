@@ -102,11 +102,10 @@ def make_step(side, args):
     import torch
 
     import spin_fairseq  # noqa: F401
-    from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
-    from spin_fairseq.models.encoders import build_encoder
-    from spin_fairseq.models.spin import SpinConfig, SpinModel
+    from spin_fairseq.encoders import SpeechEncoder, parse_conv_layers
     from spin_fairseq.modules.prototypes import PrototypeHead
     from spin_fairseq.modules.swapped_prediction import swapped_prediction_loss
+    from spin_fairseq.spin_model import Spin, SpinConfig
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
@@ -135,9 +134,9 @@ def make_step(side, args):
             return head(encode(source, mask))[0]
 
     else:
-        encoder = build_encoder({**cfg, "kind": args.encoder, "normalize": False, "sample_rate": 16000})
+        encoder = SpeechEncoder({**cfg, "kind": args.encoder, "normalize": False, "sample_rate": 16000})
         frozen = [f"1..{cfg['encoder_layers'] - 2}", "cnn", "pos"]
-        model = SpinModel(SpinConfig(freeze=frozen, codebook_sizes=[args.codebook]), encoder)
+        model = Spin(SpinConfig(freeze=frozen, codebook_sizes=[args.codebook]), encoder)
         trained = [p for p in model.parameters() if p.requires_grad]
 
         def scores():

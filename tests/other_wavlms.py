@@ -7,7 +7,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_loader
 
 import pytest
 
-from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
+from spin_fairseq.encoders import parse_conv_layers
 from tests.small_wavlm import stir
 
 

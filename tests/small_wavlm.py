@@ -2,7 +2,7 @@
 
 import torch
 
-from spin_fairseq.models.wavlm import WavLMEncoder
+from spin_fairseq.encoders import SpeechEncoder
 from tests.small_hubert import SMALL
 
 # Distances of 4 frames and more share buckets, and those from 20 on share one: short waves meet all of them.
@@ -45,13 +45,13 @@ def wavlm_config(normalize=False, **options):
 
 
 def small_wavlm(seed=0, **options):
-    """-> a WavLMEncoder with random weights, in eval mode."""
+    """-> a SpeechEncoder with random weights, in eval mode."""
     torch.manual_seed(seed)
-    return stir(WavLMEncoder(wavlm_config(**options)))
+    return stir(SpeechEncoder(wavlm_config(**options)))
 
 
 def microsoft_wavlm(seed=0, **options):
-    """-> a WavLMEncoder with random weights, and what Microsoft would publish of it."""
+    """-> a SpeechEncoder with random weights, and what Microsoft would publish of it."""
     encoder = small_wavlm(seed, **options)
     cfg = {key: value for key, value in encoder.config.items() if key not in ("kind", "sample_rate")}
     return encoder, {"cfg": cfg, "model": encoder.state_dict()}

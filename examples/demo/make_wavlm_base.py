@@ -19,9 +19,9 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import spin_fairseq  # noqa: E402,F401
 from spin_fairseq.checkpoints.encoder import read_encoder  # noqa: E402
+from spin_fairseq.encoders import SpeechEncoder  # noqa: E402
 from spin_fairseq.errors import CheckpointError  # noqa: E402
 from spin_fairseq.files import whole_file  # noqa: E402
-from spin_fairseq.models.wavlm import WavLMEncoder  # noqa: E402
 
 NEW_KEYS = {"relative_position_embedding": True, "gru_rel_pos": True, "num_buckets": 320, "max_distance": 800}
 NEW_TENSORS = ("relative_attention_bias.weight", "grep_a", "grep_linear.weight", "grep_linear.bias")
@@ -31,7 +31,7 @@ def wavlm_of(hubert, seed=7122):
     """hubert: Checkpoint of a HuBERT -> a WavLM with its weights, as Microsoft would save it: {"cfg", "model"}."""
     torch.manual_seed(seed)
     config = {**hubert.config, **NEW_KEYS, "kind": "wavlm"}
-    tensors = WavLMEncoder(config).state_dict()
+    tensors = SpeechEncoder(config).state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name.endswith(NEW_TENSORS)}
     cfg = {key: value for key, value in config.items() if key not in ("kind", "sample_rate")}
     return {"cfg": cfg, "model": {**hubert.state_dict, **kept}}

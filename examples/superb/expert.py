@@ -44,10 +44,7 @@ class UpstreamExpert(nn.Module):
 
     def get_downsample_rates(self, key):
         """Samples from one frame to the next."""
-        rate = 1
-        for _, _, stride in self.model.encoder.conv_layers:
-            rate *= stride
-        return rate
+        return self.model.encoder.hop
 
     def forward(self, wavs):
         """wavs: a list of (T,) at 16 kHz -> a dictionary: each selection under its name, `code` (B, frames), and
@@ -57,8 +54,8 @@ class UpstreamExpert(nn.Module):
         encoder, head = self.model.encoder, self.model.head
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
         source = nn.utils.rnn.pad_sequence(wavs, batch_first=True)
-        x, _, frame_mask = encoder._embed(source, torch.arange(source.size(1), device=source.device) >= lengths[:, None])
-        hidden = [x, *encoder._layer_outputs(x, frame_mask, self.model.output_layer)]
+        padding = torch.arange(source.size(1), device=source.device) >= lengths[:, None]
+        hidden = encoder.encode_layers(source, padding, range(self.model.output_layer + 1))
         embeddings = head.embed(hidden[-1])
         logits = embeddings @ F.normalize(head.prototypes[0].float(), dim=-1).t() / self.temperature
         results = {

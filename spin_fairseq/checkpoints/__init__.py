@@ -1,7 +1,7 @@
 """One reader for each checkpoint format, and two doors to them.
 
-The readers turn a file into a configuration and tensors and know no model; the doors, at the end of this file, build
-the models that such a configuration describes.
+The readers turn a file into a configuration and tensors; the doors, at the end of this file, build the models that such
+a configuration describes.
 """
 
 
@@ -12,20 +12,20 @@ def load_encoder(path, **config):
     config: keys of the encoder's configuration under fairseq's names that take the place of the file's; some formats
     leave a few open, as the number of attention heads, and the log says what was assumed.
 
-    Returns a module with `extract_features(source, padding_mask, output_layer)`. Raises CheckpointError.
+    Returns a SpeechEncoder: `extract_features(source, padding_mask, output_layer)`. Raises CheckpointError.
     """
-    from ..models.encoders import build_encoder
+    from ..encoders import SpeechEncoder
     from .encoder import read_encoder
 
-    return read_encoder(path, config).build(build_encoder).eval()
+    return read_encoder(path, config).build(SpeechEncoder).eval()
 
 
 def load_spin(path, **config):
-    """A SpinModel in eval mode: of this package's training and exports, or of the reference's (`.ckpt`).
+    """A Spin in eval mode: of this package's training and exports, or of the reference's (`.ckpt`).
 
     config: as for `load_encoder`. Raises CheckpointError.
     """
-    from ..models.spin import SpinModel
+    from ..spin_model import Spin
     from .encoder import read_spin
 
-    return read_spin(path, config).build(SpinModel.from_config).eval()
+    return read_spin(path, config).build(Spin.from_config).eval()

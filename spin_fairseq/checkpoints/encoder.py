@@ -2,11 +2,10 @@
 
 import logging
 import os
-from dataclasses import fields
 
 import torch
-from fairseq.models.hubert.hubert import HubertConfig
 
+from ..encoders.config import KNOWN_KEYS
 from ..errors import CheckpointError
 from . import (
     fairseq_hubert,
@@ -21,12 +20,9 @@ from .files import AS_WRITTEN, MALFORMED, Checkpoint, read_file
 from .sizes import check_sizes
 
 # Each has NAME, recognises(state) and read(path, state, given) -> Checkpoint. A reader of Spin checkpoints gives the
-# configuration of a SpinModel, with the encoder's under "encoder", and tensors named encoder.* and head.*.
+# configuration of a Spin, with the encoder's under "encoder", and tensors named encoder.* and head.*.
 SPIN_READERS = [spin_checkpoint, reference_spin]
 READERS = [fairseq_hubert, s3prl_hubert, microsoft_wavlm, torchaudio_model, huggingface]
-
-_WAVLM_KEYS = {"relative_position_embedding", "gru_rel_pos", "num_buckets", "max_distance"}
-_KNOWN_KEYS = {field.name for field in fields(HubertConfig)} | _WAVLM_KEYS | {"kind", "normalize", "sample_rate"}
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +60,7 @@ def _refuse_repeated_tensors(path, tensors):
 
 
 def read_spin(path, given=None):
-    """-> Checkpoint with SpinModel's configuration, the encoder's own inside. Raises CheckpointError.
+    """-> Checkpoint with Spin's configuration, the encoder's own inside. Raises CheckpointError.
 
     given: keys of the encoder's configuration that take the place of the file's.
     """
@@ -101,14 +97,14 @@ def read_encoder(path, given=None):
 
 def _checked(path, config, tensors):
     """-> the configuration of an encoder, no larger than its tensors, without the keys that nothing here knows."""
-    unknown = sorted(str(key)[:80] for key in config if key not in _KNOWN_KEYS)
+    unknown = sorted(str(key)[:80] for key in config if key not in KNOWN_KEYS)
     if unknown:
         logger.warning(f"{path}: keys of its configuration that are not known here, and ignored: {', '.join(unknown)}")
     try:
         check_sizes(path, config, tensors)
     except KeyError as error:
         raise CheckpointError(f"{path}: its configuration lacks {error}; {AS_WRITTEN}") from None
-    return {key: value for key, value in config.items() if key in _KNOWN_KEYS}
+    return {key: value for key, value in config.items() if key in KNOWN_KEYS}
 
 
 def _encoder_tensors(checkpoint):

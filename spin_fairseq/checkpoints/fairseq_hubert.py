@@ -1,12 +1,10 @@
 """fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec's, which are HuBERTs too."""
 
 import re
-from dataclasses import fields
 
-from fairseq.models.hubert.hubert import HubertConfig
-
+from ..encoders.config import KNOWN_KEYS
+from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
-from .conv_layers import parse_conv_layers
 from .files import AS_WRITTEN, Checkpoint, plain
 from .naming import one_weight_norm
 from .sizes import rebuild_config
@@ -30,7 +28,7 @@ def _model_and_task(container):
         return plain(config["model"]), plain(config["task"])
     if "arch" not in config:
         return None
-    keys = {"arch", "w2v_args", "normalize", *_CONTENTVEC_KEYS, *(field.name for field in fields(HubertConfig))}
+    keys = {"arch", "w2v_args", "normalize", *_CONTENTVEC_KEYS, *KNOWN_KEYS}
     return {key: value for key, value in config.items() if key in keys}, config  # not all options of that run
 
 
@@ -54,7 +52,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and HubertConfig's keys}."""
+    """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and EncoderConfig's keys}."""
     model, task = _configs(state)
     tensors = state["model"]
     prefix = _FINE_TUNED.get(_model_name(model))

@@ -38,19 +38,21 @@ class Checkpoint:
         Once alone: each tensor is let go when the model has it, so that beside the model there is never all of the file.
         """
         try:
-            module = builder(self.config)
+            with torch.device("meta"):  # no random numbers are drawn for what the file has
+                module = builder(self.config)
         except (SpinError, *MALFORMED) as error:
             what = f"{type(error).__name__}: {error}".rstrip(": ")
             raise CheckpointError(
                 f"{self.path}: no model can be built from the configuration in it ({what}); {AS_WRITTEN}"
             ) from error
-        self._move_into(module)
+        self._compare_with(module.state_dict())
+        module = module.to_empty(device="cpu")
+        self._move_into(module.state_dict())
         return module
 
-    @torch.no_grad()
-    def _move_into(self, module):
-        """Copy the tensors, one after another; CheckpointError names what is missing, left over or of another shape."""
-        places, tensors = module.state_dict(), self.state_dict
+    def _compare_with(self, places):
+        """CheckpointError names what is missing, left over or of another shape."""
+        tensors = self.state_dict
         problems = [f"{name} is missing" for name in places if name not in tensors]
         problems += [f"{name[:80]} has no place in the model" for name in tensors if name not in places]
         for name, place in places.items():
@@ -64,6 +66,11 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path}: the tensors do not fit the configuration in it: {', '.join(problems[:20])}{more}; {AS_WRITTEN}"
             )
+
+    @torch.no_grad()
+    def _move_into(self, places):
+        """Copy the tensors, one after another."""
+        tensors = self.state_dict
         maps = maps_of(self.path, tensors.values())
         for name, place in places.items():
             try:

@@ -3,8 +3,8 @@
 import json
 import os
 
+from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
-from .conv_layers import parse_conv_layers
 from .files import AS_WRITTEN, Checkpoint, read_file
 from .naming import encoder_tensors, to_fairseq, with_mask_embedding
 from .sizes import rebuild_config
@@ -32,6 +32,8 @@ _KEYS = {
     "attention_dropout": "attention_dropout",
     "activation_dropout": "activation_dropout",
     "dropout_input": "feat_proj_dropout",
+    "conv_pos_batch_norm": "conv_pos_batch_norm",
+    "feat_proj_layer_norm": "feat_proj_layer_norm",
 }
 _WAVLM_KEYS = {"num_buckets": "num_buckets", "max_distance": "max_bucket_distance"}
 _EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
@@ -40,8 +42,6 @@ _EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
 _FIXED = {
     "feat_extract_activation": "gelu",
     "layer_norm_eps": 1e-5,
-    "feat_proj_layer_norm": True,
-    "conv_pos_batch_norm": False,
     "add_adapter": False,
 }
 # The activations that both libraries call by one name.

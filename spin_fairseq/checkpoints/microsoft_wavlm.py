@@ -1,8 +1,9 @@
 """Microsoft's WavLM checkpoints, as released: a flat configuration `cfg` and the tensors in `model`."""
 
+from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
-from .conv_layers import parse_conv_layers
 from .files import Checkpoint, plain
+from .naming import one_weight_norm
 
 NAME = "Microsoft WavLM"
 
@@ -22,11 +23,11 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with config {"kind": "wavlm", "normalize", "sample_rate", and models.wavlm.WavLMConfig's keys}."""
+    """-> Checkpoint with config {"kind": "wavlm", "normalize", "sample_rate", and EncoderConfig's keys}."""
     config = {**_DEFAULTS, **plain(state["cfg"])}
     try:
         config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"]))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     config.update(kind="wavlm", normalize=bool(config["normalize"]), sample_rate=16000)
-    return Checkpoint(str(path), config, state["model"])
+    return Checkpoint(str(path), config, one_weight_norm(state["model"]))

@@ -16,7 +16,7 @@ _RULES = [
         (r"feature_extractor\.conv_layers\.(\d+)\.conv\.(weight|bias)", r"feature_extractor.conv_layers.\1.0.\2"),
         (r"feature_projection\.layer_norm\.(weight|bias)", r"layer_norm.\1"),
         (r"feature_projection\.projection\.(weight|bias)", r"post_extract_proj.\1"),
-        (r"encoder\.pos_conv_embed\.conv\.(.+)", r"encoder.pos_conv.0.\1"),
+        (r"encoder\.pos_conv_embed\.batch_norm\.(.+)", r"encoder.pos_conv.0.\1"),
         (_LAYER + r"layer_norm\.(weight|bias)", r"encoder.layers.\1.self_attn_layer_norm.\2"),
         (_LAYER + r"feed_forward\.intermediate_dense\.(weight|bias)", r"encoder.layers.\1.fc1.\2"),
         (_LAYER + r"feed_forward\.output_dense\.(weight|bias)", r"encoder.layers.\1.fc2.\2"),
@@ -45,7 +45,11 @@ def encoder_tensors(tensors, anchor, parts):
 
 
 def one_weight_norm(tensors):
-    """The two factors of a weight-normed weight under their older names, weight_g and weight_v, which fairseq uses."""
+    """The two factors of a weight-normed weight under their older names, weight_g and weight_v, which fairseq uses.
+
+    A positional convolution whose weight norm was taken out, as for an export, gets it back: with the weight as v and
+    its length as g, the product is the weight again, bit for bit.
+    """
     old = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
     renamed = {}
     for name, tensor in tensors.items():
@@ -53,6 +57,11 @@ def one_weight_norm(tensors):
         for new_ending, ending in old.items():
             if name.endswith(new_ending):
                 name = name[: -len(new_ending)] + ending
+        if name.endswith("encoder.pos_conv.0.weight") and isinstance(tensor, torch.Tensor) and tensor.dim() == 3:
+            tensor = tensor.float()
+            length = tensor.norm(dim=(0, 1), keepdim=True)
+            renamed[name + "_g"], renamed[name + "_v"] = length, torch.where(length > 0, tensor, torch.ones(()))
+            continue
         renamed[name] = tensor
     return renamed
 
@@ -79,8 +88,10 @@ def to_fairseq(tensors):
     """transformers' names of an encoder's tensors, without prefix -> fairseq's; unknown names stay as they are."""
     # A norm behind each convolution is a layer norm, inside a block of its own; a single one is a group norm.
     norm = "2.1" if "feature_extractor.conv_layers.1.layer_norm.weight" in tensors else "2"
+    conv = "1" if "encoder.pos_conv_embed.batch_norm.weight" in tensors else "0"
     renamed = {}
     for name, tensor in tensors.items():
+        name = name.replace("encoder.pos_conv_embed.conv.", f"encoder.pos_conv.{conv}.", 1)
         for pattern, replacement in _RULES:
             if pattern.match(name):
                 name = pattern.sub(replacement, name)

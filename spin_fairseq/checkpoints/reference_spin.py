@@ -20,7 +20,7 @@ _ENCODER = "encoder.model."
 _HEAD = "pred_head.layers.{}.weight"
 _HEAD_NAME = re.compile(r"pred_head\.layers\.(\d{1,3})\.(weight|bias)$")
 
-# Options that change what comes out, with the only value that a SpinModel can be: (section, key, value).
+# Options that change what comes out, with the only value that a Spin can be: (section, key, value).
 _FIXED = [
     ("encoder", "normalize", False),
     ("encoder", "pre_normalize", False),
@@ -37,7 +37,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with SpinModel's configuration; prototypes are used as stored, slightly off unit length."""
+    """-> Checkpoint with Spin's configuration; prototypes are used as stored, slightly off unit length."""
     model = plain(plain(state["hyper_parameters"]).get("model"))
     encoder, loss = plain(model.get("encoder")), plain(model.get("loss"))
     for section, key, value in _FIXED:

@@ -11,5 +11,5 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and HubertConfig's keys}."""
+    """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and EncoderConfig's keys}."""
     return fairseq_hubert.checkpoint(path, plain(state["model_cfg"]), plain(state["task_cfg"]), state["model_weight"])

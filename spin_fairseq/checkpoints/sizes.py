@@ -5,8 +5,8 @@ import re
 
 import torch
 
+from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
-from .conv_layers import parse_conv_layers
 from .files import AS_WRITTEN
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _SOURCES = {
     "conv_pos_groups": "encoder.pos_conv.0.weight_v",
     "convolutions": _CONV.format(0),
 }
+_BEHIND_BATCH_NORM = "encoder.pos_conv.1.weight"
 _LAYER = re.compile(r"encoder\.layers\.(\d{1,6})\.")
 
 
@@ -46,7 +47,7 @@ def sizes_of(tensors):
     linear = _shape(tensors, "encoder.layers.0.fc1.weight", 2)
     if linear:
         sizes["encoder_ffn_embed_dim"], sizes["encoder_embed_dim"] = linear
-    positions = _shape(tensors, "encoder.pos_conv.0.weight_v", 3)
+    positions = _shape(tensors, "encoder.pos_conv.0.weight_v", 3) or _shape(tensors, _BEHIND_BATCH_NORM, 3)
     if positions:
         sizes.update(conv_pos=positions[2], conv_pos_groups=max(1, positions[0] // positions[1]))
     bias = _shape(tensors, "encoder.layers.0.self_attn.relative_attention_bias.weight", 2)
@@ -100,7 +101,7 @@ def _heads(path, width):
     if width % 64:
         raise HeadsLeftOpen(
             f"{path}: the number of attention heads is not in the file, and cannot be guessed for a width of {width}; "
-            "give it, as in load_encoder(path, encoder_attention_heads=...)"
+            "give it: --encoder encoder_attention_heads=N, or load_encoder(path, encoder_attention_heads=N)"
         )
     return width // 64
 
@@ -108,6 +109,18 @@ def _heads(path, width):
 def _strides(kernels):
     """As in all known models: the first convolution makes frames of 5 samples, each further one halves their number."""
     return [5 if index == 0 else 2 for index in range(len(kernels))]
+
+
+def _odd_forms(tensors, sizes):
+    """Keys of what an encoder of fairseq's own has in one form alone, where these tensors are of another."""
+    odd = {}
+    if _BEHIND_BATCH_NORM in tensors:
+        odd["conv_pos_batch_norm"] = True
+    if "layer_norm.weight" not in tensors:
+        odd["feat_proj_layer_norm"] = False
+    if "post_extract_proj.weight" in tensors and sizes["convolutions"][-1][0] == sizes["encoder_embed_dim"]:
+        odd["post_extract_proj"] = True
+    return odd
 
 
 def rebuild_config(path, tensors, given):
@@ -134,6 +147,7 @@ def rebuild_config(path, tensors, given):
         extractor_mode="layer_norm" if large_form else "default",
         conv_bias="feature_extractor.conv_layers.0.0.bias" in tensors,
     )
+    told.update(_odd_forms(tensors, sizes))
     dropout = 0.0 if large_form else 0.1
     assumed = {
         "layer_norm_first": large_form,

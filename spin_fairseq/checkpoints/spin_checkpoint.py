@@ -28,7 +28,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with SpinModel's configuration, the encoder's own inside."""
+    """-> Checkpoint with Spin's configuration, the encoder's own inside."""
     if not _exported(state):
         config, tensors = _model(state), state["model"]
     elif state.get("version") != _VERSION:

@@ -141,7 +141,7 @@ def extract(compute, frames_of, manifest, max_samples=1_600_000, longest=None, d
 def sample_features(model, manifest, frames, longest, seed=0, max_samples=1_600_000):
     """At least `frames` frames of utterances drawn at random, or all that there are -> (N, width) float32 tensor.
 
-    model: a SpinModel; its own layer, on its own device, where the result stays. longest: only the first so many samples
+    model: a Spin model; its own layer, on its own device, where the result stays. longest: only the first so many samples
     of an utterance are used. max_samples: of a batch, roughly. Utterances that cannot be read, or are
     shorter than a frame, are left out. The model is left in the mode in which it was.
     """

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,13 @@ import torch
 
 from ..speech.audio import SAMPLE_RATE
 from ..speech.stretches import stretches
+from ..encoders import AS_USUAL, Mode
 from ..errors import ConfigError, ManifestError
 from ..progress import ProgressBar
 from .batches import extract_each
 from ..fingerprints import file_fingerprint, manifest_fingerprint
 from .long_files import Chunks
 from .resumable import ResumableFiles
-from .transformer import speed_up
 
 LONG = 300.0  # seconds of a file from which on a bound of its attention is suggested
 
@@ -41,29 +42,29 @@ def runs(units):
 
 
 def encoder_of(model):
-    """A SpinModel's encoder; an encoder alone is its own."""
+    """A Spin model's encoder; an encoder alone is its own."""
     return model.encoder if hasattr(model, "head") else model
 
 
 def computation(model, output, layer=None, codebook=0):
-    """-> compute(source, padding_mask) for `extract`.
+    """-> compute(source, padding_mask, mode) for `extract`; mode: an encoders.Mode, how it is computed.
 
-    model: a SpinModel, or for output="features" an encoder alone. layer: 1-based, of "features"; None: the one that the
+    model: a Spin model, or for output="features" an encoder alone. layer: 1-based, of "features"; None: the one that the
     head reads, of an encoder the last. Raises ConfigError.
     """
     if output == "features":
         layers = encoder_of(model).num_layers
         if layer is not None and not 1 <= layer <= layers:
             raise ConfigError(f"--layer is {layer}: the encoder has layers 1..{layers}; choose one")
-        return lambda source, mask: model.extract_features(source, mask, output_layer=layer)[0]
+        return lambda source, mask, mode=AS_USUAL: model.extract_features(source, mask, output_layer=layer, mode=mode)[0]
     if layer not in (None, model.output_layer):
         raise ConfigError(f"--layer is {layer}: {output} are of layer {model.output_layer}; it is for --output features")
     if not 0 <= codebook < len(model.head.prototypes):
         raise ConfigError(f"--codebook is {codebook}: the checkpoint has codebooks 0..{len(model.head.prototypes) - 1}")
     return {
-        "units": lambda source, mask: model.extract_units(source, mask, codebook),
+        "units": lambda source, mask, mode=AS_USUAL: model.extract_units(source, mask, codebook, mode),
         "embeddings": model.extract_embeddings,
-        "scores": lambda source, mask: model.extract_scores(source, mask, codebook),
+        "scores": lambda source, mask, mode=AS_USUAL: model.extract_scores(source, mask, codebook, mode),
     }[output]
 
 
@@ -122,12 +123,12 @@ def dump(
         raise ConfigError("--deduplicate is for .km; an array has one unit a frame, and .jsonl has durations")
     compute = computation(model, output, layer, codebook)
     encoder = encoder_of(model)
-    speed_up(encoder, max(1, encoder.output_lengths(int(chunk_seconds * encoder.sample_rate))))
+    mode = Mode(packed=True, block=max(1, encoder.output_lengths(int(chunk_seconds * encoder.sample_rate))))
     frames = encoder.output_lengths(manifest.sizes)
     if frames.min() < 1:
         row = int(frames.argmin())
         raise ManifestError(f"{manifest.path(row)}: {manifest.sizes[row]} samples are too short for a frame; leave it out")
-    chunks = Chunks(encoder, attention_seconds) if attention_seconds else None
+    chunks = Chunks(encoder, attention_seconds, mode=mode) if attention_seconds else None
 
     seconds = manifest.sizes / encoder.sample_rate
     if attention_seconds is None and seconds.max() > LONG:
@@ -160,7 +161,7 @@ def dump(
             part = manifest.select(np.arange(begin, end))
             found = [None] * len(part)
             for index, (array,) in extract_each(
-                compute, encoder.output_lengths, part, max_samples=max_samples, device=device, workers=workers,
+                partial(compute, mode=mode), encoder.output_lengths, part, max_samples=max_samples, device=device, workers=workers,
                 chunks=chunks, threads=torch.get_num_threads() if str(device) == "cpu" else 1,
             ):  # fmt: skip
                 found[index] = (part.utterance_id(index), array.astype(dtype, copy=False))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
-from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
+from spin_fairseq.encoders import parse_conv_layers
 from spin_fairseq.checkpoints.files import read_file
 from spin_fairseq.errors import CheckpointError
 from tests.small_hubert import fairseq_hubert

@@ -197,8 +197,6 @@ def edit(path, **changes):
     "changes, message",
     [
         ({"model_type": "wav2vec2"}, "config.json: model_type is 'wav2vec2'; known: hubert, wavlm"),
-        ({"feat_proj_layer_norm": False}, "feat_proj_layer_norm is False"),
-        ({"conv_pos_batch_norm": True}, "conv_pos_batch_norm is True"),
         ({"layer_norm_eps": 1e-3}, "layer_norm_eps is 0.001"),
         ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'; known: gelu"),
         ({"feat_extract_norm": "batch"}, "feat_extract_norm is 'batch'; known: group, layer"),

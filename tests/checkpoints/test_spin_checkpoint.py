@@ -5,7 +5,7 @@ import torch
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.errors import CheckpointError
-from spin_fairseq.models.encoders import build_encoder
+from spin_fairseq.encoders import SpeechEncoder
 from spin_fairseq.models.spin import SpinConfig, SpinModel
 from tests.small_spin import exported, trained
 from tests.small_wavlm import save_microsoft_wavlm
@@ -45,7 +45,7 @@ def test_a_spin_model_as_the_base_of_another(model, tmp_path):
     torch.save(exported(model, HEAD), tmp_path / "spin.pt")
     other = SpinModel.build_model(SpinConfig(checkpoint=str(tmp_path / "spin.pt"), freeze="cnn", codebook_sizes=[40]))
     assert torch.equal(other.encoder.mask_emb, model.encoder.mask_emb) and len(other.head.prototypes[0]) == 40
-    build_encoder(other.encoder.config)  # what is saved with it is enough
+    SpeechEncoder(other.encoder.config)  # what is saved with it is enough
 
 
 @pytest.mark.parametrize(

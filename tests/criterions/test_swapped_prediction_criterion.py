@@ -6,6 +6,7 @@ from fairseq.logging import metrics
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spin_fairseq.criterions import swapped_prediction
+from spin_fairseq.encoders import Mode
 from spin_fairseq.errors import ConfigError
 from spin_fairseq.modules.swapped_prediction import swapped_prediction_loss
 from tests.oracles.swapped_prediction_oracle import swapped_prediction_oracle
@@ -177,6 +178,7 @@ def test_nothing_in_a_training_step_waits_for_the_device(task, make_hubert, form
     model = small_model(make_hubert(**form), codebook_sizes=[12, 30]).train()
     criterion = recipe_criterion(task).train()
     sample = batch_of(task, "train", [0, 3, 5])
+    sample["net_input"]["mode"] = Mode(packed=False)  # as on a GPU
     with Waiting() as waiting, metrics.aggregate(new_root=True):
         for name in ("cpu", "numpy", "tolist"):
             monkeypatch.setattr(torch.Tensor, name, lambda *_, name=name: waiting.found.append(name))

@@ -56,7 +56,7 @@ def test_every_selection(checkpoint, hubconf, waves):
     # Three states, the input of the first layer among them: feeding that to the layers gives the others.
     assert len(results["hidden"]) == 3 and len(results["all_feats"]) == 4
     assert results["hidden_states"] is results["hidden"] and results["last_hidden_state"] is results["hidden"][-1]
-    again = list(model.encoder._layer_outputs(results["hidden"][0][:1], None, 1))[0]
+    again = model.encoder.encode_layers(waves[0][None], layers=[1])[0]
     torch.testing.assert_close(again, results["hidden"][1][:1], rtol=1e-4, atol=2e-4)
 
 

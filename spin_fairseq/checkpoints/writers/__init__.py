@@ -16,9 +16,10 @@ WRITERS = {
 }
 
 
-def convert(source, destination, to):
+def convert(source, destination, to, given=None):
     """Write the checkpoint `source`, of any format that is read, to `destination` in the format `to`.
 
+    given: keys of the encoder's configuration that the source leaves open, as for `load_encoder`.
     Returns what the export says of itself. Raises CheckpointError; ConfigError for an unknown format, or where the
     source is to be replaced.
     """
@@ -26,6 +27,6 @@ def convert(source, destination, to):
         raise ConfigError(f"--to is {to!r}: choose one of {', '.join(WRITERS)}")
     if os.path.exists(source) and os.path.exists(destination) and os.path.samefile(source, destination):
         raise ConfigError(f"{destination}: is the source itself; choose another place, since an export holds less")
-    source = read_source(source)
+    source = read_source(source, given)
     WRITERS[to].write(source, destination)
     return source.about

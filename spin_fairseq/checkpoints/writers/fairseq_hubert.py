@@ -26,6 +26,19 @@ def _final_proj(source):
     return torch.zeros(rows, source.encoder.width), torch.zeros(rows), "zeros"
 
 
+def refuse_odd_forms(source, to):
+    """CheckpointError for what fairseq's model cannot be, nor Microsoft's, which has the same front end."""
+    cfg, odd = source.encoder.cfg, None
+    if not cfg.feat_proj_layer_norm:
+        odd = "has no layer norm behind its convolutions"
+    elif cfg.conv_pos_batch_norm:
+        odd = "has a batch norm before its positional convolution"
+    elif cfg.has_projection and cfg.conv_layers[-1][0] == cfg.encoder_embed_dim:
+        odd = "has a projection between convolutions and a transformer of the same width"
+    if odd:
+        raise CheckpointError(f"{source.path}: {odd}, which --to {to} cannot hold; choose hf, spin or onnx")
+
+
 def hubert_parts(source, to):
     """-> HubertConfig's keys, the task's, and the tensors of a HubertModel; CheckpointError for another encoder.
 
@@ -36,6 +49,7 @@ def hubert_parts(source, to):
     config = source.encoder_config
     if config["kind"] != "hubert":
         raise CheckpointError(f"{source.path}: --to {to} is for HuBERT, and this is a {config['kind']}; fairseq has none")
+    refuse_odd_forms(source, to)
     weight, bias, what = _final_proj(source)
     source.about["final_proj"] = what
     tensors = {**source.encoder.state_dict(), "final_proj.weight": weight, "final_proj.bias": bias}

@@ -3,9 +3,9 @@
 import json
 import re
 
+from ...encoders.conv_layers import parse_conv_layers
 from ...errors import CheckpointError
 from ...files import whole_folder
-from ..conv_layers import parse_conv_layers
 from ..huggingface import _KEYS, _WAVLM_KEYS
 from .model_card import model_card
 
@@ -20,6 +20,7 @@ _NAMES = [
         (r"^layer_norm\.", "feature_projection.layer_norm."),
         (r"^post_extract_proj\.", "feature_projection.projection."),
         (r"^encoder\.pos_conv\.0\.", "encoder.pos_conv_embed.conv."),
+        (r"^encoder\.pos_conv\.1\.", "encoder.pos_conv_embed.conv."),
         (r"\.self_attn_layer_norm\.", ".layer_norm."),
         (r"\.fc1\.", ".feed_forward.intermediate_dense."),
         (r"\.fc2\.", ".feed_forward.output_dense."),
@@ -31,8 +32,10 @@ _NAMES = [
 ]
 
 
-def transformers_name(name):
-    """fairseq's or Microsoft's name of a tensor -> transformers'."""
+def transformers_name(name, batch_norm=False):
+    """fairseq's or Microsoft's name of a tensor -> transformers'. batch_norm: the positional convolution has one."""
+    if batch_norm and name.startswith("encoder.pos_conv.0."):
+        return name.replace("encoder.pos_conv.0.", "encoder.pos_conv_embed.batch_norm.")
     for pattern, replacement in _NAMES:
         renamed = pattern.sub(replacement, name)
         if renamed != name:
@@ -56,7 +59,6 @@ def _config(source):
         "num_feat_extract_layers": len(convolutions),
         "feat_extract_norm": "layer" if str(source.encoder.cfg.extractor_mode) == "layer_norm" else "group",
         "feat_extract_activation": "gelu",
-        "feat_proj_layer_norm": True,
         "layer_norm_eps": 1e-5,
         "layerdrop": 0.0,
         "torch_dtype": "float32",
@@ -91,7 +93,13 @@ def write(source, folder):
             f"{source.path}: its convolutions are as wide as its transformer, without a projection between them, "
             "which transformers' models always have"
         )
-    tensors = {transformers_name(name): tensor.contiguous() for name, tensor in source.encoder.state_dict().items()}
+    cfg = source.encoder.cfg
+    if cfg.kind == "wavlm" and (cfg.conv_pos_batch_norm or not cfg.feat_proj_layer_norm):
+        raise CheckpointError(f"{source.path}: its form is one of HuBERT, which transformers' WavLM cannot have; choose onnx")
+    tensors = {
+        transformers_name(name, cfg.conv_pos_batch_norm): tensor.contiguous()
+        for name, tensor in source.encoder.state_dict().items()
+    }
     with whole_folder(folder, CheckpointError) as temporary:
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
         if source.is_spin:

@@ -3,13 +3,12 @@
 import inspect
 import json
 import logging
-import math
 import warnings
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from ...encoders import AS_EXPORTED
 from ...errors import CheckpointError
 from ...files import whole_file
 
@@ -20,7 +19,7 @@ _LARGEST = 2**31  # bytes of a protobuf
 
 
 class _WaveToUnits(nn.Module):
-    """The model written out in operations that ONNX has, for one wave without padding.
+    """The model for one wave without padding.
 
     wave: (1, T) -> features (1, frames, width) of the layer that the head reads, of an encoder alone the last; of Spin
     also embeddings (1, frames, D), and units (1, frames) of each codebook.
@@ -28,55 +27,17 @@ class _WaveToUnits(nn.Module):
 
     def __init__(self, encoder, head, output_layer):
         super().__init__()
-        nn.utils.remove_weight_norm(encoder.encoder.pos_conv[0])
         self.encoder = encoder
         self.head = head
         self.output_layer = output_layer
 
     def forward(self, wave):
-        encoder, transformer = self.encoder, self.encoder.encoder
-        if encoder.normalize:  # layer_norm over a length that is not known is no operation of ONNX
-            wave = wave - wave.mean(-1, keepdim=True)
-            wave = wave * torch.rsqrt((wave * wave).mean(-1, keepdim=True) + 1e-5)
-        x = wave.unsqueeze(1)
-        for block in encoder.feature_extractor.conv_layers:
-            x = block(x)
-        x = encoder.layer_norm(x.transpose(1, 2))
-        if encoder.post_extract_proj is not None:
-            x = encoder.post_extract_proj(x)
-        x = x + transformer.pos_conv(x.transpose(1, 2)).transpose(1, 2)
-        if not transformer.layer_norm_first:
-            x = transformer.layer_norm(x)
-        bias = getattr(transformer.layers[0].self_attn, "relative_attention_bias", None)
-        bias = None if bias is None else bias(x.size(1))
-        for layer in transformer.layers[: self.output_layer]:
-            x = self._layer(layer, x, bias)
+        features = self.encoder.encode(wave, output_layer=self.output_layer, mode=AS_EXPORTED).features
         if self.head is None:
-            return x
-        embeddings = self.head.embed(x)
+            return features
+        embeddings = self.head.embed(features)
         units = [self.head.scores(embeddings, index).argmax(-1) for index in range(len(self.head.prototypes))]
-        return (x, embeddings, *units)
-
-    def _layer(self, layer, x, bias):
-        first = layer.layer_norm_first
-        y = x + self._attention(layer.self_attn, layer.self_attn_layer_norm(x) if first else x, bias)
-        y = y if first else layer.self_attn_layer_norm(y)
-        z = layer.final_layer_norm(y) if first else y
-        y = y + layer.fc2(layer.activation_fn(layer.fc1(z)))
-        return y if first else layer.final_layer_norm(y)
-
-    @staticmethod
-    def _attention(attention, x, bias):
-        heads = getattr(attention, "heads", None) or attention.num_heads
-        width = attention.q_proj.out_features
-        query, key, value = (
-            project(x).reshape(1, -1, heads, width // heads).transpose(1, 2)
-            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
-        scores = query @ key.transpose(-1, -2) / math.sqrt(width // heads)
-        if bias is not None:
-            scores = scores + attention.gate(x) * bias
-        return attention.out_proj((F.softmax(scores, dim=-1) @ value).transpose(1, 2).reshape(1, -1, width))
+        return (features, embeddings, *units)
 
 
 def write(source, path):
@@ -86,13 +47,10 @@ def write(source, path):
         import onnx
     except ImportError:
         raise CheckpointError(f"{path}: to write ONNX, pip install onnx onnxruntime") from None
-    from ...models.encoders import build_encoder
-
     size = sum(tensor.numel() * 4 for tensor in source.model.state_dict().values())
     if size >= _LARGEST:
         raise CheckpointError(f"{source.path}: its {size} bytes are too many for one ONNX file, which holds 2 GB")
-    encoder = build_encoder(source.encoder.config).eval()  # of its own, since weight norm is taken out of it
-    encoder.load_state_dict(source.encoder.state_dict())
+    encoder = source.encoder
     head = source.model.head if source.is_spin else None
     layer = source.model.output_layer if source.is_spin else encoder.num_layers
     names = ["features"]

@@ -4,12 +4,13 @@ import torch
 
 from ...errors import CheckpointError
 from ...files import whole_file
-from .fairseq_hubert import hubert_parts
+from .fairseq_hubert import hubert_parts, refuse_odd_forms
 
 NAME = "s3prl"
 
 
 def _wavlm(source):
+    refuse_odd_forms(source, "s3prl")
     config = {key: value for key, value in source.encoder_config.items() if key not in ("kind", "sample_rate", "_name")}
     return {"cfg": config, "model": dict(source.encoder.state_dict())}
 

@@ -15,7 +15,7 @@ from ..provenance import about_of_folder, last_part, plain_values, what_is_told
 
 @dataclass
 class Source:
-    """path: of the file; model: a SpinModel, or an encoder alone; config: SpinModel's, or the encoder's; about: JSON.
+    """path: of the file; model: a Spin, or an encoder alone; config: Spin's, or the encoder's; about: JSON.
 
     final_proj: weight and bias of a HuBERT's projection for its pre-training, which encoders here do not have; or None.
     """
@@ -46,16 +46,16 @@ class Source:
             )
 
 
-def read_source(path):
-    """Raises CheckpointError."""
-    from ...models.encoders import build_encoder
-    from ...models.spin import SpinModel
+def read_source(path, given=None):
+    """given: keys of the encoder's configuration, as for `load_encoder`. Raises CheckpointError."""
+    from ...encoders import SpeechEncoder
+    from ...spin_model import Spin
 
     path = os.fspath(path)
     try:
-        checkpoint, builder = read_spin(path), SpinModel.from_config
+        checkpoint, builder = read_spin(path, given), Spin.from_config
     except CheckpointError:
-        checkpoint, builder = read_encoder(path), build_encoder
+        checkpoint, builder = read_encoder(path, given), SpeechEncoder
     model = checkpoint.build(builder).eval()
     state = about_of_folder(path) if os.path.isdir(path) else read_file(path)
     return Source(path, model, plain_values(checkpoint.config), _about(path, model, state), _final_proj(model, state))

@@ -9,7 +9,7 @@ NAME = "Spin by this package"
 
 
 def write(source, path):
-    """-> {"format", "version", "model": SpinModel's configuration, "state_dict", "about"}; `load_spin` reads it."""
+    """-> {"format", "version", "model": Spin's configuration, "state_dict", "about"}; `load_spin` reads it."""
     source.require_spin("spin")
     # Where the base came from on the machine that trained is of no use elsewhere.
     config = {**source.config, "encoder": source.encoder_config, "checkpoint": source.about.get("base") or ""}

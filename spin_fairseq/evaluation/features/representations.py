@@ -13,12 +13,9 @@ import numpy as np
 import torch
 
 from ...errors import CheckpointError, ConfigError
+from ...fingerprints import file_fingerprint
 from ...speech.audio import SAMPLE_RATE
 from . import mfcc
-from ...fingerprints import file_fingerprint
-from ...extraction.transformer import speed_up
-
-BLOCK_SECONDS = 10  # of a long file, computed at a time
 
 
 class MfccSource:
@@ -61,9 +58,8 @@ class _ModelSource:
 
     @cached_property
     def encoder(self):
-        """On the device, with the layers and convolutions for extraction."""
-        encoder = self._load().to(self.device)
-        return speed_up(encoder, max(1, encoder.output_lengths(BLOCK_SECONDS * encoder.sample_rate)))
+        """On the device."""
+        return self._load().to(self.device)
 
     def output_lengths(self, samples):
         return self.encoder.output_lengths(samples)
@@ -93,13 +89,8 @@ class EncoderSource(_ModelSource):
         if wrong:
             raise ConfigError(f"{self.path}: there is no layer {wrong[0]}; the encoder has layers 1..{self.encoder.num_layers}")
         if len(layers) == 1:
-            return lambda source, mask: (self.encoder.encode(source, mask, layers[0])[0].float(),)
-
-        def several(source, mask):
-            found = self.encoder.encode_layers(source, mask)
-            return tuple(found[layer - 1].float() for layer in layers)
-
-        return several
+            return lambda source, mask: (self.encoder.encode(source, mask, layers[0]).features.float(),)
+        return lambda source, mask: tuple(x.float() for x in self.encoder.encode_layers(source, mask, layers))
 
 
 class SpinSource(_ModelSource):
@@ -127,7 +118,6 @@ class SpinSource(_ModelSource):
         return self.model.head.prototypes[0].size(1)
 
     def compute(self, layers):
-        self.encoder  # noqa: B018  made ready
         return lambda source, mask: (self.model.extract_embeddings(source, mask),)
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
+from spin_fairseq.encoders import parse_conv_layers
 from spin_fairseq.errors import CheckpointError
 
 

@@ -4,13 +4,17 @@
 convolution (with the norm that follows it), 1.. the transformer layers. "1..10" names a range.
 """
 
+from typing import Any
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
 from ..errors import ConfigError
+from .encoder import SpeechEncoder
 
-LARGEST = 2**20  # of a head or codebook; far above any use, and below what takes all memory
 
-
-def parse_list(value):
-    """"a,b", [a, b], a single value or None -> a list of strings."""
+def parse_list(value: Any) -> list[str]:
+    """ "a,b", [a, b], a single value or None -> a list of strings."""
     if value is None or value == "":
         return []
     if isinstance(value, (int, float)):
@@ -20,20 +24,7 @@ def parse_list(value):
     return [str(item).strip() for item in value if str(item).strip()]
 
 
-def parse_sizes(key, value, smallest):
-    """"256,128" or [256, 128] -> [256, 128]; ConfigError below `smallest`, above LARGEST, or when there is none."""
-    try:
-        sizes = [int(item) for item in parse_list(value)]
-    except ValueError:
-        sizes = []
-    if not sizes or min(sizes) < smallest or max(sizes) > LARGEST:
-        raise ConfigError(
-            f"{key} is {value}: it must be one or more whole numbers of at least {smallest} and at most {LARGEST}"
-        )
-    return sizes
-
-
-def layer_names(key, value, num_layers):
+def layer_names(key: str, value: Any, num_layers: int) -> list[str]:
     """Names and ranges -> names in the order given; ConfigError for a name that the encoder does not have."""
     names = []
     for item in parse_list(value):
@@ -51,7 +42,7 @@ def layer_names(key, value, num_layers):
     return names
 
 
-def freeze(encoder, names, output_layer):
+def freeze(encoder: SpeechEncoder, names: Sequence[str], output_layer: int) -> list[nn.Module]:
     """Stop gradients of the named groups, and of all that has no part in the output.
 
     -> the modules that are frozen and run, whose dropout a caller may want to turn off.
@@ -67,7 +58,7 @@ def freeze(encoder, names, output_layer):
     return frozen
 
 
-def randomize(encoder, names, build):
+def randomize(encoder: SpeechEncoder, names: Sequence[str], build: Callable[[], SpeechEncoder]) -> None:
     """Give the named groups the weights, norms included, of a new encoder made by `build()`."""
     if not names:
         return

@@ -8,7 +8,7 @@ _MOST_LAYERS = 64
 
 
 def parse_conv_layers(expression, path=None):
-    """"[(512,10,5)] + [(512,3,2)] * 4" -> [(512, 10, 5), (512, 3, 2), ...]: width, kernel, stride of each layer.
+    """ "[(512,10,5)] + [(512,3,2)] * 4" -> [(512, 10, 5), (512, 3, 2), ...]: width, kernel, stride of each layer.
 
     Lists, tuples, integers, + and * are read; anything else raises CheckpointError, which names `path`.
     """

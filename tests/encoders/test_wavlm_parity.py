@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spin_fairseq.models.wavlm import RelativePositionBias, WavLMEncoder
+from spin_fairseq.encoders import SpeechEncoder
+from spin_fairseq.encoders.positions import RelativePositionBias
 from tests.other_wavlms import OTHERS
 from tests.small_hubert import LARGE_FORM
 from tests.small_wavlm import BASE_WAVLM, wavlm_config
@@ -23,7 +24,7 @@ def build(other, **options):
     """-> the other's model, and ours with its weights."""
     torch.manual_seed(0)
     config = wavlm_config(**options)
-    theirs, ours = other(config), WavLMEncoder(config).eval()
+    theirs, ours = other(config), SpeechEncoder(config).eval()
     state = {"mask_emb": ours.mask_emb.data, **theirs.rename(theirs.model.state_dict())}
     ours.load_state_dict(state)
     return theirs, ours

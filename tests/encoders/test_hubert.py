@@ -2,10 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.small_hubert import LARGE_FORM, fairseq_hubert
-from tests.oracles.group_norm_oracle import group_norm_oracle
 
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.models.hubert import _valid_group_norm
 
 FORMS = {
     "base": {},
@@ -68,21 +66,6 @@ def test_output_lengths_of_int_and_tensor(make_hubert):
     encoder = load_encoder(make_hubert())
     assert encoder.output_lengths(16000) == 49 and encoder.output_lengths(400) == 1
     assert encoder.output_lengths(torch.tensor([16000, 400])).tolist() == [49, 1]
-
-
-@torch.no_grad()
-def test_group_norm_sees_each_row_alone():
-    torch.manual_seed(0)
-    norm = torch.nn.GroupNorm(5, 5)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    x = 3.0 + torch.randn(3, 5, 40)
-    lengths = [40, 17, 1]
-    result = _valid_group_norm(norm, x, torch.tensor(lengths))
-    for row, expected, length in zip(result, group_norm_oracle(norm, x, lengths), lengths):
-        torch.testing.assert_close(row[:, :length].double(), expected, rtol=1e-4, atol=1e-4)
-        padding = row[:, length:]
-        assert torch.equal(padding, padding[:, :1].expand_as(padding))
 
 
 @torch.no_grad()

@@ -1,0 +1,17 @@
+"""HuBERT and WavLM as plain torch modules; they know nothing of fairseq, and nothing of files."""
+
+from .config import EncoderConfig
+from .conv_layers import parse_conv_layers
+from .encoder import AS_EXPORTED, AS_USUAL, Encoded, Mode, SpeechEncoder
+from .waves import WaveStatistics
+
+__all__ = [
+    "AS_EXPORTED",
+    "AS_USUAL",
+    "Encoded",
+    "EncoderConfig",
+    "Mode",
+    "SpeechEncoder",
+    "WaveStatistics",
+    "parse_conv_layers",
+]
