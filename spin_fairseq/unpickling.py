@@ -186,7 +186,10 @@ class CheckpointUnpickler(PlainUnpickler):
         return super().find_class(module, name)
 
 
-checkpoint_pickle = types.ModuleType("checkpoint_pickle", "A `pickle` that builds only what checkpoints consist of.")
-checkpoint_pickle.Unpickler = CheckpointUnpickler
-checkpoint_pickle.load = lambda file, **options: CheckpointUnpickler(file, **options).load()
-checkpoint_pickle.UnpicklingError = pickle.UnpicklingError
+# Stands where torch takes a module: it builds only what checkpoints consist of.
+checkpoint_pickle = types.SimpleNamespace(
+    __name__="checkpoint_pickle",
+    Unpickler=CheckpointUnpickler,
+    load=lambda file, **options: CheckpointUnpickler(file, **options).load(),
+    UnpicklingError=pickle.UnpicklingError,
+)

@@ -20,14 +20,15 @@ class EpochBatches(EpochBatchIterator):
 
     @classmethod
     def of(cls, batches, before=None):
-        """Make one of fairseq's into one of these: its task builds them, and does not ask which.
+        """One of these, out of one of fairseq's that has not begun: fairseq's task builds those, whatever its version takes.
 
         before: those of an earlier epoch of the same dataset, which are done with, or None.
         """
-        batches.__class__ = cls
-        if before is not None and before.num_workers == batches.num_workers:
-            batches.dataloader = before.dataloader
-        return batches
+        made = cls.__new__(cls)
+        vars(made).update(vars(batches))
+        if before is not None and before.num_workers == made.num_workers:
+            made.dataloader = before.dataloader
+        return made
 
     def _get_iterator_for_epoch(self, epoch, shuffle, fix_batches_to_gpus=False, offset=0):
         if self.dataloader is not None:
