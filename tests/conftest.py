@@ -1,11 +1,49 @@
-"""What tests of several rooms share: synthetic speech, and small genuine HuBERT checkpoints made by fairseq itself."""
+"""What tests of several rooms share: synthetic speech, and small genuine HuBERT checkpoints made by fairseq itself.
+
+Without fairseq a test file that imports it, or a room of the package that does, is skipped; so is a test that asks for
+fairseq's own HuBERT. All other tests run.
+"""
 
 import spin_fairseq  # noqa: F401  registers the models
+
+import ast
+from importlib.util import find_spec
 
 import pytest
 import torch
 
+from tests.small_hubert import hubert_checkpoint
 from tests.synthetic_speech import make_speech
+
+NEED_FAIRSEQ = (
+    "fairseq", "fairseq_cli", "hydra", "omegaconf",
+    *(f"spin_fairseq.{room}" for room in ("tasks", "models", "criterions", "data", "compat", "registration")),
+    "tests.fairseq_runs", "tests.small_dataset", "tests.small_task", "tests.tasks",
+)  # fmt: skip
+
+
+class SkippedModule(pytest.Module):
+    """A test file that needs fairseq."""
+
+    def _getobj(self):
+        pytest.skip("needs fairseq", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    if find_spec("fairseq") is None and _imports_fairseq(module_path):
+        return SkippedModule.from_parent(parent, path=module_path)
+    return None
+
+
+def _imports_fairseq(path):
+    """Whether a file imports what needs fairseq when it is imported itself."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return any(name == needed or name.startswith(f"{needed}.") for name in names for needed in NEED_FAIRSEQ)
 
 
 @pytest.fixture(scope="session")
@@ -16,19 +54,17 @@ def speech_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_hubert(tmp_path_factory):
-    """make_hubert(normalize=False, seed=0, **HubertConfig keys) -> path of a small fairseq HuBERT checkpoint.
+    """make_hubert(normalize=False, seed=0, **HubertConfig keys) -> path of a small HuBERT checkpoint in fairseq's form.
 
     LARGE_FORM and NO_DROPOUT of tests/small_hubert.py are sets of keys.
     """
-    from tests.small_hubert import fairseq_hubert  # here, since tests without fairseq read this file too
-
     made = {}
 
     def make(**options):
         key = tuple(sorted(options.items()))
         if key not in made:
             made[key] = tmp_path_factory.mktemp("hubert") / "hubert.pt"
-            torch.save(fairseq_hubert(**options)[1], made[key])
+            torch.save(hubert_checkpoint(**options), made[key])
         return made[key]
 
     return make

@@ -2,8 +2,10 @@
 
 import torch
 
-from spin_fairseq.models.spin import SpinModel
-from tests.small_hubert import fairseq_hubert
+from spin_fairseq.checkpoints.encoder import read_encoder
+from spin_fairseq.encoders import SpeechEncoder
+from spin_fairseq.spin_model import Spin, SpinConfig
+from tests.small_hubert import hubert_checkpoint
 from tests.small_wavlm import wavlm_config
 
 HEAD = {"freeze": "cnn,pos", "codebook_sizes": [30, 7], "head_dims": [32]}
@@ -11,17 +13,17 @@ HEAD = {"freeze": "cnn,pos", "codebook_sizes": [30, 7], "head_dims": [32]}
 
 def hubert_config(normalize=False, **options):
     """The configuration of a small HuBERT encoder; options are HubertConfig's keys."""
-    model = fairseq_hubert(normalize, **options)[1]["cfg"]["model"]
+    model = hubert_checkpoint(normalize, **options)["cfg"]["model"]
     config = {key: value for key, value in model.items() if key != "_name"}
     return {**config, "kind": "hubert", "normalize": normalize, "sample_rate": 16000}
 
 
 def small_spin(kind="hubert", seed=1, encoder=None, **options):
-    """-> a SpinModel in eval mode, and its configuration. options are SpinConfig's; encoder: keys of the encoder's."""
+    """-> a Spin model in eval mode, and its configuration. options are SpinConfig's; encoder: keys of the encoder's."""
     encoder_config = {"hubert": hubert_config, "wavlm": wavlm_config}[kind](**(encoder or {}))
     config = {**HEAD, **options, "encoder": encoder_config}
     torch.manual_seed(seed)
-    model = SpinModel.from_config(config)
+    model = Spin.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:  # norms and biases that do something, as trained ones
@@ -51,3 +53,8 @@ def save_spin(path, kind="hubert", **options):
     }
     torch.save(state, path)
     return path
+
+
+def untrained_spin(checkpoint, **options):
+    """A Spin with a new head on a pretrained encoder. options: of SpinConfig."""
+    return Spin(SpinConfig(**options), read_encoder(checkpoint).build(SpeechEncoder))

@@ -33,9 +33,9 @@ def hubert():
 
 @pytest.fixture(scope="module")
 def spin(small_hubert):
-    from spin_fairseq.models.spin import SpinConfig, SpinModel
+    from tests.spin_checkpoints import untrained_spin
 
-    return exported(SpinModel.build_model(SpinConfig(checkpoint=str(small_hubert), **HEAD)), HEAD)
+    return exported(untrained_spin(small_hubert, **HEAD), HEAD)
 
 
 def refuse(path, *names, load=load_encoder):

@@ -11,7 +11,8 @@ import torch
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.checkpoints.encoder import read_spin
 from spin_fairseq.errors import CheckpointError
-from spin_fairseq.models.spin import SpinConfig, SpinModel
+from spin_fairseq.spin_model import Spin
+from tests.spin_checkpoints import untrained_spin
 from tests.checkpoints.parity import waves
 from tests.lightning_checkpoint import (
     hyper_parameters,
@@ -101,7 +102,7 @@ def test_the_encoder_alone_and_as_a_base_to_train_on(path):
     with torch.no_grad():
         expected, _ = model.extract_features(wave, output_layer=3)
         torch.testing.assert_close(encoder.extract_features(wave)[0], expected, rtol=0.0, atol=1e-4)
-    spin = SpinModel.build_model(SpinConfig(checkpoint=str(path), freeze="cnn"))
+    spin = untrained_spin(path, freeze="cnn")
     assert spin.head.normalize_prototypes and len(spin.head.prototypes[0]) == 256
 
 
@@ -287,4 +288,4 @@ def test_parameters_of_another_form(parameters, path):
     tensors = reference_tensors(state["model"], *random_head(64, (12,), 16))
     torch.save({"state_dict": tensors, "hyper_parameters": parameters}, path)
     with pytest.raises(CheckpointError, match="layers 1..3"):  # the default, layer 12, is not in this small model
-        read_spin(path, HEADS).build(SpinModel.from_config)
+        read_spin(path, HEADS).build(Spin.from_config)

@@ -6,7 +6,7 @@ import torch
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from spin_fairseq.errors import CheckpointError
 from spin_fairseq.encoders import SpeechEncoder
-from spin_fairseq.models.spin import SpinConfig, SpinModel
+from tests.spin_checkpoints import untrained_spin
 from tests.small_spin import exported, trained
 from tests.small_wavlm import save_microsoft_wavlm
 
@@ -16,7 +16,7 @@ HEAD = {"freeze": "cnn", "output_layer": 2, "head_dims": [20, 8], "codebook_size
 @pytest.fixture(params=["hubert", "wavlm"])
 def model(request, small_hubert, tmp_path):
     path = small_hubert if request.param == "hubert" else save_microsoft_wavlm(tmp_path / "wavlm.pt")
-    return SpinModel.build_model(SpinConfig(checkpoint=str(path), **HEAD)).eval()
+    return untrained_spin(path, **HEAD).eval()
 
 
 @pytest.mark.parametrize("form", [trained, exported])
@@ -43,7 +43,7 @@ def test_unknown_keys_are_reported_once_and_ignored(model, tmp_path, caplog):
 
 def test_a_spin_model_as_the_base_of_another(model, tmp_path):
     torch.save(exported(model, HEAD), tmp_path / "spin.pt")
-    other = SpinModel.build_model(SpinConfig(checkpoint=str(tmp_path / "spin.pt"), freeze="cnn", codebook_sizes=[40]))
+    other = untrained_spin(tmp_path / "spin.pt", freeze="cnn", codebook_sizes=[40])
     assert torch.equal(other.encoder.mask_emb, model.encoder.mask_emb) and len(other.head.prototypes[0]) == 40
     SpeechEncoder(other.encoder.config)  # what is saved with it is enough
 
