@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 # Name -> the room that it is imported from.
 _PUBLIC = {
     "load_encoder": "checkpoints",
+    "load_model": "checkpoints",
     "load_spin": "checkpoints",
     "change_speaker": "perturbation",
     "equalize": "perturbation",

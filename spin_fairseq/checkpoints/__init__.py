@@ -1,4 +1,4 @@
-"""One reader for each checkpoint format, and two doors to them.
+"""One reader for each checkpoint format, and three doors to them.
 
 The readers turn a file into a configuration and tensors; the doors, at the end of this file, build the models that such
 a configuration describes.
@@ -29,3 +29,13 @@ def load_spin(path, **config):
     from .encoder import read_spin
 
     return read_spin(path, config).build(Spin.from_config).eval()
+
+
+def load_model(path, **config):
+    """A Spin where the checkpoint is one, else an encoder alone. config: as for `load_encoder`. Raises CheckpointError."""
+    from ..encoders import SpeechEncoder
+    from ..spin_model import Spin
+    from .encoder import read_model
+
+    checkpoint = read_model(path, config)
+    return checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder).eval()

@@ -81,11 +81,18 @@ def read_encoder(path, given=None):
 
     given: keys of the configuration that take the place of the file's, or say what it leaves open.
     """
+    checkpoint = read_model(path, given)
+    if not checkpoint.is_spin:
+        return checkpoint
+    return Checkpoint(checkpoint.path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
+
+
+def read_model(path, given=None):
+    """-> what `read_spin` gives of a Spin checkpoint, or `read_encoder` of another. Raises CheckpointError."""
     path, given = os.fspath(path), given or {}
     state = _content(path)
     if any(reader.recognises(state) for reader in SPIN_READERS):
-        spin = _read_spin(path, state, given)
-        return Checkpoint(path, spin.config["encoder"], _encoder_tensors(spin))
+        return _read_spin(path, state, given)
     checkpoint = _read(path, state, READERS, given)
     if checkpoint is None:
         keys = ", ".join(sorted(key[:80] for key in state if isinstance(key, str))[:12])

@@ -32,6 +32,11 @@ class Checkpoint:
             if not isinstance(name, str):
                 raise CheckpointError(f"{self.path}: a tensor has no name but {str(name)[:80]}")
 
+    @property
+    def is_spin(self):
+        """Whether it is of a Spin, with head and codebooks, or of an encoder alone."""
+        return "encoder" in self.config
+
     def build(self, builder):
         """-> `builder(config)` with the tensors in it; CheckpointError where it makes no model, or they do not fit.
 

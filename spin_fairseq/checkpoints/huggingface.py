@@ -18,7 +18,7 @@ _INDEX = ".index.json"
 _KINDS = ("hubert", "wavlm")
 
 # fairseq's key -> transformers'.
-_KEYS = {
+KEYS = {
     "encoder_layers": "num_hidden_layers",
     "encoder_embed_dim": "hidden_size",
     "encoder_ffn_embed_dim": "intermediate_size",
@@ -35,7 +35,7 @@ _KEYS = {
     "conv_pos_batch_norm": "conv_pos_batch_norm",
     "feat_proj_layer_norm": "feat_proj_layer_norm",
 }
-_WAVLM_KEYS = {"num_buckets": "num_buckets", "max_distance": "max_bucket_distance"}
+WAVLM_KEYS = {"num_buckets": "num_buckets", "max_distance": "max_bucket_distance"}
 _EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
 
 # What fairseq's model has in one form alone; an absent key means that form.
@@ -122,7 +122,7 @@ def _translate(path, config):
             raise CheckpointError(f"{path}: {key} is {config[key]!r}; an encoder of fairseq has {value!r}")
     if config.get("hidden_act", "gelu") not in _ACTIVATIONS:
         raise CheckpointError(f"{path}: hidden_act is {config['hidden_act']!r}; known: {', '.join(_ACTIVATIONS)}")
-    keys = {**_KEYS, **_WAVLM_KEYS} if kind == "wavlm" else _KEYS
+    keys = {**KEYS, **WAVLM_KEYS} if kind == "wavlm" else KEYS
     translated = {key: config[name] for key, name in keys.items() if name in config}
     if "feat_extract_norm" in config:
         mode = _EXTRACTOR_MODES.get(config["feat_extract_norm"])

@@ -86,12 +86,6 @@ def run(args):
 
 def load(checkpoint, output):
     """A SpinModel; an encoder alone where no head is needed and there is none."""
-    from spin_fairseq.checkpoints import load_encoder, load_spin
-    from spin_fairseq.errors import CheckpointError
+    from spin_fairseq.checkpoints import load_model, load_spin
 
-    try:
-        return load_spin(checkpoint)
-    except CheckpointError:
-        if output != "features":
-            raise
-        return load_encoder(checkpoint)
+    return load_model(checkpoint) if output == "features" else load_spin(checkpoint)

@@ -88,7 +88,7 @@ def test_rows_have_unit_length_whatever_the_optimiser_leaves(head):
 @pytest.mark.parametrize("memory_efficient", [False, True])
 def test_rows_have_unit_length_with_fairseqs_fp16_optimizers(head, memory_efficient, monkeypatch):
     """Their float32 copies are written back over the half-precision weights after each step."""
-    pytest.importorskip("fairseq")
+    pytest.importorskip("fairseq", reason="needs fairseq's optimisers")
     from fairseq.dataclass.configs import FairseqConfig
     from fairseq.optim.adam import FairseqAdamConfig
     from fairseq.optim.fp16_optimizer import FP16Optimizer, MemoryEfficientFP16Optimizer

@@ -6,7 +6,7 @@ import re
 from ...encoders.conv_layers import parse_conv_layers
 from ...errors import CheckpointError
 from ...files import whole_folder
-from ..huggingface import _KEYS, _WAVLM_KEYS
+from ..huggingface import KEYS, WAVLM_KEYS
 from .model_card import model_card
 
 NAME = "transformers"
@@ -46,7 +46,7 @@ def transformers_name(name, batch_norm=False):
 def _config(source):
     config = source.encoder_config
     kind = config["kind"]
-    keys = {**_KEYS, **_WAVLM_KEYS} if kind == "wavlm" else _KEYS
+    keys = {**KEYS, **WAVLM_KEYS} if kind == "wavlm" else KEYS
     # A key that is absent from a configuration has fairseq's default, which the built encoder knows.
     values = {name: getattr(source.encoder.cfg, key) for key, name in keys.items()}
     convolutions = parse_conv_layers(config["conv_feature_layers"])

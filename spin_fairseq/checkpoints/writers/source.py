@@ -9,7 +9,7 @@ import torch
 
 from ... import __version__
 from ...errors import CheckpointError
-from ..encoder import read_encoder, read_spin
+from ..encoder import read_model
 from ..files import read_file
 from ..provenance import about_of_folder, last_part, plain_values, what_is_told
 
@@ -52,11 +52,8 @@ def read_source(path, given=None):
     from ...spin_model import Spin
 
     path = os.fspath(path)
-    try:
-        checkpoint, builder = read_spin(path, given), Spin.from_config
-    except CheckpointError:
-        checkpoint, builder = read_encoder(path, given), SpeechEncoder
-    model = checkpoint.build(builder).eval()
+    checkpoint = read_model(path, given)
+    model = checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder).eval()
     state = about_of_folder(path) if os.path.isdir(path) else read_file(path)
     return Source(path, model, plain_values(checkpoint.config), _about(path, model, state), _final_proj(model, state))
 

@@ -100,16 +100,12 @@ class SpinSource(_ModelSource):
 
     @cached_property
     def model(self):
-        from ...checkpoints import load_encoder, load_spin
+        from ...checkpoints import load_model
 
-        try:
-            return load_spin(self.path).to(self.device)
-        except CheckpointError as error:
-            try:
-                load_encoder(self.path)
-            except CheckpointError:
-                raise error from None
-            raise CheckpointError(f"{self.path}: an encoder without a codebook; give it as {self.path}+kmeans") from None
+        model = load_model(self.path)
+        if not hasattr(model, "head"):
+            raise CheckpointError(f"{self.path}: an encoder without a codebook; give it as {self.path}+kmeans")
+        return model.to(self.device)
 
     def _load(self):
         return self.model.encoder
