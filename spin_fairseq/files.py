@@ -63,6 +63,20 @@ def whole_folder(path: str | Path, error: type[SpinError], *, remedy: str = REME
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def folder_set_aside(folder: str | Path) -> Iterator[None]:
+    """A folder is out of the way inside the block, comes back if that fails, and is removed if it does not."""
+    folder = Path(folder)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.rename(folder, aside)
+    try:
+        yield
+    except BaseException:
+        os.rename(aside, folder)
+        raise
+    shutil.rmtree(aside)
+
+
 def write_bytes(path: str | Path, content: bytes, error: type[SpinError], *, remedy: str = REMEDY) -> None:
     """Write a whole file. Raises `error` where it cannot be written."""
     with whole_file(path, error, remedy=remedy) as temporary:

@@ -9,6 +9,7 @@ from pathlib import Path
 from collections.abc import Iterable, Iterator
 
 from spin_fairseq.errors import ConfigError
+from spin_fairseq.files import folder_set_aside
 
 
 def refuse_to_replace(paths: Iterable[str | Path], overwrite: bool) -> None:
@@ -36,11 +37,5 @@ def export_set_aside(folder: str | Path) -> Iterator[None]:
         return
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder}: a folder that is no export, which --overwrite leaves alone; choose another --out")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    os.rename(folder, aside)
-    try:
+    with folder_set_aside(folder):
         yield
-    except BaseException:
-        os.rename(aside, folder)
-        raise
-    shutil.rmtree(aside)
