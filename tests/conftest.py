@@ -74,3 +74,11 @@ def make_hubert(tmp_path_factory):
 def small_hubert(make_hubert):
     """Path of a fairseq HuBERT checkpoint with random weights: 3 layers x 64, Base form, its dropout as usual."""
     return make_hubert()
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `gpu` say where they are skipped, and why."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))

@@ -1,22 +1,24 @@
-"""Functions run by several processes that talk by gloo."""
+"""Functions run by several processes that talk by gloo, or by NCCL."""
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
+from spin_fairseq.modules import sinkhorn as sinkhorn_module
+from spin_fairseq.modules.codebook_start import broadcast_weights
 from spin_fairseq.modules.sinkhorn import sinkhorn
 
 
-def on_ranks(number, function, folder, *arguments):
+def on_ranks(number, function, folder, *arguments, backend="gloo"):
     """-> what `function(rank, *arguments)` returned on each rank. The function is one of a module, not of a test."""
     folder.mkdir()
-    torch.multiprocessing.spawn(_run, (number, function, folder, arguments), nprocs=number)
+    torch.multiprocessing.spawn(_run, (number, backend, function, folder, arguments), nprocs=number)
     return [torch.load(folder / str(rank)) for rank in range(number)]
 
 
-def _run(rank, number, function, folder, arguments):
+def _run(rank, number, backend, function, folder, arguments):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/address", rank=rank, world_size=number)
+    dist.init_process_group(backend, init_method=f"file://{folder}/address", rank=rank, world_size=number)
     torch.save(function(rank, *arguments), folder / str(rank))
     dist.destroy_process_group()
 
@@ -34,3 +36,16 @@ def head_of_a_rank(rank, speech, cfg, gone):
     torch.manual_seed(rank)
     task = small_task(speech) if rank == 0 else small_task(speech, data=gone)
     return dict(task.build_model(cfg).head.state_dict())
+
+
+def start_and_assignment(rank, device):
+    """A broadcast from the first rank, and an assignment by reductions over the group: -> whether both are right."""
+    group = dist.new_group()
+    head = torch.nn.Linear(4, 3)
+    before = head.weight.detach().clone()
+    broadcast_weights(head, group)
+    scores = torch.rand(40, 5).to(device)
+    sinkhorn_module._several_ranks = lambda group: True  # as with more of them
+    found = sinkhorn(scores, group=group).cpu()
+    sinkhorn_module._several_ranks = lambda group: False
+    return torch.equal(before, head.weight) and torch.allclose(found, sinkhorn(scores.cpu()), atol=1e-5)
