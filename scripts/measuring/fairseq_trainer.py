@@ -12,14 +12,16 @@ def make_trainer(overrides, config="spin_hubert_base"):
     from fairseq import tasks, utils
     from fairseq.dataclass.initialize import add_defaults, hydra_init
     from fairseq.trainer import Trainer
+    from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
     from hydra.experimental import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    hydra_init(config)
+    hydra_init(config)  # keeps fairseq's keys under the configuration's name, for it to be checked against
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS)):
         cfg = compose(config, overrides=["task.launch_dir=null", *overrides])
+    ConfigStore.instance().repo.pop(f"{config}.yaml")  # another configuration may be built on this one
     add_defaults(cfg)
     cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
     utils.set_torch_seed(cfg.common.seed)

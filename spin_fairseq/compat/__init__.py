@@ -8,6 +8,7 @@ it mends, and where:
 - `ranks`: counts that ranks on CPUs exchange;
 - `training`: how fairseq saves, resumes and stops a run;
 - `paths`: where fairseq looks for files;
+- `attention`: cuDNN's, which plans for every shape, is left out;
 - `half_precision`: what half precision loses, and logging that waits for the GPU.
 
 `pickles` patches nothing: it tells torch which classes a fairseq checkpoint consists of.
@@ -18,6 +19,7 @@ __all__ = ["apply"]
 
 def apply():
     """Patch what a training needs; safe to call twice."""
+    from .attention import leave_out_cudnn_attention
     from .data_workers import end_workers_quickly, end_workers_that_cannot_deliver, import_what_workers_would
     from .half_precision import mend_half_precision
     from .hydra_errors import let_hydra_print_errors
@@ -33,3 +35,4 @@ def apply():
     mend_training()
     mend_paths()
     mend_half_precision()
+    leave_out_cudnn_attention()

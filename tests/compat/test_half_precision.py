@@ -13,6 +13,7 @@ from fairseq.optim.fp16_optimizer import FP16Optimizer
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
+from spin_fairseq.compat import apply
 from spin_fairseq.errors import CheckpointError
 from tests.fake_cuda import fake_cuda
 
@@ -199,3 +200,12 @@ def test_sums_over_ranks_are_on_the_host(monkeypatch):
         monkeypatch.setattr(Logging, "data_parallel_process_group", None)
         logs, (frames,) = trainer._fast_stat_sync_sum([{"loss": torch.ones((), device="cuda")}], 8)
         assert logs[0]["loss"].device.type == frames.device.type == "cpu"
+
+
+def test_cudnns_attention_is_left_out():
+    """It plans for each shape of a batch: half a second, for each of hundreds."""
+    if not hasattr(torch.backends.cuda, "cudnn_sdp_enabled"):
+        pytest.skip("this torch has no such attention")
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    apply()
+    assert not torch.backends.cuda.cudnn_sdp_enabled() and torch.backends.cuda.flash_sdp_enabled()
