@@ -229,7 +229,7 @@ def units(bench):
     from measuring.rates import seconds_each
     from transformers import HubertConfig, HubertModel
 
-    from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
+    from spin_fairseq.encoders.conv_layers import parse_conv_layers
     from spin_fairseq.models.spin import SpinConfig, SpinModel
 
     sizes = SIZES[bench.size]

@@ -41,7 +41,14 @@ def _index(tensor, index):
     return tensor
 
 
+def _conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    stride, padding, dilation = (each if isinstance(each, int) else each[0] for each in (stride, padding, dilation))
+    x = torch.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), (0, padding), (1, dilation), groups)
+    return x.squeeze(2)
+
+
 _OPERATORS = {
+    torch.conv1d: _conv1d,
     torch.Tensor.__getitem__: _index,
     torch.Tensor.__invert__: torch.bitwise_not,
     torch.Tensor.contiguous: torch.clone,

@@ -46,7 +46,7 @@ def write_speech(folder, utterances, seconds):
 
 def write_base(path, kind, size):
     """Write a checkpoint of fairseq's HuBERT, or of transformers' WavLM, with random weights. -> the path."""
-    from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
+    from spin_fairseq.encoders.conv_layers import parse_conv_layers
 
     torch.manual_seed(0)
     sizes = SIZES[size]
@@ -73,7 +73,7 @@ def recipe_trainer(base, speech, precision, *, kind, layers, device, batch_secon
 
 def reference_step(kind, size, sample, precision, device, codebook):
     """-> a function: the step of the original code on a batch of ours, under autocast: frozen parts without a graph."""
-    from spin_fairseq.checkpoints.conv_layers import parse_conv_layers
+    from spin_fairseq.encoders.conv_layers import parse_conv_layers
     from spin_fairseq.modules.prototypes import PrototypeHead
     from spin_fairseq.modules.swapped_prediction import swapped_prediction_loss
 

@@ -4,7 +4,7 @@ A wave goes through convolutions, a projection, a positional convolution and tra
 gated relative positions in its attention. The tensors have the names that fairseq and Microsoft gave them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -30,14 +30,31 @@ class Mode:
     packed: frames of a batch behind each other, without padding; or padded rows. None: packed on a CPU alone, since
     packing asks the device for the lengths of the rows, and waits for them.
     block: frames that are computed at a time where no gradient flows. Memory then grows with the length of an utterance
-    and not with its square; on a CPU blocks stay in the cache. None: all at once, as an export wants it.
+    and not with its square; on a CPU blocks stay in the cache, and a GPU takes FRAMES_ON_A_GPU at least, since it waits for
+    each block to be launched. None: all at once, as an export wants it.
+    together: rows go through the convolutions together, padded; or one by one. None: together on a GPU, as long as a batch
+    has no more than SAMPLES_TOGETHER samples, and wherever gradients of the convolutions are recorded.
     statistics: `SpeechEncoder.statistics` of a wave that the rows are pieces of; None: each row is a wave of its own.
     """
 
     packed: bool | None = None
     block: int | None = 500
     statistics: WaveStatistics | None = None
+    together: bool | None = None
 
+    def on(self, device: torch.device, samples: int) -> "Mode":
+        """With its open choices made, for a batch of so many samples."""
+        cpu = device.type == "cpu"
+        return replace(
+            self,
+            packed=cpu if self.packed is None else self.packed,
+            block=self.block if cpu or self.block is None else max(self.block, FRAMES_ON_A_GPU),
+            together=(not cpu and samples <= SAMPLES_TOGETHER) if self.together is None else self.together,
+        )
+
+
+FRAMES_ON_A_GPU = 1 << 15
+SAMPLES_TOGETHER = 1 << 24  # 17 minutes: the first convolution then makes 7 GB of float32
 
 AS_USUAL = Mode()
 AS_EXPORTED = Mode(packed=False, block=None)
@@ -129,6 +146,7 @@ class SpeechEncoder(nn.Module):
         output_layer: 1-based; None is the last. As in fairseq, no final norm follows.
         mask: put `mask_emb` in the place of random spans of frames, as in pre-training.
         """
+        mode = mode.on(source.device, source.numel())
         entered = self._enter(self._embed(source, padding_mask, mode), mode, mask)
         for output in self._layers(entered, mode, output_layer or self.num_layers):  # noqa: B007  the last one is wanted
             pass
@@ -143,6 +161,7 @@ class SpeechEncoder(nn.Module):
         layers: 1-based, 0 for what enters the first one; None: all, without 0. Other arguments as in `encode`.
         """
         wanted = range(1, self.num_layers + 1) if layers is None else layers
+        mode = mode.on(source.device, source.numel())
         batch = self._enter(self._embed(source, padding_mask, mode), mode)
         found = {0: batch.layout.to_rows(batch.x, batch.frames)} if 0 in wanted else {}
         for index, output in enumerate(self._layers(batch, mode, max(wanted)), 1):
@@ -157,7 +176,7 @@ class SpeechEncoder(nn.Module):
         """`encode` with the arguments of fairseq's HubertModel. ret_conv: what enters the transformer, instead."""
         if not ret_conv:
             return self.encode(source, padding_mask, output_layer, mask, mode)
-        batch = self._embed(source, padding_mask, mode)
+        batch = self._embed(source, padding_mask, mode.on(source.device, source.numel()))
         return Encoded(batch.layout.to_rows(batch.x, batch.frames), batch.frame_mask)
 
     def forward(self, source: Tensor, padding_mask: Tensor | None = None, mode: Mode = AS_USUAL) -> Encoded:
@@ -174,7 +193,7 @@ class SpeechEncoder(nn.Module):
     def _embed(self, source: Tensor, padding_mask: Tensor | None, mode: Mode) -> _Batch:
         """Front end, layer norm, projection and dropout."""
         lengths = None if padding_mask is None else (~padding_mask).sum(-1)
-        counts, packed = None, source.device.type == "cpu" if mode.packed is None else mode.packed
+        counts, packed = None, mode.packed
         frames = self.output_lengths(source.size(1))
         frame_mask = None
         if lengths is not None:
@@ -189,7 +208,11 @@ class SpeechEncoder(nn.Module):
 
         recorded = records(source, *self.layer_groups()["cnn"])
         with torch.set_grad_enabled(recorded):
-            if counts or (lengths is None and mode.block is not None and not recorded):
+            if mode.together and mode.block is not None:
+                x = self._convolve(source, lengths, mode)
+                if counts:
+                    x = torch.cat([row[:count] for row, count in zip(x, layout.lengths)]).unsqueeze(0)
+            elif counts or (lengths is None and mode.block is not None and not recorded):
                 waves = source if counts is None else [wave[:count] for wave, count in zip(source, counts)]
                 x = self._convolve_each(waves, mode, recorded)
                 x = torch.cat(x).unsqueeze(0) if counts else torch.stack(x)
@@ -204,8 +227,9 @@ class SpeechEncoder(nn.Module):
     def _convolve(self, source: Tensor, lengths: Tensor | None, mode: Mode) -> Tensor:
         """The front end of padded rows: (B, T) -> (B, frames, width)."""
         statistics = mode.statistics
-        padded = lengths is not None and (self.normalize or self.feature_extractor.has_group_norm)
-        if statistics is None and padded:
+        norms = self.normalize or self.feature_extractor.has_group_norm
+        padded = lengths is not None and norms
+        if statistics is None and (padded or (norms and mode.block is not None)):
             statistics = self.statistics(source, lengths)
         wave, statistics = self._centred(source, statistics)
         if padded:

@@ -38,17 +38,30 @@ class ConvolutionLayer(nn.ModuleDict):
 
     def forward(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """x: (B, inputs, T) -> (B, width, frames). affine: the group norm as scale and shift, (B or 1, width, 1) each."""
-        x = self.conv(x)
         if affine is not None:
-            scale, shift = affine
-            x = torch.addcmul(shift, at_least_float32(x), scale).to(x.dtype)
-        elif self.norm == "group":
+            return F.gelu(self._convolve_and_norm(x, *affine))
+        x = self.conv(x)
+        if self.norm == "group":
             norm, wide = self["2"], at_least_float32(x)
             weight, bias = norm.weight.to(wide.dtype), norm.bias.to(wide.dtype)
             x = F.group_norm(wide, norm.num_groups, weight, bias, norm.eps).to(x.dtype)
         elif self.norm == "layer":
             x = self.layer_norm(x.transpose(1, 2)).transpose(1, 2)
         return F.gelu(x)
+
+    def _convolve_and_norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """The convolution of waves (B, 1, T) and its group norm, an affine map that goes into each row's weight.
+
+        So the largest tensor of the encoder is written once, in the precision of the wave, and read once by what follows.
+        The result, (B, width, frames), lies in memory frame by frame.
+        """
+        conv = self.conv
+        weight = conv.weight.squeeze(1) * scale  # (B or 1, width, kernel) in the precision of the affine map
+        bias = shift if conv.bias is None else shift + conv.bias.unsqueeze(1) * scale
+        windows = x.squeeze(1).unfold(1, conv.kernel_size[0], conv.stride[0])
+        rows = (len(windows), -1, -1)
+        weight, bias = (each.to(x.dtype).transpose(1, 2).expand(rows) for each in (weight, bias))
+        return torch.baddbmm(bias, windows, weight).transpose(1, 2)
 
     def layer_norm(self, x: Tensor) -> Tensor:
         """x: (..., width), of any precision, normalised in float32 at least."""

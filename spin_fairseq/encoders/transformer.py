@@ -23,6 +23,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+BIASES_AT_ONCE = 1 << 24  # relative position biases in memory, for each head
+FEWEST_QUERIES = 500
+
+
 def records(x: Tensor, *modules: nn.Module) -> bool:
     """Whether autograd has to record what these modules do with x."""
     if not torch.is_grad_enabled():
@@ -77,6 +81,8 @@ class SelfAttention(nn.Module):
         """
         query, key, value = (self._by_head(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         gate = None if position_bias is None else self.gate(x)
+        if position_bias is not None and block is not None:
+            block = min(block, max(FEWEST_QUERIES, BIASES_AT_ONCE // max(1, layout.longest(x))))
         found = []
         for span in layout.spans(x.size(1), block):
             bias = None if position_bias is None else gate[:, :, span.queries] * position_bias.of(span)

@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.encoders import AS_EXPORTED, Mode, positions
+from spin_fairseq.encoders import AS_EXPORTED, Mode, positions, transformer
 from tests.small_hubert import LARGE_FORM
 from tests.small_wavlm import small_wavlm
 
 LENGTHS = [9000, 6017, 400, 719]
 ENCODERS = ["hubert", "hubert, large form", "wavlm", "wavlm, large form"]
 MODES = [Mode(packed=packed, block=block) for packed, block in itertools.product([True, False], [1, 9, None])]
-each_mode = pytest.mark.parametrize("mode", MODES, ids=[f"packed={mode.packed}, block={mode.block}" for mode in MODES])
+MODES += [Mode(packed=packed, block=9, together=True) for packed in (True, False)]  # as on a GPU
+each_mode = pytest.mark.parametrize(
+    "mode", MODES, ids=[f"packed={mode.packed}, block={mode.block}, together={mode.together}" for mode in MODES]
+)
 
 
 @pytest.fixture(params=ENCODERS)
@@ -41,6 +44,8 @@ def mask(source):
 def test_every_layer_of_every_row_as_of_the_row_alone(encoder, source, mask, mode, monkeypatch):
     """Guards against attention to another utterance or to padding, and against blocks put together wrongly."""
     monkeypatch.setattr(positions, "LONGEST_WHOLE_BIAS", 20)  # the longest of the rows has 27 frames
+    monkeypatch.setattr(transformer, "BIASES_AT_ONCE", 27 * 5)
+    monkeypatch.setattr(transformer, "FEWEST_QUERIES", 1)
     together = encoder.encode_layers(source, mask, range(encoder.num_layers + 1), mode)
     for row, length in enumerate(LENGTHS):
         alone = encoder.encode_layers(source[row : row + 1, :length], None, range(encoder.num_layers + 1), AS_EXPORTED)
@@ -66,7 +71,11 @@ def gradients(encoder, source, mask, mode, frozen=()):
 
 
 @pytest.mark.parametrize("frozen", [(), ("cnn", "pos", "1"), ("2",)], ids=str)
-@pytest.mark.parametrize("mode", [Mode(packed=True, block=9), Mode(packed=False, block=9)], ids=["packed", "padded"])
+@pytest.mark.parametrize(
+    "mode",
+    [Mode(packed=True, block=9), Mode(packed=False, block=9), Mode(packed=False, block=9, together=True)],
+    ids=["packed", "padded", "padded, as on a GPU"],
+)
 def test_gradients_are_those_of_padded_rows(encoder, source, mask, mode, frozen):
     """Guards against a graph that ends where blocks begin, and against gradients through padding."""
     expected = gradients(encoder, source, mask, AS_EXPORTED, frozen)
