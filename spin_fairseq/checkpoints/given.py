@@ -1,6 +1,5 @@
 """What a checkpoint leaves open, as people give it: `--encoder KEY=VALUE`, of the encoder's configuration."""
 
-import argparse
 import dataclasses
 from typing import Any
 from collections.abc import Sequence
@@ -37,12 +36,3 @@ def encoder_keys(pairs: str | Sequence[str] | None, option: str = "--encoder") -
             kind = type(_DEFAULTS[key]).__name__
             raise ConfigError(f"{option} {pair}: {text!r} is not of the kind that {key} has ({kind})") from None
     return keys
-
-
-def add_encoder_option(parser: argparse.ArgumentParser) -> None:
-    """`--encoder KEY=VALUE`, as often as needed; `encoder_keys(args.encoder)` reads it."""
-    parser.add_argument(
-        "--encoder", metavar="KEY=VALUE", action="append", default=[],
-        help="what the checkpoint leaves open, or has wrong: a key of the encoder's configuration under fairseq's name, "
-        "such as encoder_attention_heads=12; may be repeated",
-    )  # fmt: skip

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 
 import torch
 
+from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
 from . import encoder as readers
 from . import fairseq_hubert, reference_spin
 from .files import read_file
 from .huggingface import read_folder
 from .provenance import about_of_folder, plain_values, what_is_told
-from .sizes import HeadsLeftOpen, parse_conv_layers
+from .sizes import HeadsLeftOpen
 
 TITLES = {"hubert": "HuBERT", "wavlm": "WavLM"}
 CANNOT_BE_TOLD = (
@@ -28,7 +29,7 @@ CANNOT_BE_TOLD = (
 )
 HEADS = (
     "the number of attention heads is not in the file, and cannot be guessed from its width: "
-    "load_encoder(path, encoder_attention_heads=N) and load_spin need it"
+    "give it to units, convert and inspect (--encoder encoder_attention_heads=N), to load_encoder and load_spin"
 )
 # How files begin that people take for checkpoints.
 _OTHER_FILES = [

@@ -29,13 +29,15 @@ def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a folder of the transformers library")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
     parser.add_argument("--out", required=True, metavar="FILE", help="to write; for hf, a folder")
+    parser.add_encoder()
     parser.add_overwrite("replace the file, or the folder of an earlier export")
 
 
 def run(args):
+    from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.checkpoints.writers import convert
 
     refuse_to_replace([args.out], args.overwrite)
     with export_set_aside(args.out):
-        about = convert(args.checkpoint, args.out, args.to)
+        about = convert(args.checkpoint, args.out, args.to, encoder_keys(args.encoder))
     args.say(f"{args.out}: {json.dumps(about, indent=2)}")

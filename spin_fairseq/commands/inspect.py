@@ -20,13 +20,15 @@ TITLES = {"hubert": "HuBERT", "wavlm": "WavLM"}
 
 def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="FILE", help="a checkpoint, or a folder of the transformers library")
+    parser.add_encoder()
     parser.add_argument("--json", action="store_true", help="as a JSON object, for programs")
 
 
 def run(args):
+    from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.checkpoints.inspection import inspect_checkpoint
 
-    found = inspect_checkpoint(args.checkpoint)
+    found = inspect_checkpoint(args.checkpoint, encoder_keys(args.encoder))
     print(json.dumps({**found, "next": following(found)}, indent=2) if args.json else page(found))
 
 

@@ -64,6 +64,15 @@ class Parser(argparse.ArgumentParser):
     def add_seed(self, of: str, default: int = 0) -> None:
         self.add_argument("--seed", type=at_least(0), default=default, metavar="N", help=f"of {of} (default {default})")
 
+    def add_encoder(self) -> None:
+        self.add_argument(
+            "--encoder",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="what the checkpoint leaves open of its encoder, such as encoder_attention_heads=12; may be repeated",
+        )
+
     def add_overwrite(self, what: str) -> None:
         self.add_argument("--overwrite", action="store_true", help=what)
 

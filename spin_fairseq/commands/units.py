@@ -42,6 +42,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--format", choices=("km", "npy", "jsonl"), help="whatever the name of the output says")
     parser.add_argument("--deduplicate", action="store_true", help="in .km, write a run of equal units as one")
+    parser.add_encoder()
     parser.add_overwrite("replace the file")
     parser.add_device()
     parser.add_threads()
@@ -69,23 +70,19 @@ def run(args):
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
     refuse_to_replace([args.out], args.overwrite)
     device = usable_device(args.device)
+    from spin_fairseq.checkpoints import load_model, load_spin
+    from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.extraction.dumping import dump
     from spin_fairseq.speech.audio import SAMPLE_RATE
     from spin_fairseq.speech.folder import manifest_of
 
     batch_seconds = args.batch_seconds or (12.0 if device == "cpu" else 30.0)
+    load = load_model if args.output == "features" else load_spin
     manifest = manifest_of(args.audio)
     dump(
-        load(args.checkpoint, args.output).to(device), args.checkpoint, manifest, args.out, output=args.output,
+        load(args.checkpoint, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, args.out, output=args.output,
         layer=args.layer, codebook=args.codebook, format=args.format, deduplicate=args.deduplicate, device=device,
         workers=args.threads, max_samples=int(batch_seconds * SAMPLE_RATE), chunk_seconds=args.chunk_seconds,
         attention_seconds=args.attention_seconds, progress=args.output,
     )  # fmt: skip
     args.say(f"{args.out}: {args.output} of {len(manifest):,} utterances")
-
-
-def load(checkpoint, output):
-    """A SpinModel; an encoder alone where no head is needed and there is none."""
-    from spin_fairseq.checkpoints import load_model, load_spin
-
-    return load_model(checkpoint) if output == "features" else load_spin(checkpoint)

@@ -147,6 +147,7 @@ def dump(
     fingerprint = dict(
         manifest=manifest_fingerprint(manifest), checkpoint=file_fingerprint(checkpoint), output=output, layer=layer,
         codebook=codebook, format=format, deduplicate=deduplicate, attention_seconds=attention_seconds,
+        encoder={key: str(value) for key, value in encoder.config.items()},
     )  # fmt: skip
     with ResumableFiles(paths, fingerprint) as files, ProgressBar(
         total=round(float(seconds.sum()), 1), initial=round(float(seconds[: files.done].sum()), 1), desc=progress,

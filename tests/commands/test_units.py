@@ -5,6 +5,7 @@ import torch
 from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest
+from tests.checkpoints.parity import S3PRL_FILES
 from tests.commands.running import spin_fairseq
 from tests.spin_checkpoints import save_spin
 
@@ -62,3 +63,17 @@ def test_features_of_a_base_and_a_spin_checkpoint(spin_checkpoint, small_hubert,
 def test_seconds_are_above_zero(spin_checkpoint, tmp_path, option, capsys):
     assert dump_units(spin_checkpoint, tmp_path, tmp_path / "dev.km", option, 0) == 2
     assert option in capsys.readouterr().err
+
+
+def test_what_a_checkpoint_leaves_open_is_given(speech_folder, tmp_path, capsys):
+    """Guards against a file of the original code that no command takes, since the number of heads is not in it."""
+    checkpoint, manifest = S3PRL_FILES / "spin_hubert.ckpt", speech_folder.data / "dev.tsv"
+    assert dump_units(checkpoint, manifest, tmp_path / "dev.km") == 1
+    assert "--encoder encoder_attention_heads=N" in capsys.readouterr().err
+    assert dump_units(checkpoint, manifest, tmp_path / "dev.km", "--encoder", "encoder_attention_heads=4") == 0
+    words = ["--to", "spin", "--out", tmp_path / "spin.pt", "--encoder", "encoder_attention_heads=4"]
+    assert spin_fairseq("convert", checkpoint, *words) == 0
+    assert dump_units(tmp_path / "spin.pt", manifest, tmp_path / "same.km") == 0
+    assert (tmp_path / "dev.km").read_text() == (tmp_path / "same.km").read_text()
+    assert dump_units(checkpoint, manifest, tmp_path / "no.km", "--encoder", "nonsense=4") == 1
+    assert "nonsense=4" in capsys.readouterr().err
