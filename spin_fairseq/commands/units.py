@@ -7,7 +7,7 @@ published. What is written goes by the name of the output:
     .npy     all frames in one array, the number of frames of each utterance in .len, ids in .ids; named
              SPLIT_RANK_NSHARD.npy (dev_0_1.npy), fairseq's learn_kmeans.py and dump_km_label.py take it
 
-An interrupted command, given again, goes on where it stopped. Files get their names when they are whole.
+An interrupted command resumes when it is given again. Files get their final names when they are complete.
 A long file is computed in chunks, whose length changes the memory that it takes and not the result. Its attention takes
 time with the square of its length; --attention-seconds 60 bounds that for files of many minutes, and changes units.
 """
