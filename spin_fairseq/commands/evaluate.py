@@ -70,13 +70,14 @@ def add_arguments(parser):
     )
     parser.add_argument("--level", type=float, default=0.95, help="of intervals (default 0.95)")
     parser.add_overwrite("measure all anew, also what is in --out")
+    parser.add_encoder()
     parser.add_device()
     parser.add_threads()
     parser.add_argument(
         "--cache",
         type=Path,
         metavar="FOLDER",
-        help="for features, which several evaluations may fraction (default OUT/cache)",
+        help="for features, which several evaluations may share (default OUT/cache)",
     )
     parser.add_argument(
         "--cache-gb",
@@ -97,6 +98,7 @@ def add_arguments(parser):
 def run(args):
     # Before what reads it: threads that wait by spinning make k-means ten times slower beside any other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.errors import EvaluationError
     from spin_fairseq.evaluation import definitions
     from spin_fairseq.evaluation.comparison import compare, separate
@@ -119,6 +121,7 @@ def run(args):
         groups=[name for name in GROUPS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
         cache_dtype=args.cache_dtype, device=args.device, threads=args.threads, command=args.command, samples=args.samples,
         level=args.level, seed=args.seed, kmeans_frames=args.kmeans_frames, anew=args.overwrite, progress=True,
+        encoder=encoder_keys(args.encoder),
     )  # fmt: skip
     args.say(
         (args.out / "results.md").read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/"

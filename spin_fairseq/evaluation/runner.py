@@ -26,16 +26,17 @@ class Evaluation:
     """Models on a corpus.
 
     out: folder of the results. train: Corpus that k-means is fitted on, or None for `corpus`. groups: names. samples, level:
-    of the bootstrap. kmeans_frames: most that k-means is fitted on. about: what else results.json should say.
+    of the bootstrap. kmeans_frames: most that k-means is fitted on. encoder: keys of encoders'
+    configurations that the checkpoints leave open, as for `load_encoder`. about: what else results.json should say.
     """
 
     def __init__(
         self, out, corpus, specs, groups, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
-        about=None, progress=False,
+        encoder=None, about=None, progress=False,
     ):  # fmt: skip
         self.out, self.corpus, self.specs, self.groups, self.cache, self.train = Path(out), corpus, specs, groups, cache, train
         self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
-        self.about, self.progress = about or {}, progress
+        self.encoder_keys, self.about, self.progress = encoder or {}, about or {}, progress
         self.parts = Parts(self.out / "parts")
         self.models, self.kept, self.layers = [], {}, []
 
@@ -75,7 +76,7 @@ class Evaluation:
             self._write()
 
     def _encode(self, spec, model):
-        source = open_source(spec, self.cache.device)
+        source = open_source(spec, self.cache.device, self.encoder_keys)
         of_kmeans = None
         if spec.kind == "kmeans":
             train = (self.train or self.corpus).audio_fingerprint

@@ -18,7 +18,7 @@ from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest, write_manifest
 from spin_fairseq.speech.phone_labels import load_phone_labels
-from spin_fairseq.evaluation import groups as groups
+from spin_fairseq.evaluation import groups
 from spin_fairseq.evaluation.clusters import align, cluster_quality
 from tests.commands.running import spin_fairseq
 from tests.overflowing import overflow
@@ -84,6 +84,17 @@ def test_units_and_metrics_are_those_of_the_model(evaluate, checkpoint, speech_f
     assert sum(int(row["frames"]) for row in best) == len(labels)
     purity = sum(float(row["fraction"]) * int(row["frames"]) for row in best) / len(labels)
     assert purity == pytest.approx(metrics["phone_purity"]["value"], abs=1e-4)
+
+
+def test_keys_of_the_encoder_that_a_checkpoint_leaves_open_can_be_given(evaluate, checkpoint):
+    """Guards against an evaluation by guessed attention heads, and against units kept from another number of them."""
+    metrics = []
+    for heads in (4, 2):
+        code, results = evaluate(*CHEAP, f"spin={checkpoint}", "--encoder", f"encoder_attention_heads={heads}")
+        assert code is None
+        metrics.append(model_of(results, "spin")["metrics"]["phones"]["pnmi"]["value"])
+    assert metrics[0] != metrics[1]
+    assert evaluate(*CHEAP, f"spin={checkpoint}", "--encoder", "heads=4")[0].startswith("error: --encoder heads=4")
 
 
 def test_encoders_are_compared_and_the_best_layer_is_taken(evaluate, checkpoint, small_hubert, speech_folder, tmp_path):

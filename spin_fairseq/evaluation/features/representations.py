@@ -44,8 +44,10 @@ class MfccSource:
 
 
 class _ModelSource:
-    def __init__(self, path, device="cpu"):
-        self.path, self.device = str(path), device
+    """given: keys of the encoder's configuration that the checkpoint leaves open, as for `load_encoder`."""
+
+    def __init__(self, path, device="cpu", given=None):
+        self.path, self.device, self.given = str(path), device, given or {}
         if not Path(path).exists():
             raise CheckpointError(f"{path}: no such checkpoint")
 
@@ -54,7 +56,7 @@ class _ModelSource:
         return Path(self.path).name
 
     def fingerprint(self):
-        return [type(self).__name__, file_fingerprint(self.path)]
+        return [type(self).__name__, file_fingerprint(self.path), *([self.given] if self.given else [])]
 
     @cached_property
     def encoder(self):
@@ -75,7 +77,7 @@ class EncoderSource(_ModelSource):
     def _load(self):
         from ...checkpoints import load_encoder
 
-        return load_encoder(self.path)
+        return load_encoder(self.path, **self.given)
 
     @property
     def layers(self):
@@ -102,7 +104,7 @@ class SpinSource(_ModelSource):
     def model(self):
         from ...checkpoints import load_model
 
-        model = load_model(self.path)
+        model = load_model(self.path, **self.given)
         if not hasattr(model, "head"):
             raise CheckpointError(f"{self.path}: an encoder without a codebook; give it as {self.path}+kmeans")
         return model.to(self.device)
@@ -148,8 +150,8 @@ class KMeansUnits:
         return (features @ self._centroids.t() - self._offset).argmax(-1)
 
 
-def open_source(spec, device="cpu"):
-    """The source of a ModelSpec. Raises CheckpointError: no such file."""
+def open_source(spec, device="cpu", given=None):
+    """The source of a ModelSpec. given: as for the sources. Raises CheckpointError: no such file."""
     if spec.kind == "spin":
-        return SpinSource(spec.source, device)
-    return MfccSource() if spec.source == "mfcc" else EncoderSource(spec.source, device)
+        return SpinSource(spec.source, device, given)
+    return MfccSource() if spec.source == "mfcc" else EncoderSource(spec.source, device, given)
