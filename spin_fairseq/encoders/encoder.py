@@ -14,6 +14,7 @@ from torch import nn
 from ..errors import ConfigError
 from ..modules.precision import at_least_float32
 from .config import EncoderConfig
+from .dropout import dropout
 from .front_end import FrontEnd
 from .layout import Packed, Padded, in_blocks
 from .masking import masked_spans
@@ -222,7 +223,8 @@ class SpeechEncoder(nn.Module):
 
     def _project(self, x: Tensor) -> Tensor:
         x = self.layer_norm(x)
-        return self.dropout_input(x if self.post_extract_proj is None else self.post_extract_proj(x))
+        x = x if self.post_extract_proj is None else self.post_extract_proj(x)
+        return dropout(x, self.dropout_input.p, self.dropout_input.training)
 
     def _convolve(self, source: Tensor, lengths: Tensor | None, mode: Mode) -> Tensor:
         """The front end of padded rows: (B, T) -> (B, frames, width)."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .config import EncoderConfig
+from .dropout import dropout, dropped_attention
 from .layout import in_blocks
 from .positions import PositionalConvolution, PositionBias, RelativePositionBias
 
@@ -88,15 +89,12 @@ class SelfAttention(nn.Module):
             bias = None if position_bias is None else gate[:, :, span.queries] * position_bias.of(span)
             if layout.mask is not None:
                 bias = self._without_padding(bias, layout.mask, query)
-            found.append(
-                F.scaled_dot_product_attention(
-                    query[:, :, span.queries],
-                    key[:, :, span.keys],
-                    value[:, :, span.keys],
-                    attn_mask=None if bias is None else bias.to(query.dtype),
-                    dropout_p=self.dropout if self.training else 0.0,
-                )
-            )
+            part = query[:, :, span.queries], key[:, :, span.keys], value[:, :, span.keys]
+            bias = None if bias is None else bias.to(query.dtype)
+            if self.training and self.dropout > 0.0:
+                found.append(dropped_attention(*part, bias, self.dropout))
+            else:
+                found.append(F.scaled_dot_product_attention(*part, attn_mask=bias))
         heads = found[0] if len(found) == 1 else torch.cat(found, 2)
         return heads.transpose(1, 2).flatten(2)
 
@@ -130,12 +128,12 @@ class TransformerLayer(nn.Module):
         return in_blocks(self._after_attention, block, x, attended)
 
     def _after_attention(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = x + F.dropout(self.self_attn.out_proj(attended), self.dropout, self.training)
+        x = x + dropout(self.self_attn.out_proj(attended), self.dropout, self.training)
         if not self.layer_norm_first:
             x = self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if self.layer_norm_first else x
-        y = F.dropout(self.activation(self.fc1(y)), self.activation_dropout, self.training)
-        x = x + F.dropout(self.fc2(y), self.dropout, self.training)
+        y = dropout(self.activation(self.fc1(y)), self.activation_dropout, self.training)
+        x = x + dropout(self.fc2(y), self.dropout, self.training)
         return x if self.layer_norm_first else self.final_layer_norm(x)
 
 
@@ -160,7 +158,7 @@ class Transformer(nn.Module):
         def add(x: Tensor, positions: Tensor) -> Tensor:
             x = x + positions
             x = x if self.layer_norm_first else self.layer_norm(x)
-            return F.dropout(x, self.dropout, self.pos_conv.training)
+            return dropout(x, self.dropout, self.pos_conv.training)
 
         return in_blocks(add, block, x, self.pos_conv(x, layout))
 
