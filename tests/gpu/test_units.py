@@ -80,5 +80,5 @@ def test_an_evaluation_is_that_of_a_cpu(device, make_spin, speech_folder, tmp_pa
             "--samples", 20, "--out", out, "--device", place, tmp_path / "spin.pt",
         )  # fmt: skip
         (measured,) = json.loads((out / "results.json").read_text())["models"]
-        pnmi[place] = measured["figures"]["phones"]["pnmi"]["value"]
+        pnmi[place] = measured["metrics"]["phones"]["pnmi"]["value"]
     assert pnmi[device] == pytest.approx(pnmi["cpu"], abs=0.005)
