@@ -2,7 +2,7 @@
 
 An unpickler looks up every class and function that a pickle names. These look them up in a list, and refuse the rest:
 
-- `PlainUnpickler` builds containers, numbers, strings, and numpy scalars and arrays;
+- `PlainUnpickler` builds containers, numbers, strings, and numpy's scalars and arrays of numbers;
 - `CheckpointUnpickler` builds tensors too. An object of a training framework becomes a stand-in: nothing is imported
   for it, and a configuration of omegaconf becomes the dictionary or list that it holds.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 import struct
 import types
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -49,8 +50,6 @@ PLAIN_NAMES = {
     *(("builtins", name) for name in _CONTAINERS),
     ("collections", "defaultdict"),
     ("collections", "OrderedDict"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
 }
 CHECKPOINT_NAMES = PLAIN_NAMES | {("argparse", "Namespace"), ("typing", "Any")}
 _TORCH_NAMES = {
@@ -63,21 +62,69 @@ _TORCH_NAMES = {
     ("torch.nn.parameter", "Parameter"),
     ("torch.serialization", "_get_layout"),
 }
-# What a pickled scalar or array calls, taken from numpy itself: its private modules have moved between versions.
-_NUMPY_FUNCTIONS = {
-    ("multiarray", "scalar"): np.float64(0).__reduce__()[0],
-    ("multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
-    ("numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],
-}
+
+
+# numpy's own functions believe what a pickle says of types and sizes, and crash at a forged one. These check it.
+
+
+class _Type:
+    """Stands in for `numpy.dtype`: of numbers alone."""
+
+    def __init__(self, code: str = "", *_: Any):
+        if not re.fullmatch(r"[biufc]\d{1,2}|\?", str(code)):
+            raise ForbiddenGlobal(f"numpy.dtype({str(code)[:40]!r})")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and state[1] == ">":
+            self.dtype = self.dtype.newbyteorder(">")
+
+
+def _array(content: Any, kind: Any, shape: Any, order: Any = "C") -> np.ndarray:
+    """ValueError where the content has not just the bytes of that shape."""
+    if not isinstance(kind, _Type) or not isinstance(content, (bytes, bytearray, str)):
+        raise ForbiddenGlobal("an array of numpy that is not of numbers")
+    content = content.encode("latin-1") if isinstance(content, str) else content  # as Python 2 wrote it
+    return np.frombuffer(content, kind.dtype).reshape(shape, order=order)
+
+
+def _scalar(kind: Any, content: Any) -> Any:
+    return _array(content, kind, (1,))[0]
+
+
+class _Array:
+    """Stands in for an array until its content comes, and behaves as a sequence then."""
+
+    def __init__(self, *_: Any):
+        self.array = np.zeros(0)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, content = state
+        self.array = _array(content, kind, shape, "F" if fortran else "C")
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.array[index]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        return np.asarray(self.array, *args, **kwargs)
+
+
+def _array_class(*_: Any) -> None:
+    """Stands in for `numpy.ndarray`, which a pickle names beside `_reconstruct`, and does not call."""
+    raise ForbiddenGlobal("numpy.ndarray")
+
+
+_NUMPY = {("multiarray", "scalar"): _scalar, ("multiarray", "_reconstruct"): _Array, ("numeric", "_frombuffer"): _array}
 _MADE_HERE = {
     ("_codecs", "encode"): _latin1,
     ("builtins", "bytes"): _bytes_of(bytes),
     ("builtins", "bytearray"): _bytes_of(bytearray),
-    **{
-        (f"numpy.{core}.{module}", name): function
-        for core in ("core", "_core")
-        for (module, name), function in _NUMPY_FUNCTIONS.items()
-    },
+    ("numpy", "dtype"): _Type,
+    ("numpy", "ndarray"): _array_class,
+    **{(f"numpy.{core}.{module}", name): made for core in ("core", "_core") for (module, name), made in _NUMPY.items()},
 }
 
 
@@ -99,6 +146,19 @@ class PlainUnpickler(pickle._Unpickler):  # the Python one: the C one allocates 
             return super().load()
         except struct.error as error:
             raise pickle.UnpicklingError(f"pickle data was truncated ({error})") from None
+
+    def load_build(self) -> None:
+        """Set an object's state; that of a class or function would change it for the whole program."""
+        if callable(self.stack[-2]):
+            raise ForbiddenGlobal(f"another {getattr(self.stack[-2], '__name__', 'object')}")
+        super().load_build()
+
+    def load_bytearray8(self) -> None:
+        """Read what is there; Python makes room for as many bytes as the pickle says, first of all."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str) -> Any:
         # Protocol 2 spells what is built in by its names of Python 2: __builtin__.long.

@@ -4,6 +4,8 @@ import base64
 import collections
 import io
 import pickle
+import struct
+import tracemalloc
 import zlib
 from argparse import Namespace
 
@@ -109,3 +111,40 @@ def test_no_module_is_imported_for_a_framework():
 def test_a_framework_of_a_similar_name_is_refused():
     with pytest.raises(ForbiddenGlobal, match="fairseq_evil"):
         read(b"cfairseq_evil\nrun\n.")
+
+
+def test_forged_arrays_do_not_crash():
+    """numpy's own functions take a forged type or size as it is: the process ended in a segmentation fault."""
+    content = bytearray(pickle.dumps({"a": np.eye(3), "b": np.float64(2.0), "c": np.arange(4, dtype=">i4")}, 2))
+    random = np.random.default_rng(0)
+    for _ in range(20_000):
+        forged = bytearray(content)
+        start, size = random.integers(len(forged)), random.integers(1, 9)
+        forged[start : start + size] = random.integers(0, 256, size, dtype=np.uint8).tobytes()
+        try:
+            read(bytes(forged), PlainUnpickler)
+        except Exception:  # noqa: BLE001  any error is one; a crash is none
+            pass
+
+
+@pytest.mark.parametrize("code", ["O8", "V16", "S100000000", "M8"])
+def test_arrays_of_other_things_than_numbers_are_refused(code):
+    """A pointer in an array of objects would be followed."""
+    with pytest.raises(ForbiddenGlobal, match="numpy"):
+        read(pickle.dumps(np.zeros(2, code), 2), PlainUnpickler)
+
+
+def test_a_pickle_takes_no_memory_for_what_it_only_announces():
+    """Python makes a bytearray of the size that a pickle says, and then looks for its content."""
+    tracemalloc.start()
+    with pytest.raises(Exception):  # noqa: B017  the end of the file comes first
+        read(b"\x80\x05\x96" + struct.pack("<Q", 10**9) + b"ab.", PlainUnpickler)
+    assert tracemalloc.get_traced_memory()[1] < 10**8
+    tracemalloc.stop()
+
+
+def test_classes_stay_as_they_are():
+    """The state of a class, which a pickle may name, is shared by the whole program."""
+    with pytest.raises(ForbiddenGlobal, match="another Namespace"):
+        read(b"cargparse\nNamespace\nN}X\x01\x00\x00\x00aK\x01s\x86b.")
+    assert not hasattr(Namespace, "a")

@@ -19,6 +19,8 @@ _FAIRSEQ_NAMES = [
     ("omegaconf.nodes", "IntegerNode"),
     ("omegaconf.nodes", "StringNode"),
     ("omegaconf.nodes", "EnumNode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
     ("numpy.core.multiarray", "scalar"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "scalar"),
