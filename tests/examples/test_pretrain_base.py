@@ -129,3 +129,12 @@ def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_give
     with pytest.raises(SystemExit, match="paths are left"):
         pretrain_base.strip_checkpoint(tmp_path / "whole.pt", tmp_path / "again.pt")
     assert not (tmp_path / "again.pt").exists()
+
+
+@pytest.mark.parametrize("path, layers", [(DEMO / "hubert_demo.pt", 4), (DEMO / "base" / "hubert_real.pt", 6)])
+def test_the_bases_of_the_repository_load_and_tell_no_path(pretrain_base, path, layers):
+    """Guards against a base that is written anew with another shape than its page says, or with paths of the machine."""
+    assert load_encoder(path).num_layers == layers
+    state = torch.load(path, weights_only=True)
+    assert not [text for text in pretrain_base.strings(state) if text.startswith("/")]
+    assert "last_optimizer_state" not in state
