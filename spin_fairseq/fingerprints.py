@@ -1,4 +1,4 @@
-"""What tells that a checkpoint, a split or an option has changed since a part of the work was done."""
+"""Fingerprints, which show that a checkpoint, a split or an option has changed since a piece of work was done."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What is wrong with `KEY=VALUE` on a training's command line, before hydra says it in the terms of its grammar."""
+"""Checks `KEY=VALUE` on a training's command line before hydra does, whose errors speak of its grammar."""
 
 import difflib
 from importlib.util import find_spec

@@ -33,7 +33,7 @@ first labels are 200 clusters of layer 4, smoothed over 5 frames, and more frame
 With several folders of speech, all are trained on, and dev is that of the first. Matrix products are made in bfloat16 where the
 processor has them, with sums in float32.
 
-A training that was stopped goes on at its last checkpoint. No training reads the phone labels: they serve the
+A training that was stopped resumes from its last checkpoint. No training reads the phone labels: they serve the
 figures, and by these (on dev) the MFCCs' normalisation and the default of --layers were chosen.
 """
 import argparse

@@ -245,7 +245,7 @@ def main(argv=None):
         try:
             results = run_steps(out, base, args.seed, args.overrides)
         except KeyboardInterrupt:
-            print("\nStopped. Nothing is lost but the step in progress: the same command goes on from here.", file=sys.stderr)
+            print("\nStopped. Nothing is lost but the step in progress: the same command resumes from here.", file=sys.stderr)
             sys.exit(130)
         except StepFailed as error:
             sys.exit(f"error: {error}")

@@ -6,7 +6,7 @@
     python examples/rvc/extract_features.py hubert_base.pt LOGS/1_16k_wavs LOGS/3_feature256 --layer 9 --final-proj
 
 The checkpoint is loaded as those tools load hubert_base.pt: by fairseq alone, without this package. Files that are there
-already are left out, so an interrupted run goes on.
+already are left out, so an interrupted run resumes.
 """
 
 import argparse

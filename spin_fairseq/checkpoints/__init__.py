@@ -1,4 +1,4 @@
-"""One reader for each checkpoint format, and three doors to them.
+"""Reading checkpoints: one reader for each format, behind three functions.
 
 The readers turn a file into a configuration and tensors; the doors, at the end of this file, build the models that such
 a configuration describes.

@@ -1,4 +1,4 @@
-"""What a checkpoint leaves open, as people give it: `--encoder KEY=VALUE`, of the encoder's configuration."""
+"""Configuration keys that a checkpoint lacks, given by the user: `--encoder KEY=VALUE`."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a file is, without building a model of it: format, encoder, head, how it was made, what can be made of it."""
+"""Describe a file without building a model: format, encoder, head, how it was trained, what it can be converted to."""
 
 from __future__ import annotations
 

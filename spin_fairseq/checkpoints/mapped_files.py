@@ -1,4 +1,4 @@
-"""Maps of a file give back the memory of what was read, so that a file is never in memory as a whole.
+"""Memory-mapped files that release the pages already read, so that a file is never in memory as a whole.
 
 What a process reads of a mapped file stays resident beside what it makes of it. On Linux it can be dropped: a private
 map that nobody wrote to is read again from the file when it is touched again. Elsewhere nothing is dropped.

@@ -1,4 +1,4 @@
-"""From the names that transformers and torchaudio give to tensors, to fairseq's."""
+"""Rename the tensors of transformers and torchaudio to fairseq's names."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a checkpoint tells of its making: base, recipe, data, updates; of whatever wrote it."""
+"""How a checkpoint of any format was made: base, recipe, data, updates."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the tensors of a HuBERT or WavLM tell of its configuration, under fairseq's names, and what they leave open."""
+"""Infer the configuration of a HuBERT or WavLM from its tensors, under fairseq's names, and list what they leave open."""
 
 import logging
 import re

@@ -1,7 +1,7 @@
 """The verbs of `spin-fairseq VERB`, which is `python -m spin_fairseq VERB`: one module each, of the verb's name.
 
 A verb's module has EXAMPLES (command lines that work as they stand), `add_arguments(parser)`, `run(args)`, which returns
-the exit status or None for 0, and KEPT: what Ctrl-C leaves behind; AGAIN where the command that goes on has --overwrite, or
+the exit status or None for 0, and KEPT: what Ctrl-C leaves behind; AGAIN where the command that resumes has --overwrite, or
 lacks it. Its docstring is the help. It imports what computes inside `run`, so that `--help` is quick.
 """
 

@@ -1,4 +1,4 @@
-"""Measure what units say of phones and speakers, side by side for several models, with intervals and paired tests.
+"""Measure how well units predict phones and speakers, side by side for several models, with intervals and paired tests.
 MODEL is one of
 
     CHECKPOINT[:codebook=I]              Spin: any of its checkpoints that this package reads
@@ -11,7 +11,7 @@ It writes to --out:
     results.json, results.csv, results.md, layers.png      the metrics, intervals, tests; layers.png where layers were compared
     units/NAME.jsonl, data.tsv, phones.tsv                 units, and what was evaluated
     counts/NAME.npz, counts/NAME.tsv                       how often phone and unit meet; the best phone of each unit
-    parts/, centroids/, cache/                             what an interrupted command, given again, does not do again
+    parts/, centroids/, cache/                             finished work, which lets an interrupted command resume
 
 A model that fails is reported, and the others are measured all the same; the command then ends with exit status 1.
 What each metric is, in which group, and where it comes from: `spin-fairseq evaluate --definitions`.

@@ -1,4 +1,4 @@
-"""The command line: finds the verb, parses its arguments, runs it, and turns what goes wrong into one line."""
+"""The command line: finds the verb, parses its arguments, runs it, and turns errors into one line."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _hidden_bars() -> Iterator[None]:
 
 
 def _again(words: Sequence[str], how: str) -> list[str]:
-    """The command that goes on after Ctrl-C: as it was, "with --overwrite", or "without --overwrite"."""
+    """The command that resumes after Ctrl-C: as it was, "with --overwrite", or "without --overwrite"."""
     if not how:
         return list(words)
     rest = [word for word in words if word != "--overwrite"]

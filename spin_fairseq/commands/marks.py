@@ -5,8 +5,8 @@ data/mine/marks/train.marks and dev.marks, which training uses with
 
 It measures on the fly what they lack: new or changed files, and speakers with another pitch range.
 
-Run it again after an interruption: it goes on. Run it again after a change of the manifest or the pitch ranges: it
-measures what is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1
+Run again after an interruption, it resumes; after a change of the manifest or of the pitch ranges, it measures only what
+is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1
 for any other error.
 """
 

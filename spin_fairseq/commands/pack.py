@@ -4,9 +4,9 @@ packed/train-00000.zip, train-00001.zip ... and train.tsv, whose rows are
     train-00000.zip:offset:length <TAB> samples <TAB> speaker <TAB> the path that the file had
 
 and the same of dev. Training then takes task.data=packed, and everything else as before: phone labels, pitch ranges
-and pitch marks go by the old path and match. The bytes of the audio files stay as they are; the files are left.
+and pitch marks go by the old path and match. The audio is copied byte for byte; the original files stay where they are.
 
-An interrupted command, given again, goes on after the last archive that is whole. fairseq's own scripts read such rows
+An interrupted command, given again, resumes after the last complete archive. fairseq's own scripts read such rows
 too, of zips, where no colon is in the path of the folder; they want two columns: cut -f 1,2 dev.tsv
 """
 

@@ -1,5 +1,5 @@
-"""Estimate the pitch range of every speaker of one or more manifests: listens to 20 files of each speaker, chosen at
-random, and writes a table
+"""Estimate the pitch range of every speaker of one or more manifests: analyse 20 files of each speaker, chosen at
+random, and write a table
 
     speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files
 

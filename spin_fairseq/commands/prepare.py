@@ -8,7 +8,8 @@ OUT/phones; utterances of dev.tsv that could not be aligned leave it.
 
 Of any other folder, the 16 kHz mono files are taken. --convert-to converts files of every kind that soundfile, sox or
 ffmpeg reads. Run it again after an interruption: finished conversions are kept. --dev-fraction puts some of it into
-dev.tsv, always the same with the same --seed. The end of the output counts speakers and minutes: check that they are right.
+dev.tsv; the same --seed always chooses the same files. The output ends with the speakers and their minutes: check that
+they are right.
 """
 
 from __future__ import annotations

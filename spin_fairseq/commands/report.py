@@ -1,4 +1,4 @@
-"""One HTML page of trainings and evaluations, that needs no other file and no network.
+"""Write one HTML page of trainings and evaluations. It needs no other file and no network.
 
 A RUN is a folder of fairseq-hydra-train (with tensorboard/ and .hydra/), RESULTS what `spin-fairseq evaluate --out`
 wrote; a folder may be both, and several are laid over each other. The page has, where there is something to show:

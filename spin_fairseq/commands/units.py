@@ -1,6 +1,6 @@
 """Write the units of a Spin checkpoint, or what comes before them, for every utterance of a manifest or a folder. The
-utterances are in the manifest's order. A frame lasts as long as the encoder makes it: 20 ms for HuBERT and WavLM as
-published. What is written goes by the name of the output:
+utterances are in the manifest's order. The encoder sets the frame rate: a frame is 20 ms for the published HuBERT
+and WavLM. The suffix of --out chooses the format:
 
     .km      a row an utterance, units separated by spaces: fairseq's format; ids in the same order in .ids
     .jsonl   a line an utterance: {"id", "units" without repeats, "durations" in frames}

@@ -1,4 +1,4 @@
-"""Second views that are made where the model is, of a whole batch at once: what workers prepare, and how it is used."""
+"""Second views made on the model's device, for a whole batch at once: what workers prepare, and how it is used."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""fairseq's batches of an epoch: for any number of ranks, for another number than before a resume, by lasting data workers."""
+"""fairseq's batches of an epoch: for any number of ranks, even if it changed at a resume, with persistent data workers."""
 
 from fairseq.data.iterators import EpochBatchIterator
 

@@ -1,4 +1,4 @@
-"""The dataset: each utterance as it is, and again by another voice."""
+"""The dataset: each utterance as recorded, and again in another voice."""
 
 import gc
 import logging

@@ -1,4 +1,4 @@
-"""The configuration of an encoder: what says of which size and form a HuBERT or WavLM is."""
+"""The configuration of an encoder: the size and form of a HuBERT or WavLM."""
 
 import dataclasses
 import logging

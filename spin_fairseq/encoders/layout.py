@@ -1,4 +1,4 @@
-"""How the frames of a batch lie in a tensor of (rows, frames, width), and what part of it is computed at a time."""
+"""How the frames of a batch lie in a tensor of (rows, frames, width), and how much of it is computed at a time."""
 
 from dataclasses import dataclass
 from collections.abc import Callable, Iterator

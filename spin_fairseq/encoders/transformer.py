@@ -1,4 +1,4 @@
-"""The transformer of HuBERT and WavLM: attention, and the layers that it stands in."""
+"""The transformer of HuBERT and WavLM: attention and layers."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the norms of an encoder take from a wave: its mean and variance, and those of its windows.
+"""Statistics of a wave for the norms of an encoder: its mean and variance, and those of its windows.
 
 The group norm behind the first convolution needs the mean and variance of each channel over the whole wave. A channel is
 a product of weights w and windows x of the wave, so its mean is w E[x] and its variance w Cov[x] w: the moments of the

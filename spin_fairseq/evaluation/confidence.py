@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap intervals over utterances, and a paired test between two models.
+"""How certain a metric is: bootstrap intervals over utterances, and a paired test between two models.
 
 Every metric is a function of sums over utterances (counts, edit distances, correct answers), so a resample of the
 utterances is a row of weights, and nothing is computed anew but the sums.

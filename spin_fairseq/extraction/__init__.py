@@ -1,1 +1,1 @@
-"""What a model makes of files: in batches, in chunks, fast on a CPU, and as files. Knows nothing of fairseq."""
+"""Running a model over audio files: in batches, in chunks, fast on a CPU, with the results in files. Knows nothing of fairseq."""

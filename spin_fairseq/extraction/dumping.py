@@ -1,4 +1,4 @@
-"""What a model makes of every utterance of a manifest, as files: units, embeddings, scores or a layer's features."""
+"""Write the output of a model for every utterance of a manifest to files: units, embeddings, scores or a layer's features."""
 
 import io
 import itertools
@@ -111,7 +111,7 @@ def dump(
     format: "km": a row of units an utterance; "jsonl": a JSON object an utterance; "npy": all frames in one array, with
     the number of frames of each utterance in `.len`, as fairseq's k-means scripts take it; None: by the name of `out`.
     "km" and "npy" have the utterances' ids in `.ids`. checkpoint: the model's file, by which an interrupted run is
-    known: called again, it goes on where it stopped. max_samples: of a batch, padding included. chunk_seconds: what is
+    known: called again, it resumes. max_samples: of a batch, padding included. chunk_seconds: what is
     computed at a time of a long file, in overlapping pieces where the computation reaches over its border; the result
     does not depend on it. attention_seconds: longer files attend within overlapping chunks of this length alone.
     Raises SpinError; nothing has its name before all of it is written.

@@ -1,4 +1,4 @@
-"""Where a head may start: its projection from principal components, its prototypes from k-means.
+"""Initialising a head: its projection from principal components, its prototypes from k-means.
 
 A random start needs updates, and speech, until the prototypes lie where frames are. This one has both at once: before the
 first update the units are those of k-means on the unit sphere (spherical k-means, Dhillon & Modha 2001).

@@ -1,4 +1,4 @@
-"""Speaker perturbation: the same words by another voice. Knows nothing of fairseq.
+"""Speaker perturbation: the same words in another voice. Knows nothing of fairseq.
 
     marks = find_pitch_marks(wave, 16000, pitch_floor=75, pitch_ceiling=300)           # once; may be kept
     other = change_speaker(wave, 16000, marks=marks, formant_ratio=1.2, pitch_ratio=0.7, range_ratio=1.3)

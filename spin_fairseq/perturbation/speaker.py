@@ -1,4 +1,4 @@
-"""Another voice: pitch marks, a new pitch contour, resampled grains. One door for the CPU and for any device."""
+"""Another voice: pitch marks, a new pitch contour, resampled grains. One function for the CPU and for any device."""
 
 import math
 

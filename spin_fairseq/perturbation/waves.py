@@ -1,4 +1,4 @@
-"""One wave or a batch of them, arrays or tensors: what the public functions take, and give back in the same form."""
+"""One wave or a batch of them, arrays or tensors: the public functions return the form that they were given."""
 
 from typing import NamedTuple
 

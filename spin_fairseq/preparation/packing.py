@@ -4,7 +4,7 @@ The bytes of each file stay as they are. The new manifest's rows name archive, o
 and the path that the file had; so phone labels, pitch ranges and cached marks go on matching. `archives` reads them.
 
 Archives are written one after another, each under a temporary name, and the manifest at the end. An archive that is there
-is kept if it holds the same files with the same sizes and dates: that is how an interrupted packing goes on.
+is kept if it holds the same files with the same sizes and dates: so an interrupted packing resumes.
 """
 
 from __future__ import annotations

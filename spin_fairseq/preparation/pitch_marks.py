@@ -56,7 +56,7 @@ class Measured(NamedTuple):
 def measure_pitch_marks(manifest: Manifest, pitch: SpeakerPitch, out: str | Path, *, workers: int) -> Measured:
     """Write `{split}.marks` of a manifest. An utterance that cannot be read is named on stderr and left out.
 
-    Run again after a stop, it goes on; run again on a changed manifest, it measures what is new or changed.
+    Run again after a stop, it resumes; run again on a changed manifest, it measures what is new or changed.
 
     Raises:
         SpeakerPitchError: the table of pitch ranges lacks a speaker.

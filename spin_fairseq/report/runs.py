@@ -73,7 +73,7 @@ def _scalars(folder, times):
         return {}
     logger = logging.getLogger("tensorboard")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # a run that goes on ends in half an entry, which it would warn of
+    logger.setLevel(logging.ERROR)  # the file of a run in progress ends in half an entry, which it would warn of
     try:
         events = EventAccumulator(os.fspath(folder), size_guidance={"scalars": 0}).Reload()
         curves = {}

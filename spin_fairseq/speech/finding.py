@@ -1,4 +1,4 @@
-"""Audio files below a folder: one list of suffixes for all that takes a folder."""
+"""Audio files below a folder: one list of suffixes for every command that takes a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A manifest of whatever audio lies in a folder, for tools that take either."""
+"""A manifest of all audio in a folder, for commands that take a manifest or a folder."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_stopped_given_again_and_once_more(tmp_path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     printed = process.communicate(timeout=120)[0]
-    assert process.returncode == 130 and "the same command goes on from here" in printed, printed
+    assert process.returncode == 130 and "the same command resumes from here" in printed, printed
 
     printed = start(out).communicate(timeout=900)[0]
     assert "Loaded checkpoint" in (out / "logs" / "2_training.log").read_text(), printed

@@ -1,4 +1,4 @@
-"""What is exported: a model out of any checkpoint, and what is known about it."""
+"""What is exported: the model from any checkpoint, and what is known about it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Units of every utterance by one model, made once and kept: `units/NAME.jsonl`, `centroids/NAME.npy`, and what says of what."""
+"""Units of every utterance by one model, made once and kept: `units/NAME.jsonl`, `centroids/NAME.npy`, and a record of their source."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""k-means: units of features that come without a codebook."""
+"""k-means: units for features that have no codebook."""
 
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans

@@ -1,4 +1,4 @@
-"""Where features come from (MFCCs, an encoder's layers, Spin's embeddings), and what makes units of them.
+"""Where features come from (MFCCs, an encoder's layers, Spin's embeddings), and how they become units.
 
 A source has: `title`; `fingerprint()`, what JSON can hold and changes with the features; `layers`, the 1-based ones that it
 has, or (None,); `width(layer)`; `output_lengths(samples)`; `compute(layers)`, a function of source (B, T) and padding mask

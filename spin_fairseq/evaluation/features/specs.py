@@ -1,4 +1,4 @@
-"""What may stand for MODEL on the command line.
+"""The forms that MODEL may take on the command line.
 
     CHECKPOINT[:codebook=I]                     a Spin model
     FEATURES+kmeans[:layer=L][:k=K]             k-means; FEATURES is `mfcc`, or the checkpoint of an encoder

@@ -1,4 +1,4 @@
-"""What the measures take: lists with one array an utterance, checked before anything is computed from them."""
+"""The inputs of the metrics: lists with one array per utterance, checked before anything is computed from them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What units say of phones."""
+"""How well units predict phones."""
 
 from typing import NamedTuple
 
