@@ -1,18 +1,14 @@
-import argparse
-
 import pytest
 
-from spin_fairseq.checkpoints.given import add_encoder_option, encoder_keys
+from spin_fairseq.checkpoints.given import encoder_keys
 from spin_fairseq.errors import ConfigError
 
 
 def test_values_are_of_the_kind_of_their_keys():
-    parser = argparse.ArgumentParser()
-    add_encoder_option(parser)
-    args = parser.parse_args(["--encoder", "encoder_attention_heads=8", "--encoder", "normalize=true"])
-    assert encoder_keys(args.encoder) == {"encoder_attention_heads": 8, "normalize": True}
+    given = ["encoder_attention_heads=8", "normalize=true"]
+    assert encoder_keys(given) == {"encoder_attention_heads": 8, "normalize": True}
     assert encoder_keys("dropout=0.2") == {"dropout": 0.2}
-    assert encoder_keys("") == encoder_keys(None) == encoder_keys(parser.parse_args([]).encoder) == {}
+    assert encoder_keys("") == encoder_keys(None) == encoder_keys([]) == {}
     assert encoder_keys(["activation_fn=relu", "post_extract_proj=True"]) == {
         "activation_fn": "relu",
         "post_extract_proj": True,
