@@ -16,7 +16,7 @@ from ..modules.precision import at_least_float32
 from .config import EncoderConfig
 from .dropout import dropout
 from .front_end import FrontEnd
-from .layout import Packed, Padded, in_blocks
+from .layout import Packed, Padded, Progress, in_blocks
 from .masking import masked_spans
 from .transformer import Transformer, records
 from .waves import WaveStatistics, wave_statistics
@@ -36,12 +36,15 @@ class Mode:
     together: rows go through the convolutions together, padded; or one by one. None: together on a GPU, as long as a batch
     has no more than SAMPLES_TOGETHER samples, and wherever gradients of the convolutions are recorded.
     statistics: `SpeechEncoder.statistics` of a wave that the rows are pieces of; None: each row is a wave of its own.
+    progress: called with the fraction of the work that was done since it was called before, where frames are computed in
+    blocks as often as there are blocks; the fractions sum to 1. It may be called in any thread that computes.
     """
 
     packed: bool | None = None
     block: int | None = 500
     statistics: WaveStatistics | None = None
     together: bool | None = None
+    progress: Progress = None
 
     def on(self, device: torch.device, samples: int) -> "Mode":
         """With its open choices made, for a batch of so many samples."""
@@ -147,9 +150,9 @@ class SpeechEncoder(nn.Module):
         output_layer: 1-based; None is the last. As in fairseq, no final norm follows.
         mask: put `mask_emb` in the place of random spans of frames, as in pre-training.
         """
-        mode = mode.on(source.device, source.numel())
-        entered = self._enter(self._embed(source, padding_mask, mode), mode, mask)
-        for output in self._layers(entered, mode, output_layer or self.num_layers):  # noqa: B007  the last one is wanted
+        mode, last = mode.on(source.device, source.numel()), output_layer or self.num_layers
+        entered = self._enter(self._embed(source, padding_mask, mode, last), mode, mask)
+        for output in self._layers(entered, mode, last):  # noqa: B007  the last one is wanted
             pass
         return Encoded(output.layout.to_rows(output.x, output.frames), output.frame_mask)
 
@@ -163,7 +166,7 @@ class SpeechEncoder(nn.Module):
         """
         wanted = range(1, self.num_layers + 1) if layers is None else layers
         mode = mode.on(source.device, source.numel())
-        batch = self._enter(self._embed(source, padding_mask, mode), mode)
+        batch = self._enter(self._embed(source, padding_mask, mode, max(wanted)), mode)
         found = {0: batch.layout.to_rows(batch.x, batch.frames)} if 0 in wanted else {}
         for index, output in enumerate(self._layers(batch, mode, max(wanted)), 1):
             if index in wanted:
@@ -177,7 +180,7 @@ class SpeechEncoder(nn.Module):
         """`encode` with the arguments of fairseq's HubertModel. ret_conv: what enters the transformer, instead."""
         if not ret_conv:
             return self.encode(source, padding_mask, output_layer, mask, mode)
-        batch = self._embed(source, padding_mask, mode.on(source.device, source.numel()))
+        batch = self._embed(source, padding_mask, mode.on(source.device, source.numel()), 0)
         return Encoded(batch.layout.to_rows(batch.x, batch.frames), batch.frame_mask)
 
     def forward(self, source: Tensor, padding_mask: Tensor | None = None, mode: Mode = AS_USUAL) -> Encoded:
@@ -191,8 +194,8 @@ class SpeechEncoder(nn.Module):
 
     # --- the way through ------------------------------------------------------------------------------------------
 
-    def _embed(self, source: Tensor, padding_mask: Tensor | None, mode: Mode) -> _Batch:
-        """Front end, layer norm, projection and dropout."""
+    def _embed(self, source: Tensor, padding_mask: Tensor | None, mode: Mode, layers: int) -> _Batch:
+        """Front end, layer norm, projection and dropout. layers: how many follow, by which progress is told."""
         lengths = None if padding_mask is None else (~padding_mask).sum(-1)
         counts, packed = None, mode.packed
         frames = self.output_lengths(source.size(1))
@@ -203,22 +206,30 @@ class SpeechEncoder(nn.Module):
                 counts = lengths.tolist()
                 if min(counts) == source.size(1):
                     counts = None
-        layout = Packed([max(0, self.output_lengths(count)) for count in counts]) if counts else Padded(frame_mask)
-        if lengths is not None and packed and not counts:
-            layout, lengths = Padded(None), None
+        progress = None if mode.progress is None else lambda fraction: mode.progress(fraction / (1 + layers))
+        if counts:
+            layout = Packed([max(0, self.output_lengths(count)) for count in counts], progress)
+        elif lengths is not None and packed:
+            layout, lengths = Padded(None, progress), None
+        else:
+            layout = Padded(frame_mask, progress)
 
         recorded = records(source, *self.layer_groups()["cnn"])
         with torch.set_grad_enabled(recorded):
             if mode.together and mode.block is not None:
                 x = self._convolve(source, lengths, mode)
+                if progress:
+                    progress(1.0)
                 if counts:
                     x = torch.cat([row[:count] for row, count in zip(x, layout.lengths)]).unsqueeze(0)
             elif counts or (lengths is None and mode.block is not None and not recorded):
                 waves = source if counts is None else [wave[:count] for wave, count in zip(source, counts)]
-                x = self._convolve_each(waves, mode, recorded)
+                x = self._convolve_each(waves, mode, recorded, progress)
                 x = torch.cat(x).unsqueeze(0) if counts else torch.stack(x)
             else:
                 x = self._convolve(source, lengths, mode)
+                if progress:
+                    progress(1.0)
             return _Batch(in_blocks(self._project, None if recorded else mode.block, x), layout, frames, frame_mask)
 
     def _project(self, x: Tensor) -> Tensor:
@@ -238,8 +249,10 @@ class SpeechEncoder(nn.Module):
             wave = wave.masked_fill(torch.arange(wave.size(1), device=wave.device) >= lengths[:, None], 0.0)
         return self.feature_extractor(wave, statistics)
 
-    def _convolve_each(self, waves: Sequence[Tensor], mode: Mode, recorded: bool) -> list[Tensor]:
+    def _convolve_each(self, waves: Sequence[Tensor], mode: Mode, recorded: bool, progress: Progress) -> list[Tensor]:
         """The front end of one wave after another: (T,) each -> (frames, width) each."""
+        of_all = sum(max(0, self.output_lengths(len(wave))) for wave in waves)
+        told = None if progress is None else lambda frames: progress(frames / of_all)
         prepared = None if recorded or mode.block is None else self.feature_extractor.prepared()
         found = []
         for index, wave in enumerate(waves):
@@ -250,8 +263,10 @@ class SpeechEncoder(nn.Module):
             wave, statistics = self._centred(wave[None], statistics)
             if prepared is None:
                 found.append(self.feature_extractor(wave, statistics)[0])
+                if told:
+                    told(len(found[-1]))
             else:
-                found.append(self.feature_extractor.in_blocks(wave[0], statistics, prepared))
+                found.append(self.feature_extractor.in_blocks(wave[0], statistics, prepared, told))
         return found
 
     def _centred(self, wave: Tensor, statistics: WaveStatistics | None) -> tuple[Tensor, WaveStatistics | None]:

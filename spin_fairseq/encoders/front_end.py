@@ -11,6 +11,7 @@ from torch import nn
 
 from ..modules.precision import at_least_float32
 from .config import EncoderConfig
+from .layout import Progress
 from .waves import WaveStatistics
 
 Tensor = torch.Tensor
@@ -131,8 +132,13 @@ class FrontEnd(nn.Module):
         """The weights as `in_blocks` takes them."""
         return [layer.matrices() for layer in self.conv_layers]
 
-    def in_blocks(self, wave: Tensor, statistics: WaveStatistics | None, prepared: list[list[Tensor]]) -> Tensor:
-        """One wave, (T,) -> (frames, width). For what no gradient flows through. statistics: of one row."""
+    def in_blocks(
+        self, wave: Tensor, statistics: WaveStatistics | None, prepared: list[list[Tensor]], progress: Progress = None
+    ) -> Tensor:
+        """One wave, (T,) -> (frames, width). For what no gradient flows through.
+
+        statistics: of one row. progress: called behind each block with the number of its frames.
+        """
         biases = [
             layer.conv.bias if layer.conv.bias is not None else wave.new_zeros(layer.conv.out_channels)
             for layer in self.conv_layers
@@ -157,6 +163,8 @@ class FrontEnd(nn.Module):
             if result is None:
                 result = x.new_empty(frames, x.size(1))
             result[begin : begin + count] = x
+            if progress:
+                progress(count)
         return result if result is not None else wave.new_empty(0, self.width)
 
     def output_lengths(self, samples):

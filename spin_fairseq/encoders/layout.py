@@ -1,12 +1,14 @@
 """How the frames of a batch lie in a tensor of (rows, frames, width), and how much of it is computed at a time."""
 
 from dataclasses import dataclass
+from typing import Optional
 from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 
 Tensor = torch.Tensor
+Progress = Optional[Callable[[float], None]]
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,23 @@ class Padded:
     """One utterance a row, (B, frames, width), all of one length or padded to it at the end.
 
     mask: (B, frames) bool, True at padding, or None where nothing is padded.
+    progress: called behind each of the `spans` with the fraction of all frames that was in it, or None.
     """
 
-    def __init__(self, mask: Tensor | None = None) -> None:
-        self.mask = mask
+    def __init__(self, mask: Tensor | None = None, progress: Progress = None) -> None:
+        self.mask, self.progress = mask, progress
 
     def spans(self, frames: int, block: int | None) -> Iterator[Span]:
         if block is None:
             yield Span(slice(None), slice(None), 0, frames, frames)
+            if self.progress:
+                self.progress(1.0)
             return
         for first in range(0, frames, block):
             last = min(first + block, frames)
             yield Span(slice(first, last), slice(None), first, last, frames)
+            if self.progress:
+                self.progress((last - first) / frames)
 
     def longest(self, x: Tensor) -> int:
         return x.size(1)
@@ -59,13 +66,13 @@ class Padded:
 class Packed:
     """Utterances behind each other, without padding: (1, frames of all, width).
 
-    lengths: frames of each.
+    lengths: frames of each. progress: as of `Padded`.
     """
 
     mask = None
 
-    def __init__(self, lengths: list[int]) -> None:
-        self.lengths = lengths
+    def __init__(self, lengths: list[int], progress: Progress = None) -> None:
+        self.lengths, self.progress = lengths, progress
 
     def spans(self, frames: int, block: int | None) -> Iterator[Span]:
         begin = 0
@@ -73,6 +80,8 @@ class Packed:
             for first in range(0, length, block or max(length, 1)):
                 last = min(first + (block or length), length)
                 yield Span(slice(begin + first, begin + last), slice(begin, begin + length), first, last, length)
+                if self.progress:
+                    self.progress((last - first) / frames)
             begin += length
 
     def longest(self, x: Tensor) -> int:

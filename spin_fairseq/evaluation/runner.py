@@ -45,6 +45,8 @@ class Evaluation:
         self.corpus.write_manifest(self.out / "data.tsv")
         if self.corpus.labelled:
             self.corpus.write_phones(self.out / "phones.tsv")
+        if not (self.out / "results.json").exists():
+            self._write()  # says what was asked for, if the first model fails
         with ProgressBar(total=len(self.specs) * len(self.groups), unit="group", disable=not self.progress) as bar:
             for spec in self.specs:
                 self._model(spec, bar)

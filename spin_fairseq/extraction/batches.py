@@ -2,6 +2,9 @@
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from threading import Lock
 
 import numpy as np
 import torch
@@ -49,27 +52,65 @@ def _read_ahead(manifest, sizes, batches, workers):
                     wave.cancel()
 
 
-def compute_batches(compute, batches, threads=1):
+class _Told:
+    """Tells `progress` how many samples were computed, whichever thread does it; None: nobody is told."""
+
+    def __init__(self, progress):
+        self.progress, self._lock = progress, Lock()
+
+    def of(self, waves, function):
+        """function(tell), which may call `tell` with fractions of the waves; in the end all of them are told."""
+        if self.progress is None:
+            return function(None)
+        samples, told = sum(map(len, waves)), 0.0
+
+        def tell(fraction):
+            nonlocal told
+            before, told = told, min(samples, told + fraction * samples)
+            self._tell(told - before)
+
+        found = function(tell)
+        self._tell(samples - told)
+        return found
+
+    def _tell(self, samples):
+        with self._lock:
+            self.progress(samples)
+
+
+def _with(compute, mode, tell):
+    return compute if mode is None else partial(compute, mode=replace(mode, progress=tell))
+
+
+def compute_batches(compute, batches, threads=1, mode=None, progress=None):
     """Yield (key, `run(compute, waves)`) for each (key, waves) of `batches`, in their order.
 
+    mode: an encoders.Mode, which is given to `compute` as its third argument; None: it has but two.
+    progress: called with the number of samples that were computed since it was called before, by one thread at a time;
+    with a `mode`, while a batch is computed, else behind each. None: nobody is told.
     threads: so many batches are computed at once, each by one thread, which leaves fewer of them waiting for another
     than sharing the operations of one batch does; 1: one batch, by the threads that torch has.
     """
-    if threads <= 1:
-        for key, waves in batches:
-            yield key, run(compute, waves)
-        return
+    told = _Told(progress)
 
     def task(waves):
+        return told.of(waves, lambda tell: run(_with(compute, mode, tell), waves))
+
+    if threads <= 1:
+        for key, waves in batches:
+            yield key, task(waves)
+        return
+
+    def alone(waves):
         with torch.inference_mode():
-            return run(compute, waves)
+            return task(waves)
 
     before = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = deque()
         try:
             for key, waves in batches:
-                waiting.append((key, pool.submit(task, waves)))
+                waiting.append((key, pool.submit(alone, waves)))
                 if len(waiting) > threads:
                     key, found = waiting.popleft()
                     yield key, found.result()
@@ -84,26 +125,32 @@ def compute_batches(compute, batches, threads=1):
 
 @torch.inference_mode()
 def extract_each(
-    compute, frames_of, manifest, *, max_samples=1_600_000, longest=None, device="cpu", workers=0, chunks=None, threads=1
-):
+    compute, frames_of, manifest, *, max_samples=1_600_000, longest=None, device="cpu", workers=0, chunks=None, threads=1,
+    mode=None, progress=None,
+):  # fmt: skip
     """Yield (index, result) for each utterance, longest first; arguments and results as in `extract`.
 
     workers: threads that decode audio while the model runs.
     chunks: a `long_files.Chunks`, for files that are longer than its chunks; None: every file is run whole.
-    threads: as in `compute_batches`; without `chunks`.
+    threads: as in `compute_batches`; without `chunks`. mode, progress: as in `compute_batches`.
     """
     sizes = manifest.sizes if longest is None else np.minimum(manifest.sizes, longest)
     batches = _read_ahead(manifest, sizes, batches_by_length(sizes, max_samples), workers)
     batches = ((batch, [wave.to(device) for wave in waves]) for batch, waves in batches)
     if chunks is not None:
+        told = _Told(progress)
+
+        def alone(wave, tell):
+            if len(wave) > chunks.samples:
+                return chunks.compute(compute, wave, max_samples, tell)
+            return tuple(tensor[0] for tensor in run(_with(compute, mode, tell), [wave]))
+
         for batch, waves in batches:
             for index, wave in zip(batch, waves):
-                found = chunks.compute(compute, wave, max_samples) if len(wave) > chunks.samples else [
-                    tensor[0] for tensor in run(compute, [wave])
-                ]
+                found = told.of([wave], partial(alone, wave))
                 yield index, tuple(tensor.cpu().numpy() for tensor in found)
         return
-    for batch, found in compute_batches(compute, batches, threads):
+    for batch, found in compute_batches(compute, batches, threads, mode, progress):
         arrays = [tensor.cpu().numpy() for tensor in found]
         for row, index in enumerate(batch):
             yield index, tuple(array[row, : frames_of(int(sizes[index]))] for array in arrays)

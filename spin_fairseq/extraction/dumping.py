@@ -4,7 +4,6 @@ import io
 import itertools
 import json
 import logging
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -144,14 +143,15 @@ def dump(
         paths["len"] = out.with_suffix(".len")
     if format != "jsonl":
         paths["ids"] = out.with_suffix(".ids")
-    fingerprint = dict(
-        manifest=manifest_fingerprint(manifest), checkpoint=file_fingerprint(checkpoint), output=output, layer=layer,
-        codebook=codebook, format=format, deduplicate=deduplicate, attention_seconds=attention_seconds,
-        encoder={key: str(value) for key, value in encoder.config.items()},
-    )  # fmt: skip
+    fingerprint = {
+        "manifest": manifest_fingerprint(manifest), "checkpoint": file_fingerprint(checkpoint), "output": output,
+        "layer": layer, "codebook": codebook, "format": format, "deduplicate": deduplicate,
+        "attention_seconds": attention_seconds,
+        "encoder": {key: str(value) for key, value in encoder.config.items()},
+    }  # fmt: skip
     with ResumableFiles(paths, fingerprint) as files, ProgressBar(
         total=round(float(seconds.sum()), 1), initial=round(float(seconds[: files.done].sum()), 1), desc=progress,
-        disable=not progress, unit="s", unit_scale=True,
+        disable=not progress, unit="s", unit_scale=True, miniters=0,
     ) as bar:
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
@@ -162,11 +162,11 @@ def dump(
             part = manifest.select(np.arange(begin, end))
             found = [None] * len(part)
             for index, (array,) in extract_each(
-                partial(compute, mode=mode), encoder.output_lengths, part, max_samples=max_samples, device=device, workers=workers,
-                chunks=chunks, threads=torch.get_num_threads() if str(device) == "cpu" else 1,
+                compute, encoder.output_lengths, part, max_samples=max_samples, device=device, workers=workers,
+                chunks=chunks, threads=torch.get_num_threads() if str(device) == "cpu" else 1, mode=mode,
+                progress=lambda samples: bar.update(samples / encoder.sample_rate),
             ):  # fmt: skip
                 found[index] = (part.utterance_id(index), array.astype(dtype, copy=False))
-                bar.update(float(seconds[begin + index]))
             content = _rows(found, format, deduplicate)
             if "ids" in paths:
                 content["ids"] = "".join(name + "\n" for name, _ in found).encode("utf-8", "surrogateescape")

@@ -45,22 +45,29 @@ class Chunks:
         self.overlap = max(1, int(overlap_seconds * encoder.sample_rate) // unit) * unit
         self.overlap = min(self.overlap, self.samples // (2 * unit) * unit)
 
-    def compute(self, compute, wave, max_samples):
+    def compute(self, compute, wave, max_samples, progress=None):
         """What `compute(source, padding_mask, mode)` makes of a long wave, (T,), on its device.
 
+        progress: called with the fraction of the wave that was computed since it was called before, or None.
         -> a tuple of (frames, ...) tensors.
         """
         spans = chunk_spans(len(wave), self.samples, self.overlap, self.hop)
         rows = max(1, max_samples // self.samples)
         pieces = []
-        compute = partial(compute, mode=replace(self.mode, statistics=self.encoder.statistics(wave[None])))
+        mode = replace(self.mode, statistics=self.encoder.statistics(wave[None]))
         for first in range(0, len(spans), rows):
             batch = spans[first : first + rows]
-            found = run(compute, [wave[begin:end] for begin, end, _, _ in batch])
+            if progress:
+                mode = replace(mode, progress=partial(_scaled, progress, len(batch) / len(spans)))
+            found = run(partial(compute, mode=mode), [wave[begin:end] for begin, end, _, _ in batch])
             for row, (begin, end, start, stop) in enumerate(batch):
                 stop = self.encoder.output_lengths(end - begin) if stop is None else stop
                 pieces.append([tensor[row, start:stop].cpu() for tensor in found])
         return tuple(torch.cat(parts) for parts in zip(*pieces))
+
+
+def _scaled(progress, scale, fraction):
+    progress(scale * fraction)
 
 
 def run(compute, waves):

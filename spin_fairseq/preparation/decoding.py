@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile

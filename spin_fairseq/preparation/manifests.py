@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Sequence
+from collections.abc import Sequence
 
 from spin_fairseq.errors import ManifestError
 from spin_fairseq.files import whole_file, write_text
@@ -192,7 +192,7 @@ def target_names(paths: Sequence[str], common: str, root: str) -> dict[str, str]
             break
         names.update((path, whole[path]) for path in shared)  # which may be the name that another has
     targets = {path: os.path.join(root, name + ".flac") for path, name in names.items()}
-    for path, target in targets.items():
+    for target in targets.values():
         if target in whole:
             raise ManifestError(f"{target}: is itself to be converted; choose another folder with --convert-to")
     return targets

@@ -16,7 +16,8 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterable, Iterator, NamedTuple
+from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 

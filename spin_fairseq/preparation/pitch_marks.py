@@ -10,7 +10,8 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 

@@ -1,5 +1,6 @@
 """Everything about trainings and evaluations in one HTML file that needs no other, and no network."""
 
+import logging
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,12 @@ from .results import is_results, read_counts, read_results, read_units
 from .runs import is_run, read_run
 from .utterances import phone_strip, read_utterances, spread_over_speakers, unit_strip
 
+LEFT_BY_EVALUATION = ("parts", "cache", "centroids")  # names in a folder of spin-fairseq evaluate
+EVALUATE_AGAIN = "Look at its error, mend it and give the same command again: spin-fairseq evaluate ... --out {}"
+MOST_NAMED = 5  # failures, in a message
+
+logger = logging.getLogger(__name__)
+
 VOICE = 6  # a draw whose formants, pitch and pitch range all move, by a middling amount
 
 
@@ -31,6 +38,11 @@ def read_sources(paths):
             )
         of_run, of_results = is_run(path), is_results(path)
         if not of_run and not of_results:
+            if any((path / name).exists() for name in LEFT_BY_EVALUATION):
+                raise ConfigError(
+                    f"{path}: an evaluation began here and wrote no results.json: it failed or was stopped before its first "
+                    f"result. {EVALUATE_AGAIN.format(path)}"
+                )
             raise ConfigError(
                 f"{path}: neither a training (it has no .hydra/ or tensorboard/) nor an evaluation (it has no results.json "
                 "of spin-fairseq evaluate)"
@@ -39,10 +51,28 @@ def read_sources(paths):
             runs.append(read_run(path))
         if of_results:
             results.append(read_results(path))
+            _tell_failures(results[-1])
     _tell_apart(runs, "name", [run.path for run in runs])
     models = [model for one in results for model in one.models]
     _tell_apart(models, "label", [one.path for one in results for _ in one.models])
     return runs, results
+
+
+def _tell_failures(one):
+    """Warn of what an evaluation could not measure, or has not yet. Raises ConfigError: it has measured nothing."""
+    failed = [(model.name, group, error) for model in one.models for group, error in model.errors.items()]
+    words = "".join(f"\n  {name}, {group}: {error}" for name, group, error in failed[:MOST_NAMED])
+    if len(failed) > MOST_NAMED:
+        words += f"\n  and {len(failed) - MOST_NAMED} more, in {one.path / 'results.json'}"
+    again = EVALUATE_AGAIN.format(one.path) if not one.command else (
+        f"{'Mend this' if failed else 'It goes on where it stopped'}: give its command again: {one.command}"
+    )
+    if not any(model.metrics for model in one.models):
+        raise ConfigError(f"{one.path}: the evaluation has measured nothing{' yet' * (not one.finished)}.{words}\n{again}")
+    if failed:
+        logger.warning(f"{one.path}: the evaluation could not measure all; the page has the rest.{words}\n  {again}")
+    elif not one.finished:
+        logger.warning(f"{one.path}: the evaluation is not finished; the page has what is there. {again}")
 
 
 def _tell_apart(items, attribute, paths):

@@ -19,7 +19,8 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple
+from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 

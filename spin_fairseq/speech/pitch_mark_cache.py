@@ -20,7 +20,8 @@ import struct
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Iterable, NamedTuple
+from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch

@@ -10,7 +10,7 @@ import re
 import reprlib
 from array import array
 from pathlib import Path
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 

@@ -1,6 +1,7 @@
 """One encoder, computed in every way: packed or padded, whole or in blocks, with and without a graph."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,3 +104,20 @@ def test_rows_too_short_for_a_frame(encoder, source, mask):
     assert frame_mask[2].all() and torch.isfinite(features[~frame_mask]).all()
     (expected,), _ = encoder.encode(source[3:, :719])
     torch.testing.assert_close(features[3, :1], expected, rtol=1e-4, atol=1e-4)
+
+
+@each_mode
+@torch.no_grad()
+def test_progress_sums_to_one_whatever_is_asked_for(encoder, source, mask, mode):
+    """Guards against a bar that stands still during a long file, or that ends too early or too late."""
+    told = []
+    mode = replace(mode, progress=told.append)
+    for passes in (
+        lambda: encoder.encode(source, mask, mode=mode),
+        lambda: encoder.encode(source[:1], output_layer=2, mode=mode),
+        lambda: encoder.encode_layers(source, mask, [0, 1], mode=mode),
+        lambda: encoder.extract_features(source, mask, ret_conv=True, mode=mode),
+    ):
+        told.clear()
+        passes()
+        assert abs(sum(told) - 1) < 1e-6 and min(told) > 0

@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spin_fairseq.checkpoints import load_encoder
+from spin_fairseq.encoders import AS_USUAL, Mode
 from spin_fairseq.speech.audio import read_audio
+from spin_fairseq.speech.folder import manifest_of
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.extraction.batches import batches_by_length, extract, extract_each
+from spin_fairseq.extraction.long_files import Chunks
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 3000))
@@ -72,3 +76,32 @@ def test_an_error_in_a_thread_is_raised(small_hubert, speech_folder):
 
     with pytest.raises(ValueError, match="as it was"):
         list(extract_each(compute, lambda samples: samples, manifest, max_samples=1, threads=2))
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"mode": None}, {"bounded": True}])
+def test_progress_is_told_within_a_long_file_and_sums_to_all_samples(small_hubert, speech_folder, tmp_path, options):
+    """The bar stood at 0/1 for all of a file of twenty minutes."""
+    dev = load_manifest(speech_folder.data, "dev")
+    wave = np.concatenate([read_audio(dev.path(i)) for i in range(len(dev))])
+    soundfile.write(tmp_path / "long.wav", wave, 16000)
+    soundfile.write(tmp_path / "short.wav", wave[:8000], 16000)
+    manifest, encoder = manifest_of(tmp_path), load_encoder(small_hubert)
+    options = {"mode": Mode(packed=True, block=50), **options}
+    if options.pop("bounded", False):
+        options["chunks"] = Chunks(encoder, 2.0, 0.5, options["mode"])
+
+    def compute(source, mask, mode=AS_USUAL):
+        return encoder.extract_features(source, mask, mode=mode)[0]
+
+    told, finished = [], []
+    for index, _ in extract_each(
+        compute, encoder.output_lengths, manifest, max_samples=1, progress=told.append, **options
+    ):
+        finished.append((index, len(told)))
+    assert abs(sum(told) - manifest.sizes.sum()) < 1e-3 and min(told) >= 0
+    if options["mode"] is None:
+        return
+    blocks = encoder.output_lengths(len(wave)) / 50
+    assert len(told) > blocks  # those of the convolutions alone
+    if "threads" not in options:
+        assert finished[0][1] > blocks and max(told) < manifest.sizes.sum() / 4

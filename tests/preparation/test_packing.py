@@ -215,9 +215,11 @@ def test_goes_on_after_a_stop(data, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def stop(done, total, left=[150_000]):
-        left[0] -= done
-        if left[0] < 0:
+    bytes_done = []
+
+    def stop(done, total):
+        bytes_done.append(done)
+        if sum(bytes_done) > 150_000:
             raise Killed
 
     with pytest.raises(Killed):

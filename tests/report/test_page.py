@@ -195,3 +195,48 @@ def test_the_template_takes_every_chart(results_folder, tmp_path):
     text, _ = written([results_folder], tmp_path)
     assert set(charts_of(text)) == set(re.findall(r'data-chart="([\w-]+)"', text))
     assert page.VOICE >= 0
+
+
+def test_a_failed_evaluation_says_what_failed_and_what_to_do(tmp_path, speech_folder, capsys, caplog):
+    """The page was empty, or there was no such folder, and nothing said why."""
+
+    def nothing(content):
+        content["finished"] = False
+        content["models"] = []
+
+    results = make_results(tmp_path / "stopped", speech_folder, change=nothing)
+    out = tmp_path / "a.html"
+    assert spin_fairseq("report", results, "--out", out) == 1 and not out.exists()
+    error = capsys.readouterr().err
+    assert "stopped: the evaluation has measured nothing yet" in error
+    assert error.endswith("give its command again: spin-fairseq evaluate\n")
+
+    def all_failed(content):
+        for model in content["models"]:
+            model.update(metrics={}, errors={"units": f"{model['name']}.pt: no such checkpoint"})
+
+    results = make_results(tmp_path / "failed", speech_folder, change=all_failed)
+    assert spin_fairseq("report", results, "--out", out) == 1 and not out.exists()
+    error = capsys.readouterr().err
+    assert "measured nothing. spin, units: spin.pt: no such checkpoint base, units: base.pt: no such checkpoint" in error
+    assert "Mend this: give its command again" in error
+
+    def some_failed(content):
+        content["models"][0]["errors"] = {"abx": "fastabx is missing"}
+
+    results = make_results(tmp_path / "partly", speech_folder, change=some_failed)
+    assert spin_fairseq("report", results, "--out", out, "--utterances", 0) == 0 and out.exists()
+    assert "spin, abx: fastabx is missing" in caplog.text and "the page has the rest" in caplog.text
+
+    def unfinished(content):
+        content["finished"] = False
+
+    results = make_results(tmp_path / "half", speech_folder, change=unfinished)
+    read_sources([results])
+    assert "half: the evaluation is not finished" in caplog.text and "It goes on where it stopped" in caplog.text
+
+
+def test_an_evaluation_that_wrote_no_results_is_told_from_another_folder(tmp_path):
+    (tmp_path / "here" / "parts").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="an evaluation began here and wrote no results.json: .* evaluate ... --out .*here"):
+        read_sources([tmp_path / "here"])

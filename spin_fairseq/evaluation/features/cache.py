@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...encoders import AS_USUAL
 from ...errors import CheckpointError, ConfigError, EvaluationError
 from ...extraction.batches import extract_each
 from ...fingerprints import digest_of
 from ...files import whole_file
 from ...progress import ProgressBar
+from ...speech.audio import SAMPLE_RATE
 
 MAX_SAMPLES = 480_000  # of a batch: 30 s
 
@@ -108,11 +110,12 @@ class FeatureCache:
                 for layer, path in temporary.items()
             }
             threads = torch.get_num_threads() if str(self.device) == "cpu" else 1
-            found = extract_each(
+            bar = files.enter_context(self._bar(corpus, source.title))
+            for index, of_layers in extract_each(
                 compute, source.output_lengths, corpus, max_samples=MAX_SAMPLES, device=self.device,
-                workers=self.workers, threads=threads,
-            )  # fmt: skip
-            for index, of_layers in self._bar(found, len(corpus), source.title):
+                workers=self.workers, threads=threads, mode=AS_USUAL,
+                progress=lambda samples: bar.update(samples / SAMPLE_RATE),
+            ):  # fmt: skip
                 for layer, rows in zip(layers, of_layers):
                     rows = rows if chosen is None else rows[chosen[index]]
                     arrays[layer][offsets[index] : offsets[index + 1]] = self._checked(rows, source, layer, corpus, index)
@@ -131,8 +134,11 @@ class FeatureCache:
             raise ConfigError(f"{source.title}: features are too large for float16; use --cache-dtype float32")
         return stored
 
-    def _bar(self, found, total, title):
-        return ProgressBar(found, total=total, desc=f"features of {title}", unit="utt", leave=False, disable=not self.progress)
+    def _bar(self, corpus, title):
+        return ProgressBar(
+            total=round(corpus.seconds, 1), desc=f"features of {title}", unit="s", unit_scale=True, miniters=0,
+            leave=False, disable=not self.progress,
+        )  # fmt: skip
 
 
 def _chosen_frames(lengths, most_frames, seed):

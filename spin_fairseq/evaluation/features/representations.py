@@ -2,8 +2,8 @@
 
 A source has: `title`; `fingerprint()`, what JSON can hold and changes with the features; `layers`, the 1-based ones that it
 has, or (None,); `width(layer)`; `output_lengths(samples)`; `compute(layers)`, a function of source (B, T) and padding mask
-(B, T) or None, for a tuple with (B, frames, width) float32, one entry a layer. Models are loaded when they are first
-needed, so a finished evaluation loads none.
+(B, T) or None, and perhaps an encoders.Mode, for a tuple with (B, frames, width) float32, one entry a layer. Models are
+loaded when they are first needed, so a finished evaluation loads none.
 """
 
 from functools import cached_property
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...encoders import AS_USUAL
 from ...errors import CheckpointError, ConfigError
 from ...fingerprints import file_fingerprint
 from ...speech.audio import SAMPLE_RATE
@@ -35,7 +36,7 @@ class MfccSource:
         return mfcc.output_lengths(samples)
 
     def compute(self, layers):
-        def rows(source, mask):
+        def rows(source, mask, mode=AS_USUAL):
             lengths = [source.size(1)] * len(source) if mask is None else (~mask).sum(-1).tolist()
             found = [mfcc.mfcc(wave[:length]) for wave, length in zip(source, lengths)]
             return (torch.nn.utils.rnn.pad_sequence(found, batch_first=True),)
@@ -91,8 +92,11 @@ class EncoderSource(_ModelSource):
         if wrong:
             raise ConfigError(f"{self.path}: there is no layer {wrong[0]}; the encoder has layers 1..{self.encoder.num_layers}")
         if len(layers) == 1:
-            return lambda source, mask: (self.encoder.encode(source, mask, layers[0]).features.float(),)
-        return lambda source, mask: tuple(x.float() for x in self.encoder.encode_layers(source, mask, layers))
+            layer = layers[0]
+            return lambda source, mask, mode=AS_USUAL: (self.encoder.encode(source, mask, layer, mode=mode).features.float(),)
+        return lambda source, mask, mode=AS_USUAL: tuple(
+            x.float() for x in self.encoder.encode_layers(source, mask, layers, mode)
+        )
 
 
 class SpinSource(_ModelSource):
@@ -116,7 +120,7 @@ class SpinSource(_ModelSource):
         return self.model.head.prototypes[0].size(1)
 
     def compute(self, layers):
-        return lambda source, mask: (self.model.extract_embeddings(source, mask),)
+        return lambda source, mask, mode=AS_USUAL: (self.model.extract_embeddings(source, mask, mode),)
 
 
 class SpinUnits:

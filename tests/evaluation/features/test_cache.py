@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from spin_fairseq.errors import CheckpointError, ConfigError
 from spin_fairseq.evaluation.corpus import load_corpus
 from spin_fairseq.evaluation.features.cache import FeatureCache
 from spin_fairseq.evaluation.features.representations import EncoderSource, MfccSource
+from spin_fairseq.progress import ProgressBar
 from tests.overflowing import overflow
+from tests.test_progress import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +87,12 @@ def test_features_with_nan_name_model_and_file(make_hubert, corpus, tmp_path):
     with pytest.raises(CheckpointError, match=r"broken.pt, layer 2, gives NaN or infinite features for .*\.(wav|flac)"):
         cache.layer(EncoderSource(tmp_path / "broken.pt"), 2, corpus)
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_the_bar_counts_seconds_within_files(small_hubert, corpus, tmp_path, monkeypatch):
+    """A long file was one step of the bar."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    counted = []
+    monkeypatch.setattr(ProgressBar, "update", lambda bar, n=1: counted.append(n))
+    FeatureCache(tmp_path, progress=True).layer(EncoderSource(small_hubert), 2, corpus)
+    assert len(counted) > 2 * len(corpus) and abs(sum(counted) - corpus.seconds) < 1e-3
