@@ -22,11 +22,13 @@ from spin_fairseq.errors import AudioError, ManifestError
 from spin_fairseq.files import whole_file
 from spin_fairseq.preparation.decoding import Contents, contents_of, decode_by_ffmpeg, decode_by_soundfile
 from spin_fairseq.preparation.mp3_frames import Mp3Lengths, mp3_lengths
+from spin_fairseq.preparation.ogg_links import chained_seconds
 from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
 
 # A lossy codec pads by up to some thousand samples; a file that is cut off lacks more.
 TOLERANCE_SECONDS, TOLERANCE_FRACTION = 0.25, 0.01
 MP3_SUFFIXES = (".mp3", ".mp2", ".mpga")
+OGG_SUFFIXES = (".ogg", ".oga", ".opus")
 # The mean of channels has at least the power of the mean of unrelated ones, sum(p) / N^2, unless they cancel.
 CANCELLED, PARTLY_CANCELLED = 0.01, 0.1
 LONGEST_NAME = 255  # bytes, on usual file systems
@@ -164,13 +166,21 @@ def _make(source: str, target: str, origin: Origin) -> Converted:
 def _readable(source: str, wav: str) -> _Readable:
     """The source, or where soundfile cannot read it, or not all of it, its decoding at `wav`. Raises AudioError."""
     contents, mp3 = contents_of(source), _mp3_lengths(source)
+    chain = _chained_seconds(source)
     if contents is None:
         promised = None
         if _sox(source, wav):
             promised = decode_by_ffmpeg(source, wav)
         contents = contents_of(wav)
-        _check_whole(source, contents.seconds, promised)
+        _check_whole(source, contents.seconds, chain or promised)
         return _Readable(wav, contents, "")
+    if chain is not None and _lacks(contents.seconds, chain):
+        if not shutil.which("ffmpeg"):
+            note = f"{chain_note(chain, contents.seconds)}; install ffmpeg, delete the conversion and run again"
+            return _Readable(source, contents, note)
+        decode_by_ffmpeg(source, wav)
+        contents = contents_of(wav)
+        return _Readable(wav, contents, chain_note(chain, contents.seconds) if _lacks(contents.seconds, chain) else "")
     if mp3 is None:
         _check_whole(source, contents.seconds, contents.promised)
         return _Readable(source, contents, "")
@@ -193,9 +203,16 @@ def mp3_note(mp3: Mp3Lengths, seconds: float) -> str:
     )
 
 
-def unread_mp3(path: str, samples: int) -> str:
-    """A note on a 16 kHz MP3 of which `read_audio` gives so many samples; "" where that is all, or it is no MP3."""
-    mp3 = _mp3_lengths(path)
+def chain_note(chain: float, seconds: float) -> str:
+    """Of an Ogg file of which only so many seconds can be read."""
+    return f"holds {chain:.2f} s, of which {seconds:.2f} s were read: it is several Ogg files in a row"
+
+
+def unread(path: str, samples: int) -> str:
+    """A note on a 16 kHz MP3 or Ogg file of which `read_audio` gives so many samples; "" where that is all."""
+    chain, mp3 = _chained_seconds(path), _mp3_lengths(path)
+    if chain is not None and _lacks(samples / SAMPLE_RATE, chain):
+        return f"{chain_note(chain, samples / SAMPLE_RATE)}; --convert-to takes all of it"
     if mp3 is None or not _lacks(samples / SAMPLE_RATE, mp3.frames):
         return ""
     return f"{mp3_note(mp3, samples / SAMPLE_RATE)}; --convert-to takes all of it"
@@ -206,6 +223,15 @@ def _mp3_lengths(source: str) -> Mp3Lengths | None:
         return None
     try:
         return mp3_lengths(source)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{source}: cannot be read ({error}); check the file") from error
+
+
+def _chained_seconds(source: str) -> float | None:
+    if not source.lower().endswith(OGG_SUFFIXES):
+        return None
+    try:
+        return chained_seconds(source)
     except (OSError, ValueError) as error:
         raise AudioError(f"{source}: cannot be read ({error}); check the file") from error
 

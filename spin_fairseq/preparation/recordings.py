@@ -11,7 +11,7 @@ from ..errors import AudioError
 from ..processes import in_processes
 from ..speech.audio import check_long_enough, read_audio
 from ..speech.finding import check_name
-from .conversion import Converted, convert_to_flac, unread_mp3
+from .conversion import Converted, convert_to_flac, unread
 
 
 class Recording(NamedTuple):
@@ -67,7 +67,7 @@ def _check(task: tuple[str, str | None], channel: int | None) -> tuple[Converted
         check_name(path)
         if target is None:
             samples = len(read_audio(path))
-            found = Converted(samples, unread_mp3(path, samples))
+            found = Converted(samples, unread(path, samples))
         else:
             found = convert_to_flac(path, target, channel)
         check_long_enough(path, found.samples)

@@ -9,6 +9,7 @@ import soundfile
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.preparation.conversion import convert_to_flac, recorded_origin
 from spin_fairseq.preparation.mp3_frames import mp3_lengths
+from spin_fairseq.preparation.ogg_links import chained_seconds
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.preparation.manifests import find_audio, prepare_folders, target_names
 from spin_fairseq.errors import AudioError, ManifestError
@@ -366,3 +367,49 @@ def test_a_playlist_is_not_followed(tmp_path):
     for name in ("a.m4a", "b.wav"):
         with pytest.raises(AudioError, match=f"{name}: none of soundfile, sox and ffmpeg can decode it"):
             convert_to_flac(str(tmp_path / name), str(tmp_path / "a.flac"))
+
+
+# --- Ogg --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["VORBIS", "OPUS"])
+def ogg_chain(request, tmp_path):
+    """Two Ogg files in a row: 3 s of 300 Hz, 4 s of 900 Hz."""
+    if request.param not in soundfile.available_subtypes("OGG"):
+        pytest.skip("this libsndfile does not write it")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, seconds, hertz in (("a", 3, 300), ("b", 4, 900)):
+        soundfile.write(folder / f"{name}.ogg", tone(seconds, 16000, hertz), 16000, format="OGG", subtype=request.param)
+    chain = folder / "chain.ogg"
+    chain.write_bytes((folder / "a.ogg").read_bytes() + (folder / "b.ogg").read_bytes())
+    return chain
+
+
+def test_links_of_an_ogg_file_are_counted(ogg_chain, tmp_path):
+    assert abs(chained_seconds(str(ogg_chain)) - 7) < 0.1
+    assert chained_seconds(str(ogg_chain.with_name("a.ogg"))) is None
+    for content in (b"OggS", b"OggS" * 100, b"no audio" * 100, ogg_chain.read_bytes()[:40]):
+        (tmp_path / "junk.ogg").write_bytes(content)
+        assert chained_seconds(str(tmp_path / "junk.ogg")) is None
+
+
+@needs_ffmpeg
+def test_ogg_files_in_a_row_are_whole(ogg_chain, tmp_path):
+    """The second one was lost without a word."""
+    converted = convert_to_flac(str(ogg_chain), str(tmp_path / "a.flac"))
+    wave = read_audio(tmp_path / "a.flac")
+    assert abs(converted.samples / 16000 - 7) < 0.2 and converted.note == ""
+    assert abs(loudest_hertz(wave[:16000]) - 300) < 5 and abs(loudest_hertz(wave[-16000:]) - 900) < 5
+
+
+def test_ogg_files_in_a_row_are_told_where_the_second_is_not_read(ogg_chain, tmp_path, monkeypatch):
+    report = "\n".join(prepare_folders([ogg_chain.parent], tmp_path, split="train", jobs=1))
+    assert "chain.ogg: holds 7.0" in report and "of which 3.00 s were read" in report and "--convert-to" in report
+    assert "a.ogg: " not in report
+    (tmp_path / "bin").mkdir()
+    for program in ("sox", "soxi"):
+        (tmp_path / "bin" / program).symlink_to(shutil.which(program))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    converted = convert_to_flac(str(ogg_chain), str(tmp_path / "b.flac"))
+    assert "of which 3.00 s were read: it is several Ogg files in a row; install ffmpeg" in converted.note
