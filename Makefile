@@ -18,7 +18,7 @@ help:
 	@echo '                 BASE=wavlm: on a WavLM made from the same base, into outputs/demo_wavlm/'
 	@echo 'make test        the whole test suite'
 	@echo 'make test-fast   the test suite without its slow tests'
-	@echo 'make lint        ruff (style, likely bugs) and the import contracts of pyproject.toml'
+	@echo 'make lint        ruff (style, likely bugs) and the import contracts of .importlinter'
 	@echo 'make clean       remove $(VENV)/ and caches; outputs/ stays'
 	@echo
 	@echo 'PYTHON=python3.10 make ...   chooses the interpreter (3.10 to 3.13; default: the one whose set-up is quickest)'

@@ -72,7 +72,13 @@ setup(
         "wandb": ["wandb"],  # fairseq's common.wandb_project
         "onnx": ["onnx", "onnxruntime"],  # spin-fairseq convert --to onnx
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
-        "test": ["pytest", "hypothesis", "transformers>=4.56,<5"],  # transformers: an independent HuBERT and WavLM
+        "test": [
+            "pytest",
+            "hypothesis",
+            "transformers>=4.56,<5",  # an independent HuBERT and WavLM
+            TENSORBOARD_X,  # curves for the report, written as fairseq writes them
+            "import-linter",  # tests/test_structure.py: who imports whom
+        ],
         "lint": ["ruff", "import-linter"],  # `make lint`
     },
 )

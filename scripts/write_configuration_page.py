@@ -41,7 +41,12 @@ def page():
     parts = [HEADER]
     for section, config in OWN.items():
         rows = [
-            (f"{section}.{field.name}", _value(_default(field)), _value(recipe[section].get(field.name, "")), field.metadata["help"])
+            (
+                f"{section}.{field.name}",
+                _value(_default(field)),
+                _value(recipe[section].get(field.name, "")),
+                field.metadata["help"],
+            )
             for field in dataclasses.fields(config)
             if "help" in field.metadata
         ]

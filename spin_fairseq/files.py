@@ -7,7 +7,7 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator
+from collections.abc import Iterator
 
 from .errors import SpinError
 
@@ -119,7 +119,9 @@ def _failed_write(caught: BaseException | None, path: Path, temporary: Path) -> 
     if caught is None or caught.filename is None:
         return caught
     place = Path(os.fsdecode(caught.filename)) if not isinstance(caught.filename, int) else temporary
-    return caught if place in (path, *path.parents, temporary, *temporary.parents) or temporary in place.parents else None
+    return (
+        caught if place in (path, *path.parents, temporary, *temporary.parents) or temporary in place.parents else None
+    )
 
 
 def _free_megabytes(path: Path) -> float:

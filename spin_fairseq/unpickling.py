@@ -17,7 +17,8 @@ import re
 import struct
 import types
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from typing import Any, Callable
+from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 

@@ -29,7 +29,16 @@ def composed(name, folder):
     out = folder / f"{name}.yaml"
     program = folder / "train.py"
     program.write_text(COMPOSE)
-    command = [sys.executable, "-W", "ignore", str(program), "--config-dir", str(ROOT / "config"), "--config-name", name]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(program),
+        "--config-dir",
+        str(ROOT / "config"),
+        "--config-name",
+        name,
+    ]
     command += ["task.data=data", "model.checkpoint=base.pt"]
     process = subprocess.run(command, cwd=folder, env={"OUT": str(out), "PATH": ""}, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr

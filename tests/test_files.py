@@ -61,7 +61,9 @@ def test_a_full_disk_is_told(tmp_path, limited, write):
     path = tmp_path / "file"
     write_bytes(path, b"old", CheckpointError)
     limited(100000)
-    with pytest.raises(CheckpointError, match=r"file: cannot be written: File too large; make room there \([\d,]+ MB are free\)"):
+    with pytest.raises(
+        CheckpointError, match=r"file: cannot be written: File too large; make room there \([\d,]+ MB are free\)"
+    ):
         with whole_file(path, CheckpointError) as temporary:
             write(temporary)
     assert path.read_bytes() == b"old" and names(tmp_path) == ["file"]
@@ -98,7 +100,9 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
         "    temporary.write_text('half'); os.kill(os.getpid(), 9)"
     )
     process = subprocess.run([sys.executable, "-c", code, str(path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert process.returncode == -signal.SIGKILL and path.read_text() == "old" and names(tmp_path) == ["file", "file.part"]
+    assert (
+        process.returncode == -signal.SIGKILL and path.read_text() == "old" and names(tmp_path) == ["file", "file.part"]
+    )
     with whole_file(path, ManifestError, temporary=f"{path}.part") as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new" and names(tmp_path) == ["file"]

@@ -93,7 +93,14 @@ class Call:
 @pytest.mark.parametrize("unpickler", [PlainUnpickler, CheckpointUnpickler])
 @pytest.mark.parametrize(
     "call",
-    [Call(eval, "1"), Call(print, "run"), Call(__import__, "os"), Call(getattr, {}, "keys"), Call(np.load, "x"), Call(bytes, 10**12)],
+    [
+        Call(eval, "1"),
+        Call(print, "run"),
+        Call(__import__, "os"),
+        Call(getattr, {}, "keys"),
+        Call(np.load, "x"),
+        Call(bytes, 10**12),
+    ],
     ids=lambda call: call.call[0].__name__,
 )
 def test_what_is_not_listed_is_refused(unpickler, call):

@@ -56,7 +56,13 @@ def test_importing_the_package_patches_nothing(speech_folder):
         """)
     ).splitlines()
     assert lines[0] == "[]"
-    for place in ("_on_queue_feeder_error", "MP_STATUS_CHECK_INTERVAL", "all_gather_list", "train_step", "torch_persistent_save"):
+    for place in (
+        "_on_queue_feeder_error",
+        "MP_STATUS_CHECK_INTERVAL",
+        "all_gather_list",
+        "train_step",
+        "torch_persistent_save",
+    ):
         assert place in lines[1]
 
 

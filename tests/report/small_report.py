@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import yaml
 
 from spin_fairseq.speech.manifest import load_manifest, write_manifest
@@ -16,7 +17,7 @@ UPDATES = (10, 20, 30, 40)
 
 def make_run(folder, home="/home/me/spin", loss=(3.0, 2.0, float("nan"), 1.5), validation="dev"):
     """A training's folder, written by what fairseq writes with."""
-    from tensorboardX import SummaryWriter
+    SummaryWriter = pytest.importorskip("tensorboardX", reason="comes with the extra [test]").SummaryWriter
 
     for split, curves in (
         ("train_inner", {"loss": loss, "accuracy": (0.2, 0.3, 0.4, 0.5), "lr": (1e-4, 1e-3, 5e-4, 0.0)}),

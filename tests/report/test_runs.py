@@ -24,7 +24,7 @@ def test_the_command_repeats_the_training_from_its_folder(run_folder):
 
 
 def test_long_curves_are_thinned_out(tmp_path):
-    from tensorboardX import SummaryWriter
+    SummaryWriter = pytest.importorskip("tensorboardX", reason="comes with the extra [test]").SummaryWriter
 
     with SummaryWriter(str(tmp_path / "tensorboard" / "train")) as writer:
         for update in range(3 * MOST_POINTS):

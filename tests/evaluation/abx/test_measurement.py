@@ -191,6 +191,7 @@ def test_bad_features_are_named():
         AbxMeasurement(items, units=[[1, 2]])
 
 
+@needs_tool
 def test_too_small_a_draw_is_refused():
     labels = speech(1, speakers=2)
     with pytest.raises(ConfigError, match="max_x_across is 1"):
