@@ -68,7 +68,8 @@ class Workspace:
 
     def prepare(self, text):
         for name, make in FIXTURES.items():
-            if name in text and not (self.root / name).exists():
+            made_here = name in MADE_BY and MADE_BY[name] in text
+            if name in text and not made_here and not (self.root / name).exists():
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
                 make(self.root / name)
 
@@ -142,4 +143,11 @@ FIXTURES = {
     "data/mine/train.tsv": manifests,
     "data/mine/dev.tsv": manifests,
     "data/librispeech": librispeech_manifests,
+}
+# The command that makes such a thing itself: where a block has it, the thing must not be there before.
+MADE_BY = {
+    "outputs/spin_hubert_base/checkpoints/checkpoint_last.pt": "train spin_hubert_base",
+    "data/mine/train.tsv": "prepare MY_AUDIO --out data/mine",
+    "data/mine/dev.tsv": "prepare MY_AUDIO --out data/mine",
+    "data/librispeech": "prepare LibriSpeech --out data/librispeech",
 }
