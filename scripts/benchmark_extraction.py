@@ -113,7 +113,10 @@ def main(argv=None):
     )
     parser.add_argument("--seconds", type=float, default=12.0, help="mean length of an utterance (default 12)")
     parser.add_argument(
-        "--batch-seconds", type=int, default=12, help="of ours, each run by one thread (default 12, as `spin-fairseq units`)"
+        "--batch-seconds",
+        type=int,
+        default=12,
+        help="of ours, each run by one thread (default 12, as `spin-fairseq units`)",
     )
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--small", action="store_true", help="a tiny model: to try the script, not to measure")
@@ -129,10 +132,14 @@ def main(argv=None):
     ours, transformers, products, difference = times
     ratio = statistics.median(b / a for a, b in zip(ours, transformers))
     highest = statistics.median(b / a for a, b in zip(products, transformers))
-    print(f"layer {layer} of {encoder.num_layers}, {audio:.0f} s of audio in {len(waves)} utterances, {args.threads} thread(s)")
+    print(
+        f"layer {layer} of {encoder.num_layers}, {audio:.0f} s of audio in {len(waves)} utterances, {args.threads} thread(s)"
+    )
     print(f"ours          {audio / statistics.median(ours):8.2f} s/s")
     print(f"transformers  {audio / statistics.median(transformers):8.2f} s/s")
-    print(f"ratio         {ratio:8.2f}  (median of {args.repeats} rounds; largest difference of features {difference:.1e})")
+    print(
+        f"ratio         {ratio:8.2f}  (median of {args.repeats} rounds; largest difference of features {difference:.1e})"
+    )
     print(f"nothing but its products: {audio / statistics.median(products):.2f} s/s, {highest:.2f} times transformers")
 
 

@@ -120,7 +120,10 @@ def step(bench):
         }  # fmt: skip
         rows += [
             (f"update, {precision}", f"{1000 * seconds:,.1f} ms" + (f", {memory / 1e9:.1f} GB" if memory else "")),
-            ("  its operations / measured rate", f"{1000 * own['floor_seconds']:,.1f} ms ({floor.flop / 1e12:,.3f} TFLOP)"),
+            (
+                "  its operations / measured rate",
+                f"{1000 * own['floor_seconds']:,.1f} ms ({floor.flop / 1e12:,.3f} TFLOP)",
+            ),
             ("  its products alone", f"{1000 * products:,.1f} ms ({floor.number} of them)"),
         ]
         del trainer, update, floor
@@ -172,7 +175,11 @@ def recipe(bench):
                         break
             wait_for(bench.device)
         each = (time.perf_counter() - start) / count
-        found[place] = {"seconds": each, "audio_a_second": seconds_of_audio / (each * count), "recipe_seconds": each * UPDATES}
+        found[place] = {
+            "seconds": each,
+            "audio_a_second": seconds_of_audio / (each * count),
+            "recipe_seconds": each * UPDATES,
+        }
         rows.append((
             f"update with loading, views by the {place}",
             f"{1000 * each:,.1f} ms; {UPDATES:,} updates: {each * UPDATES / 60:,.1f} min ({bench.args.workers} workers)",
@@ -213,8 +220,10 @@ def voices(bench):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     few = list(zip(waves, draws, marks))[:4]
-    host = len(few) * seconds / seconds_each(
-        lambda: [perturb(native, wave, 16000, None, own[0], mark) for wave, own, mark in few], "cpu", 2
+    host = (
+        len(few)
+        * seconds
+        / seconds_each(lambda: [perturb(native, wave, 16000, None, own[0], mark) for wave, own, mark in few], "cpu", 2)
     )
     torch.set_num_threads(threads)
     found = {"device_audio_a_second": device, "core_audio_a_second": host}
@@ -233,9 +242,11 @@ def units(bench):
     from spin_fairseq.models.spin import SpinConfig, SpinModel
 
     sizes = SIZES[bench.size]
-    model = SpinModel.build_model(
-        SpinConfig(checkpoint=str(bench.base), freeze="", codebook_sizes=[bench.args.codebook])
-    ).eval().to(bench.device)
+    model = (
+        SpinModel.build_model(SpinConfig(checkpoint=str(bench.base), freeze="", codebook_sizes=[bench.args.codebook]))
+        .eval()
+        .to(bench.device)
+    )
     convolutions = parse_conv_layers(sizes["conv_feature_layers"])
     if bench.args.encoder == "wavlm":
         other = reference_wavlm(sizes, convolutions)[0]
@@ -257,7 +268,9 @@ def units(bench):
         batches.append((source.masked_fill(mask, 0.0).to(bench.device), mask.to(bench.device), int(counts.sum())))
     audio = sum(count for *_, count in batches) / 16000
     found, rows, expected = {}, [], None
-    weights, their_weights = ({key: value.clone() for key, value in each.state_dict().items()} for each in (model, other))
+    weights, their_weights = (
+        {key: value.clone() for key, value in each.state_dict().items()} for each in (model, other)
+    )
     for name, dtype in DTYPES.items():
         if bench.device == "cpu" and name in ("tf32", "fp16"):
             continue
@@ -346,7 +359,10 @@ def main(argv=None):
                 found, rows = globals()[name](bench)
             except Exception as error:  # the other parts are worth their time
                 traceback.print_exc()
-                found, rows = {"error": f"{type(error).__name__}: {error}"}, [(name, f"failed: {type(error).__name__}: {error}")]
+                found, rows = (
+                    {"error": f"{type(error).__name__}: {error}"},
+                    [(name, f"failed: {type(error).__name__}: {error}")],
+                )
             results["parts"][name] = {**found, "took_seconds": time.perf_counter() - start}
             table += [*rows, (f"  ({name} took", f"{time.perf_counter() - start:.0f} s)")]
             if args.device == "cuda":

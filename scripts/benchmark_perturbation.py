@@ -177,7 +177,11 @@ def measure(manifest, pitch_of, utterances, repeats):
         limits = limits_of(pitch_of, manifest, row)
         marks = find_marks(wave, limits)
         functions.append(
-            {**whole_paths(wave, limits, draw, marks), **stages(wave, limits, draw, marks), **floors(wave, draw, limits)}
+            {
+                **whole_paths(wave, limits, draw, marks),
+                **stages(wave, limits, draw, marks),
+                **floors(wave, draw, limits),
+            }
         )
         milliseconds.append(1000 * SAMPLE_RATE / len(wave))
     times = {name: np.full(len(rows), np.inf) for name in functions[0]}
@@ -210,7 +214,9 @@ def report(times, ratio, memory):
         names = [name for name in times if name.startswith(f"{part}: ")]
         whole = sum(times[name] for name in names)
         lines += ["", f"| {part} | ms for a second of audio | share |", "|---|---|---|"]
-        lines += [f"| {name.split(': ')[1]} | {median(name):.3f} | {np.median(times[name] / whole):.0%} |" for name in names]
+        lines += [
+            f"| {name.split(': ')[1]} | {median(name):.3f} | {np.median(times[name] / whole):.0%} |" for name in names
+        ]
         floor = f"floor of the {part}"
         lines.append(f"| floor | {median(floor):.3f} | {np.median(times[floor] / whole):.0%} |")
     lines += ["", f"A batch of {BATCH} takes {ratio:.2f} times as long as its utterances one by one;"]

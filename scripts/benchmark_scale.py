@@ -117,7 +117,13 @@ def measure(folder, split, workers):
     forget_peak()
     start = time.perf_counter()
     dataset = TwoViewDataset(
-        manifest, pitch=load_speaker_pitch(None), backend=None, seed=1, train=True, min_samples=40000, max_samples=272000
+        manifest,
+        pitch=load_speaker_pitch(None),
+        backend=None,
+        seed=1,
+        train=True,
+        min_samples=40000,
+        max_samples=272000,
     )
     batches = FairseqTask(None).get_batch_iterator(dataset, max_tokens=MAX_TOKENS, seed=1)
     batches.next_epoch_itr(shuffle=True)
@@ -261,7 +267,9 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rows", type=int, nargs="*", default=[10**4, 10**5, 10**6, 10**7], help="none: only --updates")
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[10**4, 10**5, 10**6, 10**7], help="none: only --updates"
+    )
     parser.add_argument("--workers", type=int, default=8, help="data workers (default 8)")
     parser.add_argument("--updates", type=int, default=0, help="train so many; 2000 take some minutes")
     parser.add_argument("--folder", help="where the made-up corpora go for a while: 1 GB for 10 million rows")

@@ -187,7 +187,9 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each side (default 5)")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU (default 2)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--graph-for-all", action="store_true", help="time the step that records a graph for frozen layers too")
+    parser.add_argument(
+        "--graph-for-all", action="store_true", help="time the step that records a graph for frozen layers too"
+    )
     parser.add_argument("--profile", action="store_true", help="print the operators that take most of our step")
     args = parser.parse_args(argv)
 
@@ -218,7 +220,9 @@ def main(argv=None):
     print(f"{'':9s} {'s/step':>8s} {'peak MB above start':>20s}")
     for side in sides:
         print(f"{side:9s} {seconds[side]:8.3f} {peaks[side] / 2**20:20.0f}")
-    speed = f"{floor.flop / 1e9:,.0f} GFLOP in {floor.number} products, {floor.flop / seconds['floor'] / 1e9:,.0f} a second"
+    speed = (
+        f"{floor.flop / 1e9:,.0f} GFLOP in {floor.number} products, {floor.flop / seconds['floor'] / 1e9:,.0f} a second"
+    )
     print(f"{'floor':9s} {seconds['floor']:8.3f}   {speed}")
     print(f"reference / ours: time {seconds['reference'] / seconds['ours']:.2f} (medians of {args.steps} turns), "
           f"ours / reference: memory {peaks['ours'] / peaks['reference']:.2f}, "

@@ -61,8 +61,7 @@ def grid(levels):
             k = (i + 2 * j - 2 * middle) % levels  # all three in the middle at once: the draw that changes nothing
             ratios = (
                 largest ** float(exponents[level])
-                for largest, level in
-                ((LARGEST_FORMANT_RATIO, i), (LARGEST_PITCH_RATIO, j), (LARGEST_RANGE_RATIO, k))
+                for largest, level in ((LARGEST_FORMANT_RATIO, i), (LARGEST_PITCH_RATIO, j), (LARGEST_RANGE_RATIO, k))
             )
             draws.append(SpeakerDraw(*ratios, gains_db=np.zeros(BANDS), q=np.full(BANDS, 2.0), seed=0))
     return draws
@@ -116,7 +115,9 @@ def praat_in_place(wave, sample_rate, pitch_range, draw):
 
 def compare(wave, sample_rate, pitch_range, labels, draw):
     """One utterance and draw -> a row of numbers. Raises PerturbationError."""
-    waves = {name: praat.change_speaker(wave, sample_rate, pitch_range, draw._replace(seed=s)) for name, s in SEEDS.items()}
+    waves = {
+        name: praat.change_speaker(wave, sample_rate, pitch_range, draw._replace(seed=s)) for name, s in SEEDS.items()
+    }
     waves["native"] = native.change_speaker(wave, sample_rate, pitch_range, draw)
     waves["in_place"] = waves["praat"]
     if draw.formant_ratio != 1:
@@ -129,7 +130,8 @@ def compare(wave, sample_rate, pitch_range, labels, draw):
     ask = partial(measures.measure, sample_rate=sample_rate, pitch_range=pitch_range, vowel_times=times)
     original = ask(wave)
     voices = {
-        name: ask(changed, formant_ratio=draw.formant_ratio, pitch_ratio=draw.pitch_ratio) for name, changed in waves.items()
+        name: ask(changed, formant_ratio=draw.formant_ratio, pitch_ratio=draw.pitch_ratio)
+        for name, changed in waves.items()
     }
     row = {"target_f0": draw.pitch_ratio * measures.median_f0(f0)}
     row["target_f0_alike"] = draw.pitch_ratio * measures.median_f0(original.f0)  # found in the range that outputs are
@@ -188,12 +190,21 @@ def write_cases(path, rows):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("audio", nargs="+", help="folders of audio, or manifests (.tsv, .json)")
-    parser.add_argument("--speaker-pitch", nargs="+", default=[None], metavar="FILE",
-                        help="SPEAKERS.TXT, spk2info.dict, or speaker<TAB>floor<TAB>ceiling; default: 75 to 400 Hz for all")
+    parser.add_argument(
+        "--speaker-pitch",
+        nargs="+",
+        default=[None],
+        metavar="FILE",
+        help="SPEAKERS.TXT, spk2info.dict, or speaker<TAB>floor<TAB>ceiling; default: 75 to 400 Hz for all",
+    )
     parser.add_argument("--phones", help="folder with {split}.tsv, a phone for each 10 ms")
-    parser.add_argument("--out", type=Path, default=Path("outputs/compare_with_praat"), help="folder (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/compare_with_praat"), help="folder (default %(default)s)"
+    )
     parser.add_argument("--utterances", type=int, default=1, help="of each speaker (default 1)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--quick", action="store_true", help="nine draws of the first two speakers")

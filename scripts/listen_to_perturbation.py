@@ -104,7 +104,9 @@ def polylines(times, values, kind, scale):
             current = []
     if current:
         lines.append(current)
-    return "".join(f'<polyline class="{kind}" points="{" ".join(line * 2 if len(line) == 1 else line)}"/>' for line in lines)
+    return "".join(
+        f'<polyline class="{kind}" points="{" ".join(line * 2 if len(line) == 1 else line)}"/>' for line in lines
+    )
 
 
 def dots(times, values, top):
@@ -151,7 +153,7 @@ def section(utterance, wave, pitch_range, draws):
     """HTML of one utterance: the original, and each draw by each engine. Raises PerturbationError."""
     loudest = loudest_level(wave)
     first, f0 = figure("original", wave, pitch_range, loudest)
-    parts = [f"<h2>{html.escape(utterance)}</h2>\n<div class=\"voices\">\n{first}\n</div>"]
+    parts = [f'<h2>{html.escape(utterance)}</h2>\n<div class="voices">\n{first}\n</div>']
     for draw in draws:
         words = f"formants × {draw.formant_ratio:.2f}, pitch × {draw.pitch_ratio:.2f}, range × {draw.range_ratio:.2f}"
         parts.append(f'<h3>{words}</h3>\n<div class="voices">')
@@ -163,7 +165,9 @@ def section(utterance, wave, pitch_range, draws):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("audio", help="folder of audio or manifest (.tsv, .json)")
     parser.add_argument("--speaker-pitch", help="SPEAKERS.TXT, spk2info.dict or a table; default: 75 to 400 Hz for all")
     parser.add_argument("--out", type=Path, default=Path("outputs/listen.html"), help="file (default %(default)s)")

@@ -91,7 +91,9 @@ def draw(waves, vowel, seconds, pitch_range, ratios, path):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        usage=USAGE, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("audio", help="folder of audio or manifest, whose name is that of the phone labels")
     parser.add_argument("--phones", required=True, help="folder with {split}.tsv, a phone for each 10 ms")
     parser.add_argument("--utterance", required=True, help="id: the file's name without suffix")

@@ -39,7 +39,9 @@ DEMO = REPOSITORY / "examples" / "demo"
 
 def table(rows):
     lines = ["| fault | what happened | |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {name} | {what} | {'passed' if passed else 'FAILED'} |" for name, what, passed in rows])
+    return "\n".join(
+        lines + [f"| {name} | {what} | {'passed' if passed else 'FAILED'} |" for name, what, passed in rows]
+    )
 
 
 def main(argv=None):
@@ -64,7 +66,9 @@ def main(argv=None):
     except (SpinError, OSError) as error:
         sys.exit(f"error: {error}")
     if len(found) < options.count + DEV_UTTERANCES or options.count < 6:
-        sys.exit(f"error: {options.audio}: has {len(found)} files; --count needs 6 or more, and {DEV_UTTERANCES} to spare")
+        sys.exit(
+            f"error: {options.audio}: has {len(found)} files; --count needs 6 or more, and {DEV_UTTERANCES} to spare"
+        )
     step = len(found) / (options.count + DEV_UTTERANCES)
     options.utterances = [found[int(number * step)] for number in range(options.count + DEV_UTTERANCES)]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import connection, parent_process
-from typing import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 
 from .errors import AudioError
 from .progress import ProgressBar
@@ -74,8 +74,7 @@ def _results(function: Callable, tasks: Iterable, workers: int, description: str
         except BrokenProcessPool as error:
             where = f"{description}: " if description else ""
             raise AudioError(
-                f"{where}a worker process died (out of memory, or a decoder crashed); "
-                "--workers 1 shows at which file"
+                f"{where}a worker process died (out of memory, or a decoder crashed); --workers 1 shows at which file"
             ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)

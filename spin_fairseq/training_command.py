@@ -64,7 +64,9 @@ def config_folder():
     for folder in (_PACKAGE / "config", _PACKAGE.parent / "config"):
         if (folder / "spin_hubert_base.yaml").is_file():
             return folder
-    raise ConfigError(f"no configurations in {_PACKAGE / 'config'}: install the package again, or give --config-dir FOLDER")
+    raise ConfigError(
+        f"no configurations in {_PACKAGE / 'config'}: install the package again, or give --config-dir FOLDER"
+    )
 
 
 def training_command(config_name, overrides=(), paths=None, config_dir=None):

@@ -25,7 +25,9 @@ def check_overrides(overrides, config):
         try:
             parsed = parser.parse_override(override)
         except HydraException as error:
-            raise ConfigError(f"{override}: hydra cannot read this ({str(error).splitlines()[0]}); {QUOTING}") from error
+            raise ConfigError(
+                f"{override}: hydra cannot read this ({str(error).splitlines()[0]}); {QUOTING}"
+            ) from error
         if parsed.is_sweep_override():
             raise ConfigError(
                 f"{override}: hydra takes commas for several trainings; write a list as KEY=[1,2], and for a text with commas {QUOTING}"
@@ -58,7 +60,11 @@ def _check_key(key, sections, config):
     if key in known or ".".join(key.split(".")[:2]) in known:
         return
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-    meant = f"did you mean {nearest[0]}?" if nearest else f"a key that {config} does not set, but fairseq knows, needs a +: +{key}=..."
+    meant = (
+        f"did you mean {nearest[0]}?"
+        if nearest
+        else f"a key that {config} does not set, but fairseq knows, needs a +: +{key}=..."
+    )
     raise ConfigError(f"there is no key {key} in the configuration; {meant}")
 
 
@@ -75,4 +81,6 @@ def _keys_of_fairseq():
 
     from fairseq.dataclass.configs import FairseqConfig
 
-    return {f"{one.name}.{key.name}" for one in fields(FairseqConfig) if is_dataclass(one.type) for key in fields(one.type)}
+    return {
+        f"{one.name}.{key.name}" for one in fields(FairseqConfig) if is_dataclass(one.type) for key in fields(one.type)
+    }

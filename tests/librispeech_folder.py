@@ -8,7 +8,9 @@ import soundfile
 from tests.synthetic_speech import SAMPLE_RATE, SPEAKER_F0, VOWEL_FORMANTS, synthetic_voice
 
 
-def librispeech_folder(root, train_speakers=("19", "26"), dev_speakers=("84", "116"), train_utterances=4, dev_utterances=2, seed=0):
+def librispeech_folder(
+    root, train_speakers=("19", "26"), dev_speakers=("84", "116"), train_utterances=4, dev_utterances=2, seed=0
+):
     """{train,dev}/SPEAKER/1/*.flac, SPEAKERS.TXT and phones/{train,dev}.tsv; the last utterance of dev has no labels. -> root."""
     rng = np.random.default_rng(seed)
     root = Path(root)
@@ -24,7 +26,9 @@ def librispeech_folder(root, train_speakers=("19", "26"), dev_speakers=("84", "1
                 utterance = f"{speaker}-1-{number:04d}"
                 path = root / split / speaker / "1" / f"{utterance}.flac"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, synthetic_voice(SPEAKER_F0[speaker], phones, seed=int(rng.integers(1 << 30))), SAMPLE_RATE)
+                soundfile.write(
+                    path, synthetic_voice(SPEAKER_F0[speaker], phones, seed=int(rng.integers(1 << 30))), SAMPLE_RATE
+                )
                 rows.append(f"{utterance}\t{','.join(phone for phone in phones for _ in range(20))}\n")
         (root / "phones" / f"{split}.tsv").write_text("".join(rows if split == "train" else rows[:-1]))
     (root / "SPEAKERS.TXT").write_text("\n".join(speakers) + "\n")

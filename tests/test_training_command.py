@@ -12,7 +12,9 @@ from spin_fairseq.training_command import config_folder, quote_override, quote_p
 
 PARSER = OverridesParser.create()
 AWKWARD = "/äöü ß=#,;'\"\\[]{}()&~@|!?*%$:<>`\t\n-+.é漢😀"
-PATHS = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))
+PATHS = st.text(
+    st.one_of(st.sampled_from(AWKWARD), st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
+)
 
 
 def is_settable(path):
@@ -29,7 +31,7 @@ def parsed(argument):
 @given(PATHS.filter(is_settable))
 @example("/a=b#1/Größe, [neu] {x}(2)")
 @example("it's")
-@example("\"it's\"\\")
+@example('"it\'s"\\')
 @example("\\'\"")
 @example("a\\\n")
 @example("null")

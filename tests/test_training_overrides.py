@@ -54,5 +54,10 @@ def test_every_key_of_the_configurations_is_known():
 
     for file in config_folder().glob("*.yaml"):
         sections = yaml.safe_load(file.read_text())
-        keys = [f"{section}.{key}=1" for section, values in sections.items() if section not in ("hydra", "defaults") for key in values]
+        keys = [
+            f"{section}.{key}=1"
+            for section, values in sections.items()
+            if section not in ("hydra", "defaults")
+            for key in values
+        ]
         check_overrides(keys, file)

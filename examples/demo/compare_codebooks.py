@@ -23,7 +23,9 @@ MODELS = ("mfcc", "base", "spin")
 def section(content):
     """Lines of Markdown of one size. content: of results.json."""
     models = {model["name"]: model for model in content["models"]}
-    differences = {(row["group"], row["metric"]): row for row in content["paired"] if (row["a"], row["b"]) == ("base", "spin")}
+    differences = {
+        (row["group"], row["metric"]): row for row in content["paired"] if (row["a"], row["b"]) == ("base", "spin")
+    }
     lines = [
         "",
         f"## K = {models['spin']['clusters']}",
@@ -37,7 +39,9 @@ def section(content):
             if all(cell is None or cell["value"] is None for cell in cells):
                 continue
             texts = [cell_text(cell) if cell else "–" for cell in cells]
-            lines.append(f"| {' | '.join([label(name, metric.key), *texts, difference_text(differences.get((name, metric.key)))])} |")
+            lines.append(
+                f"| {' | '.join([label(name, metric.key), *texts, difference_text(differences.get((name, metric.key)))])} |"
+            )
     return lines
 
 
@@ -48,7 +52,9 @@ def layer_lines(contents):
     lines = ["", "## Layers of the base", "", "PNMI / speaker NMI of k-means units.", ""]
     lines += ["| K | " + " | ".join(f"layer {layer}" for layer in layers) + " |", "|---" * (1 + len(layers)) + "|"]
     for sweep in sweeps:
-        cells = (f"{number(row['metrics']['pnmi'])} / {number(row['metrics']['speaker_nmi'])}" for row in sweep["layers"])
+        cells = (
+            f"{number(row['metrics']['pnmi'])} / {number(row['metrics']['speaker_nmi'])}" for row in sweep["layers"]
+        )
         lines.append(f"| {sweep['clusters']} | {' | '.join(cells)} |")
     return lines
 
@@ -81,7 +87,9 @@ def main(argv=None):
     )
     parser.add_argument("--clusters", type=int, nargs="+", default=[50, 100, 200])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs", help="folder for the runs (default outputs)")
+    parser.add_argument(
+        "--out", type=Path, default=REPOSITORY / "outputs", help="folder for the runs (default outputs)"
+    )
     parser.add_argument("--page", type=Path, default=HERE / "EVALUATION.md")
     args = parser.parse_args(argv)
     contents = []

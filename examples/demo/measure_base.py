@@ -18,6 +18,7 @@ classifiers are fitted on train; the figures are of dev, or of the split that --
 
 It writes figures.json, figures.md and layers.png, and training.png when pretrain.log is there.
 """
+
 import argparse
 import json
 import re
@@ -54,7 +55,7 @@ CLASSIFIER_FRAMES = 10_000
 def frame_pairs(units, labels, repeat):
     """Units and labels of each 10 ms, over all utterances: two arrays of one length."""
     pairs = [(np.repeat(u, repeat)[:LONGEST], np.array(p)[:LONGEST]) for u, p in zip(units, labels)]
-    cut = [(u[:min(len(u), len(p))], p[:min(len(u), len(p))]) for u, p in pairs]
+    cut = [(u[: min(len(u), len(p))], p[: min(len(u), len(p))]) for u, p in pairs]
     return np.concatenate([u for u, _ in cut]), np.concatenate([p for _, p in cut])
 
 
@@ -74,8 +75,11 @@ def unit_figures(train, dev, labels, speakers, clusters, repeat):
 
 def spread(runs):
     """Mean, standard deviation and the runs themselves, rounded for people to read."""
-    return {"mean": round(float(np.mean(runs)), 4), "std": round(float(np.std(runs, ddof=1)), 4),
-            "runs": [round(float(run), 4) for run in runs]}
+    return {
+        "mean": round(float(np.mean(runs)), 4),
+        "std": round(float(np.std(runs, ddof=1)), 4),
+        "runs": [round(float(run), 4) for run in runs],
+    }
 
 
 def speaker_accuracy(train, dev, train_speakers, dev_speakers):
@@ -88,11 +92,15 @@ def speaker_figures(train, dev, train_speakers, dev_speakers):
     """Frame-wise and utterance-wise speaker accuracy. train, dev: [(frames, dim)], and a speaker each."""
     step = -(-sum(map(len, train)) // CLASSIFIER_FRAMES)
     frames = [[array[::step] for array in arrays] for arrays in (train, dev)]
-    names = [np.repeat(speakers, [len(array) for array in arrays])
-             for speakers, arrays in zip((train_speakers, dev_speakers), frames)]
+    names = [
+        np.repeat(speakers, [len(array) for array in arrays])
+        for speakers, arrays in zip((train_speakers, dev_speakers), frames)
+    ]
     means = [np.stack([array.mean(axis=0) for array in arrays]) for arrays in (train, dev)]
-    return {"speaker_accuracy_frames": speaker_accuracy(*map(np.concatenate, frames), *names),
-            "speaker_accuracy_utterances": speaker_accuracy(*means, train_speakers, dev_speakers)}
+    return {
+        "speaker_accuracy_frames": speaker_accuracy(*map(np.concatenate, frames), *names),
+        "speaker_accuracy_utterances": speaker_accuracy(*means, train_speakers, dev_speakers),
+    }
 
 
 def mfcc_kinds(paths):
@@ -114,7 +122,10 @@ def layer_kinds(checkpoint, paths, centred):
     kinds = {f"layer_{layer}": (features["train"][layer], features["dev"][layer], 2) for layer in layers}
     if centred:
         for name, (train, dev, repeat) in list(kinds.items()):
-            kinds[f"{name}_centred"] = *([array - array.mean(axis=0) for array in arrays] for arrays in (train, dev)), repeat
+            kinds[f"{name}_centred"] = (
+                *([array - array.mean(axis=0) for array in arrays] for arrays in (train, dev)),
+                repeat,
+            )
     return kinds
 
 
@@ -136,15 +147,27 @@ def measure(checkpoints, speech, folder, dev="dev", clusters=CLUSTERS, centred=F
             table[kind] = {f"k{k}": unit_figures(train, of_dev, labels, speakers["dev"], k, repeat) for k in clusters}
             if seen:
                 table[kind] |= speaker_figures(train, of_dev, speakers["train"], speakers["dev"])
-            print(f"{kind:22s}", "  ".join(f"{k}: PNMI {f['pnmi']['mean']:.4f} ±{f['pnmi']['std']:.4f}, speaker NMI {f['speaker_nmi']['mean']:.4f}"
-                                           for k, f in table[kind].items() if k.startswith("k")), flush=True)
+            print(
+                f"{kind:22s}",
+                "  ".join(
+                    f"{k}: PNMI {f['pnmi']['mean']:.4f} ±{f['pnmi']['std']:.4f}, speaker NMI {f['speaker_nmi']['mean']:.4f}"
+                    for k, f in table[kind].items()
+                    if k.startswith("k")
+                ),
+                flush=True,
+            )
         return table
 
     figures = {"mfcc": rows(mfcc_kinds(paths)), "models": {}}
     for name, checkpoint in checkpoints.items():
         print(name, flush=True)
         figures["models"][name] = rows(layer_kinds(checkpoint, paths, centred))
-    about = {"split": dev, "utterances": {split: len(files) for split, files in paths.items()}, "seeds": SEEDS, "clusters": clusters}
+    about = {
+        "split": dev,
+        "utterances": {split: len(files) for split, files in paths.items()},
+        "seeds": SEEDS,
+        "clusters": clusters,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures.json").write_text(pretty({**about, **figures}))
     (folder / "figures.md").write_text("".join(row + "\n" for row in markdown(figures, clusters)))
@@ -157,7 +180,10 @@ def markdown(figures, clusters):
     """The rows of a Markdown table: mean ± standard deviation over the seeds of k-means."""
     header = ["features", *(f"PNMI, K = {k}" for k in clusters), *(f"speaker NMI, K = {k}" for k in clusters)]
     rows = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    kinds = [*figures["mfcc"].items(), *((f"{name}, {kind}", row) for name, table in figures["models"].items() for kind, row in table.items())]
+    kinds = [
+        *figures["mfcc"].items(),
+        *((f"{name}, {kind}", row) for name, table in figures["models"].items() for kind, row in table.items()),
+    ]
     for kind, row in kinds:
         cells = [row[f"k{k}"][key] for key in ("pnmi", "speaker_nmi") for k in clusters]
         cells = [f"{cell['mean']:.3f} ± {cell['std']:.3f}".replace("0.", ".") for cell in cells]
@@ -168,22 +194,44 @@ def markdown(figures, clusters):
 def pretty(tree):
     """Indented JSON with a list of numbers on one line."""
     text = json.dumps(tree, indent=2)
-    return re.sub(r"\[[^\[\]]*\]", lambda found: " ".join(found.group().split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+    return (
+        re.sub(
+            r"\[[^\[\]]*\]", lambda found: " ".join(found.group().split()).replace("[ ", "[").replace(" ]", "]"), text
+        )
+        + "\n"
+    )
 
 
 def plot_layers(figures, clusters, path):
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), dpi=90)
-    for axis, name, title in zip(axes, ("pnmi", "speaker_nmi"), ("PNMI of phones and units", "NMI of speakers and units")):
+    for axis, name, title in zip(
+        axes, ("pnmi", "speaker_nmi"), ("PNMI of phones and units", "NMI of speakers and units")
+    ):
         lines = [(model, k) for model in figures["models"] for k in clusters]
         for number, (model, k) in enumerate(lines):
             table = figures["models"][model]
             layers = [int(kind.split("_")[1]) for kind in table if not kind.endswith("centred")]
             runs = [table[f"layer_{layer}"][f"k{k}"][name] for layer in layers]
-            axis.errorbar(layers, [run["mean"] for run in runs], [run["std"] for run in runs], color=f"C{number}",
-                          marker="o", capsize=3, label=f"{model}, K = {k}")
+            axis.errorbar(
+                layers,
+                [run["mean"] for run in runs],
+                [run["std"] for run in runs],
+                color=f"C{number}",
+                marker="o",
+                capsize=3,
+                label=f"{model}, K = {k}",
+            )
         for k, color in zip(clusters, ("k", "gray")):
-            for kind, style, label in (("mfcc_100hz", "--", "MFCC"), ("mfcc_normalized_100hz", ":", "MFCC, normalised")):
-                axis.axhline(figures["mfcc"][kind][f"k{k}"][name]["mean"], color=color, linestyle=style, label=f"{label}, K = {k}")
+            for kind, style, label in (
+                ("mfcc_100hz", "--", "MFCC"),
+                ("mfcc_normalized_100hz", ":", "MFCC, normalised"),
+            ):
+                axis.axhline(
+                    figures["mfcc"][kind][f"k{k}"][name]["mean"],
+                    color=color,
+                    linestyle=style,
+                    label=f"{label}, K = {k}",
+                )
         axis.set(title=title, xlabel="layer")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
@@ -195,7 +243,11 @@ def plot_layers(figures, clusters, path):
 def plot_training(log, path):
     """Loss and accuracy of both iterations, from the rows of pretrain.log."""
     row = re.compile(r"iteration (\d)\s+(train|valid)\s+(\d+)\s+loss\s+(\S+)\s+masked\s+(\S+)\s+unmasked\s+(\S+)")
-    rows = [(found[1], found[2], *map(float, found.groups()[2:])) for found in map(row.match, log.read_text().splitlines()) if found]
+    rows = [
+        (found[1], found[2], *map(float, found.groups()[2:]))
+        for found in map(row.match, log.read_text().splitlines())
+        if found
+    ]
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), dpi=90)
     for iteration in sorted({r[0] for r in rows}):
         color = f"C{iteration}"
@@ -206,7 +258,14 @@ def plot_training(log, path):
             name = f"iteration {iteration}, {split}"
             axes[0].plot(points[:, 0], points[:, 1], style, color=color, markersize=4, label=name)
             axes[1].plot(points[:, 0], points[:, 3], style, color=color, markersize=4, label=f"{name}, unmasked")
-            axes[1].plot(points[:, 0], points[:, 2], "s" if split == "valid" else "--", color=color, markersize=4, label=f"{name}, masked")
+            axes[1].plot(
+                points[:, 0],
+                points[:, 2],
+                "s" if split == "valid" else "--",
+                color=color,
+                markersize=4,
+                label=f"{name}, masked",
+            )
     axes[0].set(title="loss (bits)", xlabel="update")
     axes[1].set(title="accuracy", xlabel="update", ylim=(0, 1))
     for axis in axes:
@@ -218,14 +277,20 @@ def plot_training(log, path):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="python examples/demo/measure_base.py [NAME=]CHECKPOINT ... --speech SPEECH [options]")
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="python examples/demo/measure_base.py [NAME=]CHECKPOINT ... --speech SPEECH [options]",
+    )
     parser.add_argument("checkpoints", nargs="+", metavar="[NAME=]CHECKPOINT", help="HuBERT checkpoints of fairseq")
-    parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech-shaped folder with train, and phones/dev.tsv")
+    parser.add_argument(
+        "--speech", type=Path, required=True, help="LibriSpeech-shaped folder with train, and phones/dev.tsv"
+    )
     parser.add_argument("--dev", default="dev", metavar="SPLIT", help="the split that is measured (default dev)")
     parser.add_argument("--clusters", type=int, nargs="+", default=CLUSTERS, help="K of k-means (default 64 100)")
     parser.add_argument("--centred", action="store_true", help="also each layer less the mean of each utterance")
-    parser.add_argument("--out", type=Path, default=Path("outputs/base"), help="folder for figures and plots (default outputs/base)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/base"), help="folder for figures and plots (default outputs/base)"
+    )
     args = parser.parse_args()
     named = [text.split("=", 1) if "=" in text else (Path(text).stem, text) for text in args.checkpoints]
     measure(dict(named), args.speech.resolve(), args.out, args.dev, args.clusters, args.centred)

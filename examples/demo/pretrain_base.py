@@ -36,6 +36,7 @@ processor has them, with sums in float32.
 A training that was stopped resumes from its last checkpoint. No training reads the phone labels: they serve the
 figures, and by these (on dev) the MFCCs' normalisation and the default of --layers were chosen.
 """
+
 import argparse
 import json
 import re
@@ -49,7 +50,15 @@ import torch
 from scipy.ndimage import correlate1d
 
 from measure_base import measure
-from speech_features import fit_kmeans, hubert_features, load_hubert, mfcc_features, normalize_mfcc, read_manifest, write_manifest
+from speech_features import (
+    fit_kmeans,
+    hubert_features,
+    load_hubert,
+    mfcc_features,
+    normalize_mfcc,
+    read_manifest,
+    write_manifest,
+)
 
 HERE = Path(__file__).resolve().parent
 SEED = 1
@@ -64,7 +73,9 @@ def layer_features(checkpoint, layer, paths, window=1):
     """
     model = load_hubert(checkpoint)
     features = {split: hubert_features(model, files, [layer])[layer] for split, files in paths.items()}
-    return {split: [smooth(array - array.mean(axis=0), window) for array in arrays] for split, arrays in features.items()}
+    return {
+        split: [smooth(array - array.mean(axis=0), window) for array in arrays] for split, arrays in features.items()
+    }
 
 
 def smooth(features, window):
@@ -110,7 +121,11 @@ def write_start(source, target, dictionary, layers=None):
 def grow(weights, layers):
     """Add layers to the weights of a HuBERT, in place: 4 that grow to 6 become 1 2 3 4 3 4 (stacking, Gong et al. 2019)."""
     of_layer = re.compile(r"encoder\.layers\.(\d+)\.(.*)")
-    found = [(int(match[1]), match[2], weights[name]) for name, match in ((n, of_layer.match(n)) for n in list(weights)) if match]
+    found = [
+        (int(match[1]), match[2], weights[name])
+        for name, match in ((n, of_layer.match(n)) for n in list(weights))
+        if match
+    ]
     before = 1 + max(number for number, _, _ in found)
     new = layers - before
     if not 0 <= new <= before:
@@ -124,12 +139,22 @@ def pretrain(work, iteration, label_rate, updates, *overrides):
     """Run fairseq-hydra-train; its JSON rows go to WORK/iteration_N.log."""
     run, log = work / f"run_{iteration}", work / f"iteration_{iteration}.log"
     command = [
-        sys.executable, "-c", TRAIN,
-        "--config-dir", str(HERE / "base"), "--config-name", "hubert_demo",
+        sys.executable,
+        "-c",
+        TRAIN,
+        "--config-dir",
+        str(HERE / "base"),
+        "--config-name",
+        "hubert_demo",
         f"common.user_dir={HERE.parents[1] / 'spin_fairseq'}",  # torch >= 2.6 cannot resume without its allow-list
-        f"common.seed={SEED}", f"task.data={work}", f"task.label_dir={work / f'labels_{iteration}'}",
-        f"task.label_rate={label_rate}", f"optimization.max_update={updates}",
-        f"checkpoint.save_dir={run}", f"hydra.run.dir={run}", *overrides,
+        f"common.seed={SEED}",
+        f"task.data={work}",
+        f"task.label_dir={work / f'labels_{iteration}'}",
+        f"task.label_rate={label_rate}",
+        f"optimization.max_update={updates}",
+        f"checkpoint.save_dir={run}",
+        f"hydra.run.dir={run}",
+        *overrides,
     ]
     with open(log, "a") as rows:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -155,8 +180,9 @@ def log_row(line):
         return None
     prefix = "valid_" if kind == "valid" else ""
     figures = {name: float(row[prefix + name]) for name in ("num_updates", "loss", "correct_m_0", "correct_u_0")}
-    return ("{kind} {num_updates:5.0f}  loss {loss:6.3f}  masked {correct_m_0:.3f}  unmasked {correct_u_0:.3f}"
-            .format(kind=kind, **figures))
+    return "{kind} {num_updates:5.0f}  loss {loss:6.3f}  masked {correct_m_0:.3f}  unmasked {correct_u_0:.3f}".format(
+        kind=kind, **figures
+    )
 
 
 def strip_checkpoint(source, target, half=False):
@@ -176,7 +202,9 @@ def strip_checkpoint(source, target, half=False):
     state.pop("last_optimizer_state", None)
     state["extra_state"].pop("metrics", None)
     if half:
-        state["model"] = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state["model"].items()}
+        state["model"] = {
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state["model"].items()
+        }
     torch.save(state, target.with_suffix(".part"))
     target.with_suffix(".part").rename(target)
 
@@ -194,28 +222,59 @@ def strings(tree):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, usage="python examples/demo/pretrain_base.py --speech SPEECH --work WORK",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, nargs="+", required=True, help="LibriSpeech-shaped folders; the dev split is that of the first")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="python examples/demo/pretrain_base.py --speech SPEECH --work WORK",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--speech",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="LibriSpeech-shaped folders; the dev split is that of the first",
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for everything in between")
     parser.add_argument("--out", type=Path, default=HERE / "hubert_demo.pt", help="the final checkpoint")
     parser.add_argument("--figures", type=Path, default=HERE / "base", help="folder for log, figures and plots")
-    parser.add_argument("--clusters", type=int, nargs="+", default=(100, 200), help="K of the labels of iteration 1, 2, ...")
+    parser.add_argument(
+        "--clusters", type=int, nargs="+", default=(100, 200), help="K of the labels of iteration 1, 2, ..."
+    )
     parser.add_argument("--mask-prob", type=float, nargs="+", help="of iteration 1, 2, ... (default: the config's)")
     parser.add_argument("--updates", type=int, nargs="+", default=(1000, 500), help="of iteration 1, 2, ...")
-    parser.add_argument("--layers", type=int, nargs="*", default=(3,), help="of iteration 1, ..., whose clusters the next one learns")
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT",
-                        help="a HuBERT that came of earlier iterations: iteration 1 starts from its weights and learns the clusters of its layer, "
-                        "the first of --layers, instead of those of MFCCs")
-    parser.add_argument("--grow", type=int, metavar="LAYERS", help="iteration 1 has more layers than --start: copies of its last ones")
-    parser.add_argument("--half", action="store_true", help="write the weights of --out in float16, for a file of half the size")
-    parser.add_argument("--window", type=int, default=1, metavar="FRAMES", help="a layer is smoothed over so many frames, an odd number, before it is clustered (default 1)")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all iterations")
+    parser.add_argument(
+        "--layers", type=int, nargs="*", default=(3,), help="of iteration 1, ..., whose clusters the next one learns"
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="a HuBERT that came of earlier iterations: iteration 1 starts from its weights and learns the clusters of its layer, "
+        "the first of --layers, instead of those of MFCCs",
+    )
+    parser.add_argument(
+        "--grow", type=int, metavar="LAYERS", help="iteration 1 has more layers than --start: copies of its last ones"
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="write the weights of --out in float16, for a file of half the size"
+    )
+    parser.add_argument(
+        "--window",
+        type=int,
+        default=1,
+        metavar="FRAMES",
+        help="a layer is smoothed over so many frames, an odd number, before it is clustered (default 1)",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all iterations"
+    )
     args = parser.parse_intermixed_args()
     named = len(args.layers) + (not args.start)
     if not len(args.clusters) == len(args.updates) == named:
-        parser.error("--updates and --clusters need a number an iteration; --layers one less without --start, as each names the layer "
-                     "that the next iteration learns from")
+        parser.error(
+            "--updates and --clusters need a number an iteration; --layers one less without --start, as each names the layer "
+            "that the next iteration learns from"
+        )
     if args.mask_prob and len(args.mask_prob) != len(args.updates):
         parser.error("--mask-prob needs a number an iteration")
     if args.window < 1 or args.window % 2 == 0:
@@ -225,7 +284,10 @@ def main():
     speech, work = [folder.resolve() for folder in args.speech], args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
 
-    for split, name, folders in (("train", "train", speech), ("dev", "valid", speech[:1])):  # fairseq validates on "valid"
+    for split, name, folders in (
+        ("train", "train", speech),
+        ("dev", "valid", speech[:1]),
+    ):  # fairseq validates on "valid"
         if not (work / f"{name}.tsv").exists():
             write_manifest(folders, split, work / f"{name}.tsv")
     paths = {name: read_manifest(work / f"{name}.tsv") for name in ("train", "valid")}
@@ -236,7 +298,9 @@ def main():
         labels, last = work / f"labels_{iteration}", work / f"iteration_{iteration}.pt"
         if not labels.exists() and before is None:
             mfcc = {split: mfcc_features(files) for split, files in paths.items()}
-            write_labels(labels, {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}, clusters)
+            write_labels(
+                labels, {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}, clusters
+            )
         elif not labels.exists():
             write_labels(labels, layer_features(before, layer, paths, args.window), clusters)
         if not last.exists():

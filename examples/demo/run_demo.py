@@ -73,7 +73,11 @@ def summary(evaluation, train, dev, base, checkpoint, done=lambda: None):
         of_train, of_dev = (list(cache.layer(source, layer, corpus)) for corpus in (train, dev))
         with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
             accuracy = speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers)
-            narrow = speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers, width=spin_width) if width > spin_width else accuracy
+            narrow = (
+                speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers, width=spin_width)
+                if width > spin_width
+                else accuracy
+            )
         results[name].update(speaker_accuracy=accuracy, speaker_accuracy_equal_width=narrow, width=width)
         done()
     return {**results, "base": {**results["base"], "layer": models["base"]["layer"]}}
@@ -81,7 +85,10 @@ def summary(evaluation, train, dev, base, checkpoint, done=lambda: None):
 
 def table(results, clusters):
     """The results in Markdown."""
-    rows = [f"| K = {clusters} | MFCC, k-means | base, k-means of layer {results['base']['layer']} | Spin |", "|---|---|---|---|"]
+    rows = [
+        f"| K = {clusters} | MFCC, k-means | base, k-means of layer {results['base']['layer']} | Spin |",
+        "|---|---|---|---|",
+    ]
     for key in METRICS:
         cells = " | ".join(f"{results[name][key]:.3f}" for name in ("mfcc", "base", "spin"))
         rows.append(f"| {TITLES[key]} | {cells} |")
@@ -158,7 +165,9 @@ def run_steps(out, base, seed, overrides):
         train_spin(step, out, base, seed, overrides)
 
     checkpoint, evaluation = out / "checkpoint_last.pt", out / "evaluation"
-    with Step(3, "units of MFCCs, of the base and of Spin, and their metrics", logs / "3_evaluation.log", own_bar=False) as step:
+    with Step(
+        3, "units of MFCCs, of the base and of Spin, and their metrics", logs / "3_evaluation.log", own_bar=False
+    ) as step:
         from spin_fairseq.checkpoints import load_spin
 
         clusters = len(load_spin(checkpoint).head.prototypes[0])
@@ -199,7 +208,13 @@ def results_of(step, out, evaluation, base, checkpoint, clusters, seed):
 def fingerprints(base, seed, overrides):
     """-> hex digests: of what the training depends on; of that and of all code, on which the results depend."""
     speech = sorted(path for path in SPEECH.rglob("*") if path.is_file())
-    code = sorted([*(REPOSITORY / "spin_fairseq").rglob("*.py"), *(REPOSITORY / "spin_fairseq").rglob("*.html"), *HERE.glob("*.py")])
+    code = sorted(
+        [
+            *(REPOSITORY / "spin_fairseq").rglob("*.py"),
+            *(REPOSITORY / "spin_fairseq").rglob("*.html"),
+            *HERE.glob("*.py"),
+        ]
+    )
     training = digest_of_files([CONFIG, base, *speech], seed, overrides)
     return training, digest_of_files(code, training)
 
@@ -209,7 +224,9 @@ def make_room(out, training, record):
     if not list(out.glob("checkpoint*.pt")) or record.get("training") == training:
         return
     if "training" not in record:
-        sys.exit(f"error: {out} holds a checkpoint, and nothing says how it was trained; choose another --out, or remove that folder")
+        sys.exit(
+            f"error: {out} holds a checkpoint, and nothing says how it was trained; choose another --out, or remove that folder"
+        )
     print(f"{os.path.relpath(out)} was made with other settings; it is made anew", flush=True)
     for pattern in WHAT_TRAINING_LEAVES:
         for path in out.glob(pattern):
@@ -245,7 +262,10 @@ def main(argv=None):
         try:
             results = run_steps(out, base, args.seed, args.overrides)
         except KeyboardInterrupt:
-            print("\nStopped. Nothing is lost but the step in progress: the same command resumes from here.", file=sys.stderr)
+            print(
+                "\nStopped. Nothing is lost but the step in progress: the same command resumes from here.",
+                file=sys.stderr,
+            )
             sys.exit(130)
         except StepFailed as error:
             sys.exit(f"error: {error}")

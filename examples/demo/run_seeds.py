@@ -30,7 +30,9 @@ def summary(results):
     rows = {}
     for key in METRICS:
         base, spin = (np.array([result[name][key] for result in results]) for name in ("base", "spin"))
-        rows[key] = {name: mean_and_error(v) for name, v in [("base", base), ("spin", spin), ("difference", spin - base)]}
+        rows[key] = {
+            name: mean_and_error(v) for name, v in [("base", base), ("spin", spin), ("difference", spin - base)]
+        }
     return rows
 
 
@@ -94,10 +96,16 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs", help="folder for the runs (default outputs)")
+    parser.add_argument(
+        "--out", type=Path, default=REPOSITORY / "outputs", help="folder for the runs (default outputs)"
+    )
     parser.add_argument("--table", type=Path, default=HERE / "RESULTS.md")
-    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="more keys of the configuration")
-    parser.add_argument("--beside", nargs="*", default=[], metavar="KEY=VALUE", help="keys of a second training to compare")
+    parser.add_argument(
+        "--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="more keys of the configuration"
+    )
+    parser.add_argument(
+        "--beside", nargs="*", default=[], metavar="KEY=VALUE", help="keys of a second training to compare"
+    )
     args = parser.parse_args(argv)
     results = results_of(args.seeds, args.out, args.overrides)
     overrides = ["--overrides", *args.overrides] if args.overrides else []

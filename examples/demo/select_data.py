@@ -7,6 +7,7 @@ SPEECH holds SPEAKERS.TXT, phones/{train,dev}.tsv and {train,dev}/SPEAKER/CHAPTE
 split is kept, all about equally long: of each speaker, the set of utterances whose summed length comes nearest
 to --train-seconds (or --dev-seconds) is taken. There is no random choice: the same folder gives the same subset.
 """
+
 import argparse
 import itertools
 from collections import defaultdict
@@ -66,8 +67,11 @@ def write_speakers(speech, out, samples):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, usage="python examples/demo/select_data.py --speech SPEECH --out examples/demo/data",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="python examples/demo/select_data.py --speech SPEECH --out examples/demo/data",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech-shaped folder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--train-seconds", type=float, default=14.5, help="of each speaker")
@@ -80,8 +84,10 @@ def main():
     for split, of_split in samples.items():
         size = sum(path.stat().st_size for path in (args.out / split).rglob("*.flac"))
         lengths = [n / 16_000 for n in of_split.values()]
-        print(f"{split}: {len(lengths)} speakers, {sum(lengths) / 60:.2f} min, {size / 1e6:.2f} MB; "
-              f"{min(lengths):.1f} to {max(lengths):.1f} s a speaker")
+        print(
+            f"{split}: {len(lengths)} speakers, {sum(lengths) / 60:.2f} min, {size / 1e6:.2f} MB; "
+            f"{min(lengths):.1f} to {max(lengths):.1f} s a speaker"
+        )
 
 
 if __name__ == "__main__":

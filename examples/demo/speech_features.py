@@ -1,4 +1,5 @@
 """What pretrain_base.py and measure_base.py fraction: manifests, phone labels, MFCCs and a HuBERT's layers."""
+
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,9 @@ def speech_files(speech, split):
     """The audio of one split of a LibriSpeech-shaped folder, sorted."""
     paths = sorted((speech / split).rglob("*.flac"))
     if not paths:
-        raise SystemExit(f"no .flac below {speech / split}: --speech takes LibriSpeech-shaped folders with train, the first with dev")
+        raise SystemExit(
+            f"no .flac below {speech / split}: --speech takes LibriSpeech-shaped folders with train, the first with dev"
+        )
     return paths
 
 
@@ -104,7 +107,7 @@ def hubert_features(model, paths, layers):
     for path in tqdm(paths, desc="HuBERT", unit="file", mininterval=5):
         last, _ = model.extract_features(torch.from_numpy(read_wave(path)).unsqueeze(0), padding_mask=None, mask=False)
         for layer in layers:  # cut: inside, fairseq pads to an even number of frames
-            outputs[layer].append(seen[layer][:last.shape[1], 0].numpy().copy())
+            outputs[layer].append(seen[layer][: last.shape[1], 0].numpy().copy())
     for hook in hooks:
         hook.remove()
     return outputs
@@ -118,6 +121,14 @@ def fit_kmeans(features, clusters, seed, most_frames=None, starts=5):
     frames = np.concatenate(features)
     if most_frames and len(frames) > most_frames:
         frames = frames[np.random.default_rng(seed).choice(len(frames), most_frames, replace=False)]
-    kmeans = MiniBatchKMeans(clusters, batch_size=10_000, max_iter=100, n_init=starts, max_no_improvement=50,
-                             tol=0.0, reassignment_ratio=0.0, random_state=seed)
+    kmeans = MiniBatchKMeans(
+        clusters,
+        batch_size=10_000,
+        max_iter=100,
+        n_init=starts,
+        max_no_improvement=50,
+        tol=0.0,
+        reassignment_ratio=0.0,
+        random_state=seed,
+    )
     return kmeans.fit(frames)

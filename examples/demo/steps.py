@@ -61,7 +61,11 @@ class Step:
         self.log = open(self.path, "w", encoding="utf-8", errors="backslashreplace")
         print(f"{self.number}/{STEPS}  {self.title}  (log: {os.path.relpath(self.path)})", flush=True)
         hidden = None if self.own_bar else True  # None: where there is no terminal
-        self.bar = tqdm(total=1, disable=hidden, bar_format="     {percentage:3.0f}% |{bar:40}| {elapsed}, {remaining} left {postfix}")
+        self.bar = tqdm(
+            total=1,
+            disable=hidden,
+            bar_format="     {percentage:3.0f}% |{bar:40}| {elapsed}, {remaining} left {postfix}",
+        )
         return self
 
     def __exit__(self, kind, error, _):
@@ -99,7 +103,12 @@ class Step:
         Raises StepFailed; on Ctrl-C, which the terminal sends to the command too, it waits for the command to end.
         """
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="backslashreplace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
         )
         try:
             for line in process.stdout:
@@ -124,4 +133,6 @@ class Step:
         lines = self.path.read_text(encoding="utf-8").splitlines()[-SHOWN_LINES:]
         self.bar.close()
         print(*lines, sep="\n", file=sys.stderr)
-        raise StepFailed(f"step {self.number} failed, its last words are above; its log is {self.path}. The command: {command}")
+        raise StepFailed(
+            f"step {self.number} failed, its last words are above; its log is {self.path}. The command: {command}"
+        )

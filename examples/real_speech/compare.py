@@ -109,18 +109,22 @@ def values(content):
     """{model: {figure: value}} of one results.json, and the base's layer."""
     models = {model["name"]: model for model in content["models"]}
     found = {
-        name: {key: models[name]["metrics"][group][key]["value"] for key, (group, _, _) in FIGURES.items()} for name in MODELS
+        name: {key: models[name]["metrics"][group][key]["value"] for key, (group, _, _) in FIGURES.items()}
+        for name in MODELS
     }
     return {**found, "base": {**found["base"], "layer": models["base"]["layer"]}}
 
 
 def mean_and_error(numbers):
     """Mean and standard error; the error of one number is NaN."""
-    return float(np.mean(numbers)), float(np.std(numbers, ddof=1) / np.sqrt(len(numbers))) if len(numbers) > 1 else float("nan")
+    return float(np.mean(numbers)), float(np.std(numbers, ddof=1) / np.sqrt(len(numbers))) if len(
+        numbers
+    ) > 1 else float("nan")
 
 
 def table(results):
     """Markdown rows of the results of several seeds, as `values` gives them; differences are those within a seed."""
+
     def cell(numbers, sign=""):
         mean, error = mean_and_error(numbers)
         if np.isnan(mean):
@@ -141,12 +145,20 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech-shaped folder with train, dev and phones/dev.tsv")
+    parser.add_argument(
+        "--speech", type=Path, required=True, help="LibriSpeech-shaped folder with train, dev and phones/dev.tsv"
+    )
     parser.add_argument("--base", type=Path, required=True, help="a HuBERT or WavLM")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "real_speech", help="default outputs/real_speech")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of training and k-means (default 1 2 3)")
+    parser.add_argument(
+        "--out", type=Path, default=REPOSITORY / "outputs" / "real_speech", help="default outputs/real_speech"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="of training and k-means (default 1 2 3)"
+    )
     parser.add_argument("--updates", type=int, default=100, help="of Spin (default 100)")
-    parser.add_argument("--trained-layers", type=int, default=3, help="how many of the last layers are trained (default 3)")
+    parser.add_argument(
+        "--trained-layers", type=int, default=3, help="how many of the last layers are trained (default 3)"
+    )
     parser.add_argument("--test", metavar="SPLIT", help="one more split to measure, with labels in phones/SPLIT.tsv")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_intermixed_args(argv)
@@ -172,7 +184,9 @@ def main(argv=None):
             results[split].append({"seed": seed, **values(evaluate(out, split, layer, args, seed, checkpoints))})
             layer = results["dev"][-1]["base"]["layer"]
     (out / "results.json").write_text(json.dumps({"base": args.base.name, "keys": keys, **results}, indent=2) + "\n")
-    lines = [line for split in splits for line in (f"## {split}, {len(args.seeds)} seeds", "", *table(results[split]), "")]
+    lines = [
+        line for split in splits for line in (f"## {split}, {len(args.seeds)} seeds", "", *table(results[split]), "")
+    ]
     (out / "results.md").write_text("\n".join(lines))
     print(*lines, sep="\n")
 

@@ -54,10 +54,14 @@ def main(argv=None):
     parser.add_argument("wavs", type=Path, help="folder of 16 kHz mono files")
     parser.add_argument("out", type=Path, help="folder for NAME.npy of each")
     parser.add_argument("--layer", type=int, default=12, help="1-based (default 12)")
-    parser.add_argument("--final-proj", action="store_true", help="after the model's final projection; of Spin, its head's")
+    parser.add_argument(
+        "--final-proj", action="store_true", help="after the model's final projection; of Spin, its head's"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda ... (default cpu)")
     args = parser.parse_args(argv)
-    files = sorted(path for path in args.wavs.iterdir() if path.suffix.lower() in SUFFIXES) if args.wavs.is_dir() else []
+    files = (
+        sorted(path for path in args.wavs.iterdir() if path.suffix.lower() in SUFFIXES) if args.wavs.is_dir() else []
+    )
     if not files:
         sys.exit(f"error: {args.wavs}: no folder with {' or '.join(SUFFIXES)} files")
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The names under which s3prl and torch.hub find the upstream: spin, and spin_SELECTION for each selection of expert.py.
 
-    torch.hub.load("examples/superb", "spin_disentangled", source="local", ckpt="checkpoint_last.pt")
+torch.hub.load("examples/superb", "spin_disentangled", source="local", ckpt="checkpoint_last.pt")
 """
 
 import functools

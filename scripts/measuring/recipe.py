@@ -106,5 +106,3 @@ def reference_step(kind, size, sample, precision, device, codebook):
         optimizer.step()
 
     return step
-
-

@@ -63,7 +63,8 @@ class StepFloor:
             step()
         self.flop, self.number = counter.get_total_flops(), sum(noted.calls.values())
         self._calls = [
-            (function, _made(args), dict(_made(kwargs)), times) for (function, args, kwargs), times in noted.calls.items()
+            (function, _made(args), dict(_made(kwargs)), times)
+            for (function, args, kwargs), times in noted.calls.items()
         ]
 
     @torch.no_grad()

@@ -165,7 +165,11 @@ def markdown(found, rows, about, command):
         "The median is touched too: f0 mostly falls towards the end of a stretch, where the voice is faint; an early contour "
         "lays its low values where they are louder, and more of them are measured.",
     ]
-    for name, title in (("formant_ratio", "formant ratio"), ("pitch_ratio", "pitch ratio"), ("range_ratio", "range ratio")):
+    for name, title in (
+        ("formant_ratio", "formant ratio"),
+        ("pitch_ratio", "pitch ratio"),
+        ("range_ratio", "range ratio"),
+    ):
         lines += [
             "", f"| {title} | f0: met | within 1.5 %: native | Praat | F1 to F3: met | spectrum, dB | level, dB | near, in place | same voicing, in place |",
             "|---" * 9 + "|",
@@ -206,7 +210,9 @@ def plot(rows, path):
             axes[0, 1].plot(error, np.linspace(0, 100, len(error)), f"C{n}", ls="-" if engine == "native" else ":",
                             label=f"F{n}, {names[engine]}")  # fmt: skip
     axes[0, 1].axvline(100 * FORMANT_WITHIN, color="0.6", lw=0.8)
-    axes[0, 1].set(xlabel="ratio of a formant off the one asked for by, %", ylabel="cases, %", xlim=(0, 12), ylim=(0, 100))
+    axes[0, 1].set(
+        xlabel="ratio of a formant off the one asked for by, %", ylabel="cases, %", xlim=(0, 12), ylim=(0, 100)
+    )
     axes[0, 1].legend(frameon=False, fontsize=7)
     axes[0, 2].plot(column(rows, "praat_voiced"), column(rows, "native_voiced"), ".", ms=3)
     axes[0, 2].axline((0, 0), slope=1, color="0.6", lw=0.8)
@@ -220,7 +226,9 @@ def plot(rows, path):
         for engine in ("praat_again", "native"):
             axis.hist(scale * column(rows, f"{engine}_{key}"), bins, histtype="step", label=names[engine])
         if key == "near":
-            axis.hist(scale * column(rows, "native_near_in_place"), bins, histtype="step", label="native, Praat in place")
+            axis.hist(
+                scale * column(rows, "native_near_in_place"), bins, histtype="step", label="native, Praat in place"
+            )
         axis.set(xlabel=label, ylabel="cases")
         axis.legend(frameon=False, fontsize=7)
     part = path.with_name(path.name + ".part")

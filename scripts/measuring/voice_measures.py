@@ -15,7 +15,10 @@ STEP = 0.01  # s between frames of f0
 F0_MARGIN = 1.25  # f0 is looked for that much below and above the range that it should lie in
 LOWEST_FLOOR = 30.0  # Hz: Praat's windows grow with the period
 FORMANTS = 3
-FORMANT_CEILING = {True: 5500.0, False: 5000.0}  # Hz, of a high and a low voice: where Praat's manual puts five formants
+FORMANT_CEILING = {
+    True: 5500.0,
+    False: 5000.0,
+}  # Hz, of a high and a low voice: where Praat's manual puts five formants
 HIGH_VOICE = 90.0  # Hz: a speaker whose pitch floor is above this
 MEL_BANDS, MEL_WINDOW, MEL_HOP = 40, 512, 160
 VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())

@@ -96,7 +96,9 @@ def kill(options, reference):
             process.kill()
             code = run.finish(process)
             if run.in_training():
-                check(run.resumed_at() == saved, f"went on at {run.resumed_at()} instead of {saved}; see {run.log_file}")
+                check(
+                    run.resumed_at() == saved, f"went on at {run.resumed_at()} instead of {saved}; see {run.log_file}"
+                )
             if code == 0:  # it had ended before
                 break
             check(code == -signal.SIGKILL, f"the run failed; see {run.log_file}")
@@ -150,7 +152,7 @@ def files(options, reference):
         soundfile.write(path, change(wave), rate)
     text.write_text("no sound")
     check(run.finish(process) == 0, f"the run failed; see {run.log_file}")
-    named = {path for path in re.findall(r"skipped: (\S+?): ", run.log)}
+    named = set(re.findall(r"skipped: (\S+?): ", run.log))
     check(named == set(map(str, victims)), f"skipped {sorted(named)} instead of {victims}; see {run.log_file}")
     check(all(torch.isfinite(value).all() for value in run.weights().values()), "weights are not finite")
     return f"vanished, cut off, longer, shorter, text: {len(named)} files skipped and named, the run ended"
@@ -164,7 +166,9 @@ def slow(options, reference):
 
 
 def disk(options, reference):
-    return "; ".join(fill(options, reference, name, block) for name, block in (("file limit", limit), ("full disk", full)))
+    return "; ".join(
+        fill(options, reference, name, block) for name, block in (("file limit", limit), ("full disk", full))
+    )
 
 
 def limit(run, process):

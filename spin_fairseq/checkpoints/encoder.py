@@ -36,8 +36,7 @@ def _read(path, state, readers, given):
             except MALFORMED as error:
                 what = f"{type(error).__name__}: {error}"
                 raise CheckpointError(
-                    f"{path}: something in it is not as in {reader.NAME} ({what}); "
-                    f"{AS_WRITTEN}"
+                    f"{path}: something in it is not as in {reader.NAME} ({what}); {AS_WRITTEN}"
                 ) from error
             _refuse_repeated_tensors(path, checkpoint.state_dict)
             return checkpoint

@@ -61,8 +61,7 @@ def read(path, state, given):
     tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if str(name).startswith(prefix)}
     if not tensors:
         raise CheckpointError(
-            f"{path}: a fine-tuned HuBERT by its configuration, but no tensor is named {prefix}*; "
-            f"{AS_WRITTEN}"
+            f"{path}: a fine-tuned HuBERT by its configuration, but no tensor is named {prefix}*; {AS_WRITTEN}"
         )
     pretraining = _model_and_task(model.get("w2v_args"))
     if pretraining is None:  # fine-tuning was stopped before fairseq wrote it into the configuration
@@ -71,16 +70,13 @@ def read(path, state, given):
         return Checkpoint(str(path), rebuild_config(path, tensors, given), tensors)
     if _model_name(pretraining[0]) != "hubert":
         raise CheckpointError(
-            f"{path}: fine-tuned from a {_model_name(pretraining[0])}, not from a HuBERT; "
-            "use one that was"
+            f"{path}: fine-tuned from a {_model_name(pretraining[0])}, not from a HuBERT; use one that was"
         )
     return checkpoint(path, *pretraining, tensors)
 
 
 def _encoder_tensors(tensors):
-    return one_weight_norm(
-        {name: tensor for name, tensor in tensors.items() if not str(name).startswith(_PRETRAINING)}
-    )
+    return one_weight_norm({name: tensor for name, tensor in tensors.items() if not str(name).startswith(_PRETRAINING)})
 
 
 def _without_contentvec(config, tensors):
@@ -115,8 +111,7 @@ def _wave_of(path, task):
     normalize, sample_rate = task.get("normalize", False), task.get("sample_rate", 16000)
     if not isinstance(normalize, bool) or not isinstance(sample_rate, int):
         raise CheckpointError(
-            f"{path}: task.normalize is {normalize!r} and task.sample_rate {sample_rate!r}; "
-            f"{AS_WRITTEN}"
+            f"{path}: task.normalize is {normalize!r} and task.sample_rate {sample_rate!r}; {AS_WRITTEN}"
         )
     return {"normalize": normalize, "sample_rate": sample_rate}
 

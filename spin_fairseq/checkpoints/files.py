@@ -5,7 +5,6 @@ import pickle
 import sys
 import zipfile
 from dataclasses import dataclass, field
-from typing import Dict
 
 import torch
 
@@ -25,7 +24,7 @@ class Checkpoint:
 
     path: str
     config: dict
-    state_dict: Dict[str, torch.Tensor] = field(repr=False)
+    state_dict: dict[str, torch.Tensor] = field(repr=False)
 
     def __post_init__(self):
         for name in self.state_dict:
@@ -156,10 +155,20 @@ def read_file(path):
             f"{path}: refused, since it would build {error} on loading, which is no part of a model; "
             "use a checkpoint from a source that you trust, saved as tensors and plain containers"
         ) from None
-    except (*MALFORMED, EOFError, OSError, ImportError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (
+        *MALFORMED,
+        EOFError,
+        OSError,
+        ImportError,
+        MemoryError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint, or truncated ({error}); fetch it again") from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: holds a {type(state).__name__}, not the dictionary of a checkpoint; {AS_WRITTEN}")
+        raise CheckpointError(
+            f"{path}: holds a {type(state).__name__}, not the dictionary of a checkpoint; {AS_WRITTEN}"
+        )
     return state
 
 

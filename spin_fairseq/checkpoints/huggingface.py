@@ -85,8 +85,7 @@ def _read_shards(folder, index, weight_map):
     for name in sorted({str(file) for file in weight_map.values()}):
         if os.path.basename(name) != name:
             raise CheckpointError(
-                f"{index}: refused, since it names {name!r}, which is not a file of its own folder; "
-                f"{AS_WRITTEN}"
+                f"{index}: refused, since it names {name!r}, which is not a file of its own folder; {AS_WRITTEN}"
             )
         tensors.update(read_file(os.path.join(folder, name)))
     return tensors

@@ -13,7 +13,9 @@ import sys
 
 def maps_of(path, tensors):
     """-> [(begin, end)], addresses of the private maps of a file, or of a folder's files, in which these tensors lie."""
-    if sys.platform != "linux" or sys.byteorder != "little":  # safetensors are little-endian, and may be mended in place
+    if (
+        sys.platform != "linux" or sys.byteorder != "little"
+    ):  # safetensors are little-endian, and may be mended in place
         return []
     files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
     files = {os.path.realpath(file) for file in files}

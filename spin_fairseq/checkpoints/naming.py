@@ -76,8 +76,7 @@ def split_attention(path, tensors):
             continue
         if not isinstance(tensor, torch.Tensor) or tensor.dim() == 0 or len(tensor) % 3:
             raise CheckpointError(
-                f"{path}: {name} does not hold query, key and value, which are three of a size; "
-                f"{AS_WRITTEN}"
+                f"{path}: {name} does not hold query, key and value, which are three of a size; {AS_WRITTEN}"
             )
         for part, values in zip("qkv", tensor.chunk(3)):
             split[f"{start}.{part}_proj.{kind}"] = values

@@ -70,8 +70,7 @@ def check_sizes(path, config, tensors):
     for key, name in _SOURCES.items():
         if key not in sizes:
             raise CheckpointError(
-                f"{path}: the tensors do not fit the configuration: {name} is missing, or of no use; "
-                f"{AS_WRITTEN}"
+                f"{path}: the tensors do not fit the configuration: {name} is missing, or of no use; {AS_WRITTEN}"
             )
     told, asked = sizes.pop("convolutions"), parse_conv_layers(config["conv_feature_layers"], path)
     pairs = {key: (config.get(key), size) for key, size in sizes.items() if not key.endswith(("heads", "groups"))}

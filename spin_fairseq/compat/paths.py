@@ -45,7 +45,9 @@ def _check_validation(check):
             )
         folder = Path(launch_path(task, task.data))
         files = sorted(folder.iterdir()) if folder.is_dir() else []  # reading a manifest says that there is no folder
-        unused = {file.stem for file in files if re.match("valid*[0-9].*", file.name)} - set(dataset.valid_subset.split(","))
+        unused = {file.stem for file in files if re.match("valid*[0-9].*", file.name)} - set(
+            dataset.valid_subset.split(",")
+        )
         if unused:
             raise ConfigError(
                 f"{folder}: nothing uses the validation splits {', '.join(sorted(unused))}; name them in "
@@ -75,12 +77,18 @@ def with_checkpoints_found(cfg, launch_path, suffix="", must_exist=True):
     """
     found = copy.deepcopy(cfg)
     resumes = os.path.exists(os.path.join(cfg.save_dir, OWN_LATEST.replace(".pt", f"{suffix}.pt")))
-    keys = ["restore_file"] if cfg.restore_file != OWN_LATEST else ["finetune_from_model", "continue_once"] * (not resumes)
+    keys = (
+        ["restore_file"] if cfg.restore_file != OWN_LATEST else ["finetune_from_model", "continue_once"] * (not resumes)
+    )
     for key in keys:
         asked = getattr(cfg, key, None) if key in cfg else None
         if asked is None or "://" in asked:  # of another file system, which iopath knows
             continue
-        places = list(dict.fromkeys([launch_path(asked), os.path.abspath(asked), os.path.abspath(os.path.join(cfg.save_dir, asked))]))
+        places = list(
+            dict.fromkeys(
+                [launch_path(asked), os.path.abspath(asked), os.path.abspath(os.path.join(cfg.save_dir, asked))]
+            )
+        )
         in_shards = suffix if key == "restore_file" else ""
         there = [place for place in places if os.path.isfile(place.replace(".pt", f"{in_shards}.pt"))]
         if not there and must_exist:

@@ -80,7 +80,9 @@ class SwappedPredictionCriterion(FairseqCriterion):
         logging_output["loss"] = loss.detach()
         if not self.training:
             first_views = net_output["scores"][0][:half]
-            logging_output.update(self.task.count_units(sample, first_views, frames_of_each, model.encoder.frame_seconds))
+            logging_output.update(
+                self.task.count_units(sample, first_views, frames_of_each, model.encoder.frame_seconds)
+            )
         return loss, frames, logging_output
 
     @staticmethod

@@ -1,14 +1,13 @@
 """How the frames of a batch lie in a tensor of (rows, frames, width), and how much of it is computed at a time."""
 
 from dataclasses import dataclass
-from typing import Optional
 from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 
 Tensor = torch.Tensor
-Progress = Optional[Callable[[float], None]]
+Progress = Callable[[float], None] | None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ def align(phones, units, frame_seconds):
     if not 0 < frame_seconds < math.inf:
         raise ConfigError(f"frame_seconds is {frame_seconds}: a frame of units lasts longer than 0 s")
     # Whole numbers: a label's middle may lie on the border of two frames, and must not go there by rounding.
-    frames_a_label = Fraction(LABEL_SECONDS).limit_denominator(1000) / Fraction(frame_seconds).limit_denominator(1_000_000)
+    frames_a_label = Fraction(LABEL_SECONDS).limit_denominator(1000) / Fraction(frame_seconds).limit_denominator(
+        1_000_000
+    )
     halves = 2 * np.arange(len(phones)) + 1
     frame = halves * frames_a_label.numerator // (2 * frames_a_label.denominator)
     frame = frame[: np.searchsorted(frame, len(units))]

@@ -45,7 +45,9 @@ class Corpus:
             raise ManifestError(f"{where}: {name!r} is there {count} times; remove all of its rows but one")
         short = int(self.sizes.argmin())
         if self.sizes[short] < SHORTEST:
-            raise ManifestError(f"{self.path(short)}: {self.sizes[short]} samples are too short for a frame; leave it out")
+            raise ManifestError(
+                f"{self.path(short)}: {self.sizes[short]} samples are too short for a frame; leave it out"
+            )
 
     def __len__(self):
         return len(self._place)
@@ -74,7 +76,9 @@ class Corpus:
         if len(self.manifests) == 1:
             return tuple(manifest.name(i) for manifest, i in self._place)
         paths = [os.path.abspath(os.path.join(manifest.root, manifest.name(i))) for manifest, i in self._place]
-        return tuple(os.path.relpath(path, self.root) if path.startswith(os.path.join(self.root, "")) else path for path in paths)
+        return tuple(
+            os.path.relpath(path, self.root) if path.startswith(os.path.join(self.root, "")) else path for path in paths
+        )
 
     def label_id(self, i):
         """The id in its own manifest, by which its phone labels go."""

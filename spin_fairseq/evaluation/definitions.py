@@ -36,6 +36,14 @@ def page():
         lines += ["", f"## `{name}`: {one.title}", "", *([needs.strip(), ""] if needs else [])]
         lines += ["| metric | key | unit | better | definition | chance | source |", "|---|---|---|---|---|---|---|"]
         for metric in one.metrics:
-            cells = (metric.title, f"`{metric.key}`", metric.unit, metric.better or "neither", metric.definition, metric.chance, metric.source)
+            cells = (
+                metric.title,
+                f"`{metric.key}`",
+                metric.unit,
+                metric.better or "neither",
+                metric.definition,
+                metric.chance,
+                metric.source,
+            )
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ To add a group, write a module with `METRICS`, a function here that makes its me
 
 import importlib.util
 from dataclasses import asdict, dataclass
-from typing import Callable, Tuple
+from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
@@ -54,7 +54,7 @@ class MetricGroup:
     """measure: ModelOnCorpus -> a list of (Measurement, its keys that count). why_not: Corpus -> why nothing can be measured, or ""."""
 
     title: str
-    metrics: Tuple[Metric, ...]
+    metrics: tuple[Metric, ...]
     measure: Callable
     why_not: Callable = lambda corpus: ""
     needs_phones: bool = False
@@ -82,7 +82,9 @@ def _speakers(subject):
     corpus = subject.corpus
     of_units = speakers.SpeakerMeasurement(corpus.speakers, subject.units, subject.clusters, utterances=corpus.ids)
     with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
-        of_frames = speakers.SpeakerClassifierMeasurement(corpus.speakers, subject.encoder.features(), utterances=corpus.ids)
+        of_frames = speakers.SpeakerClassifierMeasurement(
+            corpus.speakers, subject.encoder.features(), utterances=corpus.ids
+        )
     return [(of_units, of_units.keys), (of_frames, of_frames.keys)]
 
 
@@ -114,9 +116,7 @@ def _abx(subject):
 
 def _robustness(subject):
     corpus = subject.corpus
-    measurement = measure_robustness(
-        subject.encoder.units_of, lambda i: read_utterance(corpus, i), corpus.ids
-    )
+    measurement = measure_robustness(subject.encoder.units_of, lambda i: read_utterance(corpus, i), corpus.ids)
     return [(measurement, measurement.keys)]
 
 

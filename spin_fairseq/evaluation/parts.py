@@ -90,7 +90,13 @@ class Parts:
                 return None
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
                 kept = [
-                    KeptMeasurement(one["utterances"], {key: file[key] for key in one["keys"]}, one["reasons"], one["samples"], one["seed"])
+                    KeptMeasurement(
+                        one["utterances"],
+                        {key: file[key] for key in one["keys"]},
+                        one["reasons"],
+                        one["samples"],
+                        one["seed"],
+                    )
                     for one in about["measurements"]
                 ]
             return kept, about["seconds"]
@@ -102,7 +108,17 @@ class Parts:
         path.unlink(missing_ok=True)
         write_arrays(path.with_suffix(".npz"), **{key: values for one in kept for key, values in one.metrics.items()})
         measurements = [
-            {"utterances": one.utterances, "keys": one.keys, "reasons": one.reasons, "samples": one.samples, "seed": one.seed}
+            {
+                "utterances": one.utterances,
+                "keys": one.keys,
+                "reasons": one.reasons,
+                "samples": one.samples,
+                "seed": one.seed,
+            }
             for one in kept
         ]
-        write_text(path, json.dumps({"fingerprint": fingerprint, "seconds": seconds, "measurements": measurements}), EvaluationError)
+        write_text(
+            path,
+            json.dumps({"fingerprint": fingerprint, "seconds": seconds, "measurements": measurements}),
+            EvaluationError,
+        )

@@ -9,7 +9,20 @@ from ..errors import EvaluationError
 from ..files import write_bytes, write_text
 from .groups import METRICS, GROUPS
 
-COLUMNS = ("model", "kind", "features", "layer", "clusters", "group", "metric", "value", "low", "high", "unit", "better")
+COLUMNS = (
+    "model",
+    "kind",
+    "features",
+    "layer",
+    "clusters",
+    "group",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "unit",
+    "better",
+)
 KINDS = {"spin": "Spin", "kmeans": "k-means"}
 MOST_PAIRS = 3  # columns of the table of differences
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -60,7 +73,9 @@ def markdown(content):
     for model in content["models"]:
         kind = "not read, see the errors" if "units" in model["errors"] else KINDS[model["kind"]]
         note = "; ".join(filter(None, [kind, model["note"]]))
-        lines.append(f"| {model['name']} | {model['features']} | {model['layer'] or ''} | {model['clusters'] or ''} | {note} |")
+        lines.append(
+            f"| {model['name']} | {model['features']} | {model['layer'] or ''} | {model['clusters'] or ''} | {note} |"
+        )
     if any(model["kind"] == "kmeans" for model in content["models"]):
         train = options["train"]
         lines += ["", "k-means is fitted on " + (f"`{'`, `'.join(train)}`." if train else "the evaluated data itself.")]
@@ -101,15 +116,25 @@ def _table(content, name):
         cells = [model["metrics"][name].get(metric.key) for model in models]
         for model, cell in zip(models, cells):
             if cell and cell["value"] is None:
-                reasons.setdefault(cell.get("reason", "undefined"), {}).setdefault(model["name"], []).append(metric.title)
+                reasons.setdefault(cell.get("reason", "undefined"), {}).setdefault(model["name"], []).append(
+                    metric.title
+                )
         if any(cell and cell["value"] is not None for cell in cells):
-            rows.append(f"| {label(name, metric.key)} | {' | '.join(cell_text(cell) if cell else '' for cell in cells)} |")
+            rows.append(
+                f"| {label(name, metric.key)} | {' | '.join(cell_text(cell) if cell else '' for cell in cells)} |"
+            )
     if rows:
-        lines += ["| | " + " | ".join(model["name"] for model in models) + " |", "|---" * (1 + len(models)) + "|", *rows]
+        lines += [
+            "| | " + " | ".join(model["name"] for model in models) + " |",
+            "|---" * (1 + len(models)) + "|",
+            *rows,
+        ]
     elif not models:
         lines.append("Not measured, see the errors below.")
     for reason, titles_of in reasons.items():
-        titles = "" if not rows else "; ".join(dict.fromkeys(title for titles in titles_of.values() for title in titles))
+        titles = (
+            "" if not rows else "; ".join(dict.fromkeys(title for titles in titles_of.values() for title in titles))
+        )
         who = "" if len(titles_of) == len(models) else f" ({', '.join(titles_of)})"
         lines += [*([""] if rows else []), f"Not measured{': ' if titles else ''}{titles}{who}. Why: {reason}."]
     return lines
@@ -158,7 +183,11 @@ def difference_text(row):
     if not any((row["difference"], row["low"], row["high"])):
         return "0"
     text = number(row["difference"], "+")
-    return text if row["low"] is None else f"{text} [{number(row['low'], '+')}, {number(row['high'], '+')}], p = {row['p']:.3f}"
+    return (
+        text
+        if row["low"] is None
+        else f"{text} [{number(row['low'], '+')}, {number(row['high'], '+')}], p = {row['p']:.3f}"
+    )
 
 
 def curves(sweeps):

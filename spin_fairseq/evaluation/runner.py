@@ -34,7 +34,14 @@ class Evaluation:
         self, out, corpus, specs, groups, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
         encoder=None, about=None, progress=False,
     ):  # fmt: skip
-        self.out, self.corpus, self.specs, self.groups, self.cache, self.train = Path(out), corpus, specs, groups, cache, train
+        self.out, self.corpus, self.specs, self.groups, self.cache, self.train = (
+            Path(out),
+            corpus,
+            specs,
+            groups,
+            cache,
+            train,
+        )
         self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
         self.encoder_keys, self.about, self.progress = encoder or {}, about or {}, progress
         self.parts = Parts(self.out / "parts")
@@ -69,7 +76,9 @@ class Evaluation:
                 else:
                     self._set(name, subject, fingerprint, model)
             except Exception as error:  # a model's failure, of whatever kind, must not lose hours of the others'
-                model["errors"][name] = str(error) if isinstance(error, SpinError) else f"{type(error).__name__}: {error}"
+                model["errors"][name] = (
+                    str(error) if isinstance(error, SpinError) else f"{type(error).__name__}: {error}"
+                )
                 logger.error(f"{spec.name}, {name}: {model['errors'][name]}", exc_info=not isinstance(error, SpinError))
             if name == "units" and subject is None:
                 bar.update(len(self.groups))
@@ -95,14 +104,24 @@ class Evaluation:
         model["frame_seconds"] = encoding.frame_seconds
         model["seconds"]["units"] = encoding.seconds
         if encoding.sweep:
-            self.layers.append({"model": spec.name, "features": encoding.title, "clusters": encoding.clusters, "layers": encoding.sweep})
+            self.layers.append(
+                {
+                    "model": spec.name,
+                    "features": encoding.title,
+                    "clusters": encoding.clusters,
+                    "layers": encoding.sweep,
+                }
+            )
         if self.corpus.labelled:
             model["counts"] = f"counts/{spec.name}.npz"
             measurement = phone_measurement(subject)
             counts = measurement.counts()
             write_arrays(self.out / model["counts"], counts=counts, phones=measurement.phones)
             best = best_phone_per_unit(counts, measurement.phones)
-            lines = ["unit\tphone\tfraction\tframes", *(f"{b.unit}\t{b.phone}\t{b.fraction:.4f}\t{b.frames}" for b in best)]
+            lines = [
+                "unit\tphone\tfraction\tframes",
+                *(f"{b.unit}\t{b.phone}\t{b.fraction:.4f}\t{b.frames}" for b in best),
+            ]
             write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n", EvaluationError)
         return subject, fingerprint
 
@@ -128,11 +147,17 @@ class Evaluation:
         """The paired tests of every two models."""
         rows = []
         for name in self.groups:
-            measured = [(model["name"], self.kept[model["name"], name]) for model in self.models if (model["name"], name) in self.kept]
+            measured = [
+                (model["name"], self.kept[model["name"], name])
+                for model in self.models
+                if (model["name"], name) in self.kept
+            ]
             for (a, of_a), (b, of_b) in itertools.combinations(measured, 2):
                 for pair in zip(of_a, of_b):
                     for key, test in paired_test(*pair, self.samples, self.level, self.seed).items():
-                        rows.append({"group": name, "metric": key, "a": a, "b": b, **{k: finite(v) for k, v in test.items()}})
+                        rows.append(
+                            {"group": name, "metric": key, "a": a, "b": b, **{k: finite(v) for k, v in test.items()}}
+                        )
         return rows
 
     def _write(self, finished=False):

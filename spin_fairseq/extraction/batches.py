@@ -29,6 +29,7 @@ def batches_by_length(sizes, max_samples):
 
 def _read_ahead(manifest, sizes, batches, workers):
     """(batch, its waves) one after another; `workers` threads decode the next two batches meanwhile, 0 none."""
+
     def read(index):
         return torch.from_numpy(read_utterance(manifest, index, frames=int(sizes[index])))
 

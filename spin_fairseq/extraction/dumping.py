@@ -55,9 +55,13 @@ def computation(model, output, layer=None, codebook=0):
         layers = encoder_of(model).num_layers
         if layer is not None and not 1 <= layer <= layers:
             raise ConfigError(f"--layer is {layer}: the encoder has layers 1..{layers}; choose one")
-        return lambda source, mask, mode=AS_USUAL: model.extract_features(source, mask, output_layer=layer, mode=mode)[0]
+        return lambda source, mask, mode=AS_USUAL: model.extract_features(source, mask, output_layer=layer, mode=mode)[
+            0
+        ]
     if layer not in (None, model.output_layer):
-        raise ConfigError(f"--layer is {layer}: {output} are of layer {model.output_layer}; it is for --output features")
+        raise ConfigError(
+            f"--layer is {layer}: {output} are of layer {model.output_layer}; it is for --output features"
+        )
     if not 0 <= codebook < len(model.head.prototypes):
         raise ConfigError(f"--codebook is {codebook}: the checkpoint has codebooks 0..{len(model.head.prototypes) - 1}")
     return {
@@ -126,7 +130,9 @@ def dump(
     frames = encoder.output_lengths(manifest.sizes)
     if frames.min() < 1:
         row = int(frames.argmin())
-        raise ManifestError(f"{manifest.path(row)}: {manifest.sizes[row]} samples are too short for a frame; leave it out")
+        raise ManifestError(
+            f"{manifest.path(row)}: {manifest.sizes[row]} samples are too short for a frame; leave it out"
+        )
     chunks = Chunks(encoder, attention_seconds, mode=mode) if attention_seconds else None
 
     seconds = manifest.sizes / encoder.sample_rate
@@ -149,10 +155,18 @@ def dump(
         "attention_seconds": attention_seconds,
         "encoder": {key: str(value) for key, value in encoder.config.items()},
     }  # fmt: skip
-    with ResumableFiles(paths, fingerprint) as files, ProgressBar(
-        total=round(float(seconds.sum()), 1), initial=round(float(seconds[: files.done].sum()), 1), desc=progress,
-        disable=not progress, unit="s", unit_scale=True, miniters=0,
-    ) as bar:
+    with (
+        ResumableFiles(paths, fingerprint) as files,
+        ProgressBar(
+            total=round(float(seconds.sum()), 1),
+            initial=round(float(seconds[: files.done].sum()), 1),
+            desc=progress,
+            disable=not progress,
+            unit="s",
+            unit_scale=True,
+            miniters=0,
+        ) as bar,
+    ):
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
             files.append(0, out=_npy_header(int(frames.sum()), _width(model, output, codebook), dtype))

@@ -42,7 +42,11 @@ class ResumableFiles:
             file.flush()
             os.fsync(file.fileno())
         self.done += items
-        state = {"fingerprint": self._fingerprint, "done": self.done, "sizes": {k: f.tell() for k, f in self._files.items()}}
+        state = {
+            "fingerprint": self._fingerprint,
+            "done": self.done,
+            "sizes": {k: f.tell() for k, f in self._files.items()},
+        }
         write_text(self._progress, json.dumps(state), ConfigError)
 
     def finish(self):

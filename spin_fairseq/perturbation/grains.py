@@ -103,7 +103,9 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
         return values.gather(1, found.piece)
 
     rank, count = found.rank.double() + 1, of(counts).double()
-    jitter = torch.where(rank < count, JITTER * _noise(torch.arange(rank.size(1), device=end.device), seed[:, None]), 0.0)
+    jitter = torch.where(
+        rank < count, JITTER * _noise(torch.arange(rank.size(1), device=end.device), seed[:, None]), 0.0
+    )
     in_voiced = of(voiced)
     share = torch.where(in_voiced, (of(whole) + rank - of(before)) / of(cycles - before), (rank + jitter) / count)
     place = of(torch.where(voiced, start, voiceless_start)) + share * of(torch.where(voiced, gap, voiceless_gap))

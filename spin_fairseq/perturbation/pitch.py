@@ -5,7 +5,7 @@ so that a GPU is never waited for.
 """
 
 import functools
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Frames(NamedTuple):
     intensity: torch.Tensor  # (B, F) the largest sample around the centre, over the utterance's; 0 behind its end
     valid: torch.Tensor  # (B, F) bool: the centre lies inside the utterance
     longest_period: float  # s, of the lowest pitch floor
-    energy: Optional[torch.Tensor] = None  # (B, F) of the windowed input, all of its band; None: there is no more of it
+    energy: torch.Tensor | None = None  # (B, F) of the windowed input, all of its band; None: there is no more of it
 
 
 @functools.lru_cache(maxsize=8)

@@ -17,7 +17,9 @@ RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones ar
 # as a triangle. Less would let marks move where one phone has its energy later in the period than the last one had,
 # and the new contour would follow.
 REACH = 8
-BEYOND = 0.5  # periods by which a stretch is longer on either side than its frames, as long as that is half a step at most
+BEYOND = (
+    0.5  # periods by which a stretch is longer on either side than its frames, as long as that is half a step at most
+)
 
 
 class PitchMarks(NamedTuple):

@@ -28,8 +28,11 @@ def change_speaker(
     rows = len(waves.samples)
     ratios = [
         per_row(name, value, rows)
-        for name, value in
-        (("formant_ratio", formant_ratio), ("pitch_ratio", pitch_ratio), ("range_ratio", range_ratio))
+        for name, value in (
+            ("formant_ratio", formant_ratio),
+            ("pitch_ratio", pitch_ratio),
+            ("range_ratio", range_ratio),
+        )
     ]
     seed = np.array(np.broadcast_to(seed, rows), dtype=np.int64)
     if marks is None:

@@ -95,5 +95,7 @@ def per_row(name, value, rows, above=0.0):
         values = np.array([np.nan])
     if not ((values > np.asarray(above)) & np.isfinite(values)).all():
         least = float(np.max(above))
-        raise PerturbationError(f"{name} is {value}: it must be a number above {least:g}, or one for each of {rows} waves")
+        raise PerturbationError(
+            f"{name} is {value}: it must be a number above {least:g}, or one for each of {rows} waves"
+        )
     return values

@@ -67,7 +67,12 @@ def labels_of(intervals: Sequence[tuple[float, float, str]], samples: int) -> li
 
 
 def write_phone_labels(
-    alignments: str | Path, data: str | Path, splits: Sequence[str], *, jobs: int, keep_whole: Sequence[str] = ("train",)
+    alignments: str | Path,
+    data: str | Path,
+    splits: Sequence[str],
+    *,
+    jobs: int,
+    keep_whole: Sequence[str] = ("train",),
 ) -> list[str]:
     """Write `{data}/phones/{split}.tsv` for the manifests of `data`, from the TextGrids below `alignments`.
 

@@ -248,11 +248,13 @@ def _lacks(seconds: float, wanted: float) -> bool:
 
 
 def _note_of_channels(source: str, contents: Contents, channel: int | None) -> str:
-    """"" or how much is lost in the mean of the channels. AudioError: nearly all, or the channel is not there."""
+    """ "" or how much is lost in the mean of the channels. AudioError: nearly all, or the channel is not there."""
     count = len(contents.powers)
     if channel is not None:
         if count > 1 and channel > count:
-            raise AudioError(f"{source}: has {count} channels, so there is no channel {channel}; choose another (--channel)")
+            raise AudioError(
+                f"{source}: has {count} channels, so there is no channel {channel}; choose another (--channel)"
+            )
         return ""
     unrelated = sum(contents.powers) / count**2
     if count == 1 or unrelated < SILENT or contents.power_of_mean > PARTLY_CANCELLED * unrelated:

@@ -101,7 +101,18 @@ def decode_by_ffmpeg(source: str, target: str) -> float | None:
 def _seconds_by_ffprobe(place: str) -> float | None:
     if shutil.which("ffprobe") is None:
         return None
-    words = ["ffprobe", "-v", "error", *ONLY_FILES, "-select_streams", "a:0", "-show_entries", "stream=duration", "-of", "json"]
+    words = [
+        "ffprobe",
+        "-v",
+        "error",
+        *ONLY_FILES,
+        "-select_streams",
+        "a:0",
+        "-show_entries",
+        "stream=duration",
+        "-of",
+        "json",
+    ]
     done = subprocess.run([*words, place], capture_output=True)
     try:
         return float(json.loads(done.stdout)["streams"][0]["duration"])

@@ -69,7 +69,9 @@ def _count(n: int, what: str) -> str:
 def is_librispeech(root: str | Path) -> bool:
     """Whether the folder, or `LibriSpeech/` in it, has SPEAKERS.TXT or a subset by the name that LibriSpeech gives it."""
     tops = (Path(root), Path(root) / "LibriSpeech")
-    return any((top / "SPEAKERS.TXT").is_file() or any((top / name).is_dir() for name in LIBRISPEECH_SUBSETS) for top in tops)
+    return any(
+        (top / "SPEAKERS.TXT").is_file() or any((top / name).is_dir() for name in LIBRISPEECH_SUBSETS) for top in tops
+    )
 
 
 def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, list[str]], *, jobs: int) -> list[str]:
@@ -153,7 +155,9 @@ def prepare_folders(
         raise ManifestError(f"--split and --dev-split are both {split!r}; name one of them otherwise")
     paths = sorted({path for top in tops for path in find_audio(top, leave_out=convert_to)})
     if not paths:
-        raise ManifestError(f"{', '.join(tops)}: no audio files ({' '.join(sorted(AUDIO_SUFFIXES))}); choose another folder")
+        raise ManifestError(
+            f"{', '.join(tops)}: no audio files ({' '.join(sorted(AUDIO_SUFFIXES))}); choose another folder"
+        )
     speaker_of = speaker_rule(speaker_from, tops)
     for path in paths:
         speaker_of(path)  # a pattern that does not match is told before the work
@@ -173,7 +177,9 @@ def prepare_folders(
         report.append(write_split(out, dev_split, root, [one for one, dev in zip(named, in_dev) if dev], []))
     repeated = sum(n for n in Counter(stem_of(one.path) for one in named).values() if n > 1)
     if repeated:
-        report.append(f"note: {_count(repeated, 'file')} share their name with another; their ids are their paths below {root}")
+        report.append(
+            f"note: {_count(repeated, 'file')} share their name with another; their ids are their paths below {root}"
+        )
     return report + speaker_report(named, speaker_of, speaker_from)
 
 

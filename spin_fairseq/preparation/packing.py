@@ -29,8 +29,14 @@ from ..speech.stretches import stretches
 
 FORMS = ("zip", "tar")
 LARGEST = 4 * 10**9  # bytes
-EARLIEST, LATEST = calendar.timegm((1980, 1, 1, 0, 0, 0)), calendar.timegm((2107, 12, 31, 23, 59, 58))  # that a zip holds
-MEMBER_HEADER, LENGTHS_AT = 30, 26  # bytes of a zip member's own header; where those of name and extra field stand in it
+EARLIEST, LATEST = (
+    calendar.timegm((1980, 1, 1, 0, 0, 0)),
+    calendar.timegm((2107, 12, 31, 23, 59, 58)),
+)  # that a zip holds
+MEMBER_HEADER, LENGTHS_AT = (
+    30,
+    26,
+)  # bytes of a zip member's own header; where those of name and extra field stand in it
 MOST_NAMED = 5  # files that an error lists
 
 

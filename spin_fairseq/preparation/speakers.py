@@ -71,7 +71,9 @@ def _by_pattern(path: str, pattern: re.Pattern, tops: Sequence[str]) -> str:
     found = pattern.search(below)
     if not found or not found[1]:
         what = "does not match" if not found else "finds an empty speaker in"
-        raise ManifestError(f"{printable(path)}: --speaker-from {pattern.pattern!r} {what} {printable(below)!r}; mend it")
+        raise ManifestError(
+            f"{printable(path)}: --speaker-from {pattern.pattern!r} {what} {printable(below)!r}; mend it"
+        )
     return found[1]
 
 

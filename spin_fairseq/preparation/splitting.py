@@ -35,7 +35,11 @@ def divide(
     if len(sizes) < 2:
         raise ManifestError(
             f"--dev-fraction: one {by} alone cannot be divided into train and dev; "
-            + ("divide by file (--dev-by file), or name speakers by another --speaker-from" if by == "speaker" else "add files")
+            + (
+                "divide by file (--dev-by file), or name speakers by another --speaker-from"
+                if by == "speaker"
+                else "add files"
+            )
         )
     names = sorted(sizes)
     wanted, have, chosen = fraction * sum(sizes.values()), 0, set()

@@ -37,6 +37,7 @@ class Chart:
     layout: dict = field(default_factory=dict)
     key: str = ""  # its place in the page
 
+
 def colour(kind, index):
     """kind: "model" or "run"."""
     return f"var(--{kind}-{index % COLOURS})"

@@ -1,6 +1,6 @@
 """Colours of phones and units in the strips: a unit looks like the phone that it most often stands for."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ..evaluation.metrics.phones import best_phone_per_unit
 
@@ -19,7 +19,7 @@ SHADES = (0, 1, -1)  # of neighbours in a class, in turn
 class Colour(NamedTuple):
     """hue: degrees of OKLCH, None is grey; shade: -1, 0 or 1, how much darker or lighter."""
 
-    hue: Optional[float]
+    hue: float | None
     shade: int = 0
 
 

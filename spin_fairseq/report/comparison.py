@@ -1,7 +1,6 @@
 """Metrics of all models side by side: what the page's table and bars show."""
 
 from dataclasses import dataclass
-from typing import Optional
 
 from ..evaluation.results import number
 
@@ -22,8 +21,8 @@ class Cell:
     best: bool = False
     left: float = 0.0
     width: float = 0.0
-    low: Optional[float] = None
-    high: Optional[float] = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass
@@ -58,7 +57,10 @@ def compare(models, known_groups):
     """[Model], `evaluation.groups.GROUPS` -> [Group]. A metric that is not in `known_groups` keeps its key as its title."""
     found = dict.fromkeys(name for model in models for name in (*model.metrics, *model.errors))
     groups = []
-    for name in [*(name for name in known_groups if name in found), *(name for name in found if name not in known_groups)]:
+    for name in [
+        *(name for name in known_groups if name in found),
+        *(name for name in found if name not in known_groups),
+    ]:
         known = {metric.key: metric for metric in known_groups[name].metrics} if name in known_groups else {}
         here = dict.fromkeys(key for model in models for key in model.metrics.get(name, {}))
         keys = [*(key for key in known if key in here), *(key for key in here if key not in known)]

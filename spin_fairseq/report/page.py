@@ -64,11 +64,15 @@ def _tell_failures(one):
     words = "".join(f"\n  {name}, {group}: {error}" for name, group, error in failed[:MOST_NAMED])
     if len(failed) > MOST_NAMED:
         words += f"\n  and {len(failed) - MOST_NAMED} more, in {one.path / 'results.json'}"
-    again = EVALUATE_AGAIN.format(one.path) if not one.command else (
-        f"{'Mend this' if failed else 'It goes on where it stopped'}: give its command again: {one.command}"
+    again = (
+        EVALUATE_AGAIN.format(one.path)
+        if not one.command
+        else (f"{'Mend this' if failed else 'It goes on where it stopped'}: give its command again: {one.command}")
     )
     if not any(model.metrics for model in one.models):
-        raise ConfigError(f"{one.path}: the evaluation has measured nothing{' yet' * (not one.finished)}.{words}\n{again}")
+        raise ConfigError(
+            f"{one.path}: the evaluation has measured nothing{' yet' * (not one.finished)}.{words}\n{again}"
+        )
     if failed:
         logger.warning(f"{one.path}: the evaluation could not measure all; the page has the rest.{words}\n  {again}")
     elif not one.finished:
@@ -84,7 +88,11 @@ def _tell_apart(items, attribute, paths):
             name = getattr(item, attribute)
             seen[name] += 1
             if counts[name] > 1:
-                words = f"{name} ({seen[name]})" if numbered else f"{name} ({path.resolve().parent.name}/{path.resolve().name})"
+                words = (
+                    f"{name} ({seen[name]})"
+                    if numbered
+                    else f"{name} ({path.resolve().parent.name}/{path.resolve().name})"
+                )
                 setattr(item, attribute, words)
 
 
@@ -117,17 +125,25 @@ def gather(runs, results, *, utterances=6, seconds=8.0, seed=VOICE):
             found.append(phone_strip([phones.symbols[phone] for phone in phones[name]], length))
         for index, (model, of_model) in enumerate(zip(models, units)):
             if name in of_model.rows:
-                found.append(unit_strip(model.label, index, *of_model.rows[name], model.frame_seconds, length, of_model.looks))
+                found.append(
+                    unit_strip(model.label, index, *of_model.rows[name], model.frame_seconds, length, of_model.looks)
+                )
         return found
 
     shown = []
     if rows:
         shown, left_out = read_utterances(manifest, rows, seconds, seed, strips)
         notes += left_out
-    heat_maps = [charts.heat_map(model.label, *of_model.counted) for model, of_model in zip(models, units) if of_model.counted]
+    heat_maps = [
+        charts.heat_map(model.label, *of_model.counted) for model, of_model in zip(models, units) if of_model.counted
+    ]
     sweeps = _sweeps(results, models)
     titles = {metric.key: (name, headed(metric.title)) for name, one in GROUPS.items() for metric in one.metrics}
-    level = [("model", index, model.label) for index, model in enumerate(models) if model.layer is None or model.kind == "spin"]
+    level = [
+        ("model", index, model.label)
+        for index, model in enumerate(models)
+        if model.layer is None or model.kind == "spin"
+    ]
     return {
         "runs": runs,
         "results": results,
@@ -220,7 +236,11 @@ def render(content):
     except ImportError:
         raise ConfigError("the report needs jinja2: pip install jinja2") from None
     environment = Environment(
-        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     drawn = [*content["heat_maps"], *content["training"], *content["layers"], *filter(None, [content["codebook"]])]

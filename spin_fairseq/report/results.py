@@ -5,7 +5,6 @@ import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -21,9 +20,9 @@ REMEDY = "run spin-fairseq evaluate again"
 class Value:
     """A metric of a model. value: None where it is undefined, with the reason; low, high: of its interval, or None."""
 
-    value: Optional[float]
-    low: Optional[float] = None
-    high: Optional[float] = None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
     reason: str = ""
 
 
@@ -37,14 +36,14 @@ class Model:
     spec: str = ""
     note: str = ""
     features: str = ""
-    layer: Optional[int] = None
-    clusters: Optional[int] = None
+    layer: int | None = None
+    clusters: int | None = None
     frame_seconds: float = FRAME_SECONDS
     metrics: dict = field(default_factory=dict)  # {group: {key: Value}}
     errors: dict = field(default_factory=dict)  # {group: message}
     seconds: dict = field(default_factory=dict)  # {group: float}
-    units: Optional[Path] = None
-    counts: Optional[Path] = None
+    units: Path | None = None
+    counts: Path | None = None
 
     @property
     def about(self):
@@ -61,7 +60,7 @@ class Sweep:
 
     model: str
     features: str
-    clusters: Optional[int]
+    clusters: int | None
     layers: list
 
 
@@ -73,10 +72,10 @@ class Pair:
     metric: str
     a: str
     b: str
-    difference: Optional[float]
-    low: Optional[float]
-    high: Optional[float]
-    p: Optional[float]
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
 
 
 @dataclass
@@ -93,8 +92,8 @@ class Results:
     models: list
     layers: list
     paired: list
-    manifest: Optional[Path] = None
-    phones: Optional[Path] = None
+    manifest: Path | None = None
+    phones: Path | None = None
 
 
 def is_results(folder):
@@ -156,7 +155,7 @@ def read_units(path):
     line = 0
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            for line, text in enumerate(file, start=1):
+            for line, text in enumerate(file, start=1):  # noqa: B007  the message names the line
                 row = json.loads(text)
                 name, units, durations = row["id"], row["units"], row["durations"]
                 whole = all(type(n) is int and 0 <= n < 1 << 31 for n in (*units, *durations))
@@ -164,7 +163,9 @@ def read_units(path):
                     raise ValueError("id, units and durations do not fit together")
                 yield name, units, durations
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path}, line {line}: cannot be read as units: {_short(error)}; remove it and {REMEDY}") from error
+        raise ConfigError(
+            f"{path}, line {line}: cannot be read as units: {_short(error)}; remove it and {REMEDY}"
+        ) from error
 
 
 def number(table, key, where):
@@ -237,7 +238,9 @@ def _model(item, n, folder):
 
 def _value(item, where):
     value, low, high = (number(item, key, where) for key in ("value", "low", "high"))
-    return Value(value, *((low, high) if None not in (low, high) else (None, None)), _take(item, "reason", str, where, ""))
+    return Value(
+        value, *((low, high) if None not in (low, high) else (None, None)), _take(item, "reason", str, where, "")
+    )
 
 
 def _sweep(item, n, path):

@@ -57,7 +57,9 @@ def read_run(folder):
         if curves:
             run.curves[part.name] = curves
     if not run.curves:
-        run.notes.append(f"No curves: {logs.name}/ holds no TensorBoard files; train with common.tensorboard_logdir=tensorboard.")
+        run.notes.append(
+            f"No curves: {logs.name}/ holds no TensorBoard files; train with common.tensorboard_logdir=tensorboard."
+        )
     run.updates = max((steps[-1] for tags in run.curves.values() for steps, _ in tags.values()), default=0)
     run.seconds = max(times) - min(times) if times else 0.0
     return run

@@ -1,7 +1,6 @@
 """Some utterances to hear and see: labels and units in time, and the voice that the second view of Spin has."""
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class Strip:
     """Labels, or units of one model (its index; None: the phone labels), over the time of an utterance."""
 
     title: str
-    model: Optional[int]
+    model: int | None
     boxes: list
 
 
@@ -60,7 +59,9 @@ class Utterance:
     def ticks(self):
         """[(per cent, "0.5 s")] of the time axis."""
         step = 0.5 if self.seconds <= 5 else 1.0
-        return [(round(100 * n * step / self.seconds, 4), f"{n * step:g} s") for n in range(int(self.seconds / step) + 1)]
+        return [
+            (round(100 * n * step / self.seconds, 4), f"{n * step:g} s") for n in range(int(self.seconds / step) + 1)
+        ]
 
 
 def spread_over_speakers(manifest, count):
@@ -127,7 +128,9 @@ def phone_strip(labels, seconds):
     boxes = []
     for start, end in zip(changes, [*changes[1:], len(labels)]):
         name = labels[start]
-        _add(boxes, start * LABEL_SECONDS, end * LABEL_SECONDS, seconds, name, f"phone {name}", colouring.of_phone(name))
+        _add(
+            boxes, start * LABEL_SECONDS, end * LABEL_SECONDS, seconds, name, f"phone {name}", colouring.of_phone(name)
+        )
     return Strip("Phone labels", None, boxes)
 
 
@@ -138,7 +141,15 @@ def unit_strip(title, model, units, durations, frame_seconds, seconds, looks):
         colour, phone, fraction = looks.get(unit, (None, None, None))
         words = f"unit {unit}" + (f", mostly {phone} ({fraction:.0%})" if phone else "")
         end = time + frames
-        _add(boxes, time * frame_seconds, end * frame_seconds, seconds, str(unit), words, colour or colouring.of_number(unit))
+        _add(
+            boxes,
+            time * frame_seconds,
+            end * frame_seconds,
+            seconds,
+            str(unit),
+            words,
+            colour or colouring.of_number(unit),
+        )
         time = end
     return Strip(title, model, boxes)
 

@@ -107,7 +107,9 @@ def usable_samples(path: str | Path) -> int:
 def check_long_enough(path: str | Path, samples: int) -> None:
     """Raises AudioError: it is shorter than one frame."""
     if samples < SHORTEST:
-        raise AudioError(f"{path}: has {samples} samples, less than one frame ({SHORTEST} samples, 25 ms); leave it out")
+        raise AudioError(
+            f"{path}: has {samples} samples, less than one frame ({SHORTEST} samples, 25 ms); leave it out"
+        )
 
 
 def audio_info(path: str | Path) -> tuple[int, int, int]:
@@ -197,4 +199,3 @@ def _checked_length(file: soundfile.SoundFile, path: str | Path, sample_rate: in
 def _there(log_line: str) -> str:
     there = log_line.split("(should be", 1)[1].strip(" )")
     return f", {there} are there" if there.isdigit() else ""
-

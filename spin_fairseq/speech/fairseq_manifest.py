@@ -29,7 +29,9 @@ def read_fairseq_manifest(source: Path) -> tuple[str, bytes, np.ndarray, np.ndar
     end_of_root = len(text) if end_of_root < 0 else end_of_root
     root = text[begin:end_of_root].rstrip(b"\r").decode("utf-8", "surrogateescape")
     if "\t" in root or "\0" in root:
-        raise ManifestError(f"{source}, line 1: {_shortened(root)!r} is not a folder; the first line is the root folder")
+        raise ManifestError(
+            f"{source}, line 1: {_shortened(root)!r} is not a folder; the first line is the root folder"
+        )
     end = len(text)
     while text[end - 1] in b"\r\n":  # blank lines at the end do no harm
         end -= 1

@@ -54,4 +54,6 @@ def printable(text: str) -> str:
 
 
 def _warn_of_folder(error: OSError) -> None:
-    logger.warning(f"{printable(str(error.filename))}: the folder cannot be searched ({error.strerror or error}); check its permissions")
+    logger.warning(
+        f"{printable(str(error.filename))}: the folder cannot be searched ({error.strerror or error}); check its permissions"
+    )

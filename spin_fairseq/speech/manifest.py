@@ -198,8 +198,7 @@ def load_manifest(data: str | Path, split: str) -> Manifest:
     folder = Path(data)
     if not os.path.isdir(folder):
         raise ManifestError(
-            f"{folder}: no such folder; task.data is the folder with {split}.tsv "
-            "(spin-fairseq prepare makes one)"
+            f"{folder}: no such folder; task.data is the folder with {split}.tsv (spin-fairseq prepare makes one)"
         )
     for suffix, read in ((".tsv", _read_tsv), (".json", _read_json)):
         source = (folder / f"{split}{suffix}").absolute()
@@ -231,9 +230,10 @@ def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) ->
     """
     path = Path(path)
     try:
-        with whole_file(path, ManifestError) as temporary, open(
-            temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n"
-        ) as file:
+        with (
+            whole_file(path, ManifestError) as temporary,
+            open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+        ):
             file.write(_checked_field(os.fspath(root), path, 1, "the root folder") + "\n")
             for line, (place, samples, *more) in enumerate(rows, start=2):
                 if samples < 1:

@@ -115,7 +115,9 @@ def _rows(source: Path) -> Iterator[object]:
             if separator == "]":
                 break
             if separator != ",":
-                raise malformed("the list ends early; the file may be cut off" if not separator else "a comma is missing")
+                raise malformed(
+                    "the list ends early; the file may be cut off" if not separator else "a comma is missing"
+                )
             position += 1
         position += 1
         number = 0

@@ -67,7 +67,9 @@ def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise SpeakerPitchError(f"{source}: cannot be read: {error.strerror or error}; check its permissions") from error
+        raise SpeakerPitchError(
+            f"{source}: cannot be read: {error.strerror or error}; check its permissions"
+        ) from error
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -147,7 +149,9 @@ def _ranges_of_speakers_txt(rows: list[tuple[int, str]], source: Path) -> dict[s
 def _ranges_of_spk2info(content: bytes, source: Path) -> dict[str, tuple[float, float]]:
     info = _read_plain_pickle(content, source)
     if not isinstance(info, dict) or not any(isinstance(info.get(part), dict) for part in ("train", "valid")):
-        raise SpeakerPitchError(f"{source}: is a pickle, but not spk2info.dict's {{'train': {{speaker: ...}}}}; {FETCH}")
+        raise SpeakerPitchError(
+            f"{source}: is a pickle, but not spk2info.dict's {{'train': {{speaker: ...}}}}; {FETCH}"
+        )
     ranges = {}
     for part in ("valid", "train"):  # a speaker of both has the range of "train"
         speakers = info.get(part)

@@ -60,7 +60,9 @@ class SpinTaskConfig(FairseqDataclass):
     )
     perturbation_strength: float = field(
         default=1.0,
-        metadata={"help": "1: the recipe's; ratios are raised to this power, the equaliser's gains (dB) multiplied by it"},
+        metadata={
+            "help": "1: the recipe's; ratios are raised to this power, the equaliser's gains (dB) multiplied by it"
+        },
     )
     perturb_both_views: bool = field(default=False, metadata={"help": "change the first view too"})
     min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
@@ -79,7 +81,9 @@ class SpinTaskConfig(FairseqDataclass):
         default=0.1, metadata={"help": "warn when code_ppl stays under this share of the prototypes; 0: never"}
     )
     collapse_updates: int = field(default=100, metadata={"help": "for this many updates in a row"})
-    sample_rate: int = field(default=SAMPLE_RATE, metadata={"help": "Hz, of all audio; fairseq's dump scripts ask for it"})
+    sample_rate: int = field(
+        default=SAMPLE_RATE, metadata={"help": "Hz, of all audio; fairseq's dump scripts ask for it"}
+    )
     normalize: bool = field(
         default=False, metadata={"help": "false: the encoder normalises its input itself where its base asks for it"}
     )
@@ -130,7 +134,9 @@ class SpinTask(FairseqTask):
         if not 0 <= cfg.max_bad_share <= 1:
             raise ConfigError(f"task.max_bad_share is {cfg.max_bad_share}: it must be a share, between 0 and 1")
         if cfg.sample_rate != SAMPLE_RATE or cfg.normalize:
-            raise ConfigError(f"task.sample_rate and task.normalize are fixed, to {SAMPLE_RATE} and false: leave them out")
+            raise ConfigError(
+                f"task.sample_rate and task.normalize are fixed, to {SAMPLE_RATE} and false: leave them out"
+            )
         if not 0 <= cfg.collapse_share < 1 or cfg.collapse_updates < 1:
             raise ConfigError(
                 f"task.collapse_share={cfg.collapse_share} and collapse_updates={cfg.collapse_updates}: the first must "

@@ -16,7 +16,16 @@ LONGEST_MESSAGE = 3000  # characters: a message does not repeat what was read
 INSTRUCTIONS = (
     "add align call check choose convert copy delete evaluate export fetch give install instead known leave lower make mend "
     "must name need needs pack prepare raise remove rename replace save set start take turn unpack use write"
-).split() + ["a row is", "first line is", "is a JSON list", "its rows are", "one of", "splits there", "train one", "what can be read"]
+).split() + [
+    "a row is",
+    "first line is",
+    "is a JSON list",
+    "its rows are",
+    "one of",
+    "splits there",
+    "train one",
+    "what can be read",
+]
 REMEDY = re.compile(rf"\b({'|'.join(INSTRUCTIONS)})\b|\[Errno \d+\] ", re.IGNORECASE)
 
 refused = Counter()  # kind -> cases that ended so; what `conftest.py` reports

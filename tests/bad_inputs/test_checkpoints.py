@@ -169,7 +169,19 @@ def test_folders_and_what_is_no_file(tmp_path):
             (tmp_path / name / file).write_text(content)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "around").symlink_to("around")
-    names = ["empty", "gone", "pipe", "around", "config alone", "no config", "bad config", "list", "bert", "shards", "x" * 300]
+    names = [
+        "empty",
+        "gone",
+        "pipe",
+        "around",
+        "config alone",
+        "no config",
+        "bad config",
+        "list",
+        "bert",
+        "shards",
+        "x" * 300,
+    ]
     for name in names:
         refuse(tmp_path / name)
     for path in ("/dev/null", "/dev/zero", "a\0b", ""):

@@ -101,16 +101,50 @@ def test_task(speech_folder, tmp_path, key, value):
     ],
 )  # fmt: skip
 def test_tasks_that_contradict_themselves(speech_folder, options):
-    must_refuse(KIND, lambda: small_task(speech_folder, **options).load_dataset("train"), SpinError, next(iter(options)))
+    must_refuse(
+        KIND, lambda: small_task(speech_folder, **options).load_dataset("train"), SpinError, next(iter(options))
+    )
 
 
 @pytest.mark.parametrize(
     "key, values",
     {
         "output_layer": [0, -1, 4, 12, HUGE],
-        "freeze": ["4", "0", "-1", "1..9", "3..1", "cnn;pos", "all", [["1"]], {"a": 1}, "1...2", "cnn pos", 7, "CNN", True],
+        "freeze": [
+            "4",
+            "0",
+            "-1",
+            "1..9",
+            "3..1",
+            "cnn;pos",
+            "all",
+            [["1"]],
+            {"a": 1},
+            "1...2",
+            "cnn pos",
+            7,
+            "CNN",
+            True,
+        ],
         "randomize": ["4", "0", "head", "1..9", "pos..1", "x" * 500],
-        "head_dims": [0, -5, "", "a", "16,", "16,x", [0], [], [16, 0], 1.5, HUGE, [HUGE, HUGE], None, True, "16,-1", {"a": 1}],
+        "head_dims": [
+            0,
+            -5,
+            "",
+            "a",
+            "16,",
+            "16,x",
+            [0],
+            [],
+            [16, 0],
+            1.5,
+            HUGE,
+            [HUGE, HUGE],
+            None,
+            True,
+            "16,-1",
+            {"a": 1},
+        ],
         "codebook_sizes": [0, 1, -5, "", "a", [1], [], [16, 1], 1.5, HUGE, [16, HUGE], None, True, "nan", {"a": 1}],
         "codebook_init": ["zeros", "", "KMEANS"],
     }.items(),

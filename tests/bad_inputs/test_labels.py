@@ -24,12 +24,16 @@ FILES = [
     b"", b"\n\n", b"\xff\xfeS\0I\0L\0", b"\x80\x04\x95" + bytes(range(256)), b"/speech\na.flac\t100\n",
     b"\xc3\x28\tSIL\n", b"PK\x03\x04\x14\0", bytes(30), b"1-2\tSIL\n1-3\t\xe9\xe9\xff\n",
 ]  # fmt: skip
-HEAD = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\ntiers? <exists>\nsize = 1\nitem []:\n'
+HEAD = (
+    'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1\ntiers? <exists>\nsize = 1\nitem []:\n'
+)
 TIER = '    item [1]:\n        class = "IntervalTier"\n        name = "phones"\n        intervals: size = 2\n'
 
 
 def interval(begin, end, phone):
-    return f'        intervals [1]:\n            xmin = {begin}\n            xmax = {end}\n            text = "{phone}"\n'
+    return (
+        f'        intervals [1]:\n            xmin = {begin}\n            xmax = {end}\n            text = "{phone}"\n'
+    )
 
 
 GRIDS = [
@@ -52,7 +56,9 @@ def test_rows(tmp_path, row):
 @pytest.mark.parametrize("content", FILES, ids=range(len(FILES)))
 def test_files(tmp_path, content):
     (tmp_path / "dev.tsv").write_bytes(content)
-    must_refuse(KIND, lambda: load_phone_labels(tmp_path, "dev"), PhoneLabelError, tmp_path / "dev.tsv", folder=tmp_path)
+    must_refuse(
+        KIND, lambda: load_phone_labels(tmp_path, "dev"), PhoneLabelError, tmp_path / "dev.tsv", folder=tmp_path
+    )
 
 
 @pytest.mark.parametrize("content", GRIDS, ids=range(len(GRIDS)))
@@ -100,7 +106,7 @@ def test_anything(tmp_path_factory, content):
 @settings(deadline=None, max_examples=40, derandomize=True, report_multiple_bugs=False)
 @given(
     times=st.lists(st.tuples(st.floats(), st.floats(), st.text("AB\" \n'", max_size=3)), max_size=4),
-    junk=st.text("=[]:\"x\n", max_size=10),
+    junk=st.text('=[]:"x\n', max_size=10),
 )
 def test_any_textgrid(tmp_path_factory, times, junk):
     path = tmp_path_factory.getbasetemp() / "any.TextGrid"

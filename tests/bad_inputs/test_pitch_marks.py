@@ -49,7 +49,15 @@ def test_the_whole_one_is_good(tmp_path, whole, manifest):
 
 def test_what_is_no_file_of_marks(tmp_path, manifest):
     path = tmp_path / "dev.marks"
-    for content in (b"", b"SPINMARK", b"SPINMARK" + bytes(56), bytes(64), b"\xff" * 64, b"text\n" * 30, b"PK\x03\x04" * 50):
+    for content in (
+        b"",
+        b"SPINMARK",
+        b"SPINMARK" + bytes(56),
+        bytes(64),
+        b"\xff" * 64,
+        b"text\n" * 30,
+        b"PK\x03\x04" * 50,
+    ):
         path.write_bytes(content)
         must_refuse(KIND, lambda: use(path, manifest), PitchMarkError, path, folder=tmp_path)
     (tmp_path / "folder.marks").mkdir()

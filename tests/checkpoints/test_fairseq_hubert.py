@@ -94,7 +94,9 @@ def test_fine_tuned_from_something_else(tmp_path):
         load_encoder(tmp_path / "fine_tuned.pt")
 
 
-@pytest.mark.parametrize("key, value", [("normalize", "${model.normalize}"), ("sample_rate", "x"), ("sample_rate", None)])
+@pytest.mark.parametrize(
+    "key, value", [("normalize", "${model.normalize}"), ("sample_rate", "x"), ("sample_rate", None)]
+)
 def test_a_task_that_does_not_say_what_the_wave_is(key, value, tmp_path):
     _, state = fairseq_hubert()
     state["cfg"]["task"][key] = value

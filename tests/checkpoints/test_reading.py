@@ -62,7 +62,14 @@ def test_configurations_of_other_fairseq_versions(state, path, form):
 
 def test_what_else_training_leaves_in_a_checkpoint(state, path):
     state["extra_state"].update(
-        best=np.float64(0.5), counts=np.arange(3), seen={1, 2}, text="ä", raw=b"\xff", rate=1.5, on=True, size=torch.Size([2])
+        best=np.float64(0.5),
+        counts=np.arange(3),
+        seen={1, 2},
+        text="ä",
+        raw=b"\xff",
+        rate=1.5,
+        on=True,
+        size=torch.Size([2]),
     )
     torch.save(state, path)
     read = read_file(path)["extra_state"]
@@ -103,7 +110,9 @@ def test_missing(path):
         load_encoder(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken", b"\x80\x02}q\x00.", b"\x00" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04 broken", b"\x80\x02}q\x00.", b"\x00" * 4096]
+)
 def test_not_a_checkpoint(path, content):
     path.write_bytes(content)
     with refused(path, "not a readable checkpoint"):

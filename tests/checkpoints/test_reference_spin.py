@@ -241,7 +241,10 @@ def test_options_that_change_the_result_otherwise(section, key, value, path):
     [
         ("encoder.model.encoder.layers.0.fc1.weight", "encoder_embed_dim cannot be told: encoder.layers.0.fc1.weight"),
         ("encoder.model.encoder.pos_conv.0.weight_v", "conv_pos cannot be told: encoder.pos_conv.0.weight_v"),
-        ("encoder.model.feature_extractor.conv_layers.0.0.weight", "feature_extractor.conv_layers.0.0.weight is missing"),
+        (
+            "encoder.model.feature_extractor.conv_layers.0.0.weight",
+            "feature_extractor.conv_layers.0.0.weight is missing",
+        ),
         ("encoder.model.encoder.layers.1.fc2.bias", r"do not fit[\s\S]*encoder\.encoder\.layers\.1\.fc2\.bias"),
         ("pred_head.layers.0.weight", "pred_head.layers.0.weight is missing"),
         ("pred_head.layers.1.bias", r"do not fit[\s\S]*head\.projection\.2\.bias"),

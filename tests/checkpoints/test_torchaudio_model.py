@@ -98,7 +98,10 @@ def test_the_number_of_heads_is_assumed_and_said(tmp_path, caplog):
 def test_the_number_of_heads_that_nothing_tells(tmp_path):
     model = models.wav2vec2_model(**{**SMALL, "encoder_embed_dim": 80}, **BASE, aux_num_out=None)
     torch.save(model.state_dict(), tmp_path / "x")
-    with pytest.raises(CheckpointError, match="x: the number of attention heads .* width of 80; give it: --encoder encoder_attention_heads=N"):
+    with pytest.raises(
+        CheckpointError,
+        match="x: the number of attention heads .* width of 80; give it: --encoder encoder_attention_heads=N",
+    ):
         load_encoder(tmp_path / "x")
 
 

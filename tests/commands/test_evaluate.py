@@ -298,11 +298,18 @@ def test_the_page_of_definitions_has_every_metric(capsys):
         assert f"`{metric.key}`" in page
 
 
-def test_an_evaluation_that_is_stopped_at_once_leaves_its_command(checkpoint, speech_folder, tmp_path, monkeypatch, capsys):
+def test_an_evaluation_that_is_stopped_at_once_leaves_its_command(
+    checkpoint, speech_folder, tmp_path, monkeypatch, capsys
+):
     """The folder had no results.json yet, and the report could not say what to give again."""
-    monkeypatch.setattr("spin_fairseq.evaluation.runner.Evaluation._model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "spin_fairseq.evaluation.runner.Evaluation._model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     out = tmp_path / "out"
     words = ["evaluate", "--data", speech_folder.data / "dev.tsv", "--out", out, checkpoint, *CHEAP]
     assert spin_fairseq(*words) not in (0, 1)
     assert spin_fairseq("report", out, "--out", tmp_path / "a.html") == 1
-    assert "measured nothing yet. It goes on where it stopped: give its command again: spin-fairseq evaluate" in capsys.readouterr().err
+    assert (
+        "measured nothing yet. It goes on where it stopped: give its command again: spin-fairseq evaluate"
+        in capsys.readouterr().err
+    )

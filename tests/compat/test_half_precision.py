@@ -93,7 +93,8 @@ def make_optimizer(request, monkeypatch):
     common = {"bf16": request.param == "bf16", "fp16": request.param != "bf16"}
     common["fp16_no_flatten_grads"] = request.param == "fp16"
 
-    def make(values=(torch.randn(3, 2), torch.randn(5))):
+    def make(values=None):
+        values = (torch.randn(3, 2), torch.randn(5)) if values is None else values
         weights = [torch.nn.Parameter(value.to(half)) for value in values]
         return weights, FP16Optimizer.build_optimizer(config(**common), weights)
 
@@ -154,7 +155,11 @@ class Logging(Trainer):
 
     def __init__(self, reduce_metrics=None, optimizer=None):
         self.cfg = config()
-        self.task, self._criterion, self._optimizer = types.SimpleNamespace(reduce_metrics=reduce_metrics), None, optimizer
+        self.task, self._criterion, self._optimizer = (
+            types.SimpleNamespace(reduce_metrics=reduce_metrics),
+            None,
+            optimizer,
+        )
         self._warn_once, self.tpu = set(), False
 
 

@@ -16,7 +16,13 @@ from spin_fairseq.errors import CheckpointError, ConfigError
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """launch/ and run/, with a file of a name of its own in each, and one of both; the working directory is run/."""
-    for name in ("launch/a:b.pt", "launch/both.pt", "run/both.pt", "run/in_run.pt", "run/checkpoints/checkpoint_1_2.pt"):
+    for name in (
+        "launch/a:b.pt",
+        "launch/both.pt",
+        "run/both.pt",
+        "run/in_run.pt",
+        "run/checkpoints/checkpoint_1_2.pt",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path / "run")
@@ -52,7 +58,9 @@ def test_a_checkpoint_is_found(places, key, asked, place):
 @pytest.mark.parametrize("key", ["restore_file", "finetune_from_model", "continue_once"])
 def test_a_checkpoint_that_is_not_there_stops_the_run(places, key):
     """Guards against a training from scratch behind one line of the log."""
-    with pytest.raises(CheckpointError, match=rf"checkpoint.{key}=gone.pt: no such file; .*launch/gone.pt.*leave the key out"):
+    with pytest.raises(
+        CheckpointError, match=rf"checkpoint.{key}=gone.pt: no such file; .*launch/gone.pt.*leave the key out"
+    ):
         found(places, **{key: "gone.pt"})
     with pytest.raises(CheckpointError, match=f"checkpoint.{key}=/gone.pt"):
         found(places, **{key: "/gone.pt"})
@@ -97,7 +105,9 @@ def test_the_folder_of_the_data_is_looked_at_from_where_the_command_was_given(pl
     for split in ("train", "dev", "valid1", "valid2"):
         (folder / f"{split}.tsv").touch()
     for data in (name, folder):
-        with pytest.raises(ConfigError, match=r"nothing uses the validation splits valid2; name them in dataset.valid_subset"):
+        with pytest.raises(
+            ConfigError, match=r"nothing uses the validation splits valid2; name them in dataset.valid_subset"
+        ):
             check(training(places, data, "dev,valid1"))
         assert check(training(places, data, "valid1,valid2")) is None
         assert check(training(places, data, ignore_unused_valid_subsets=True)) is None

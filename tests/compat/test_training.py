@@ -177,7 +177,9 @@ def epoch(updates, max_update, error=None):
     return training._stop_in_time(train_epoch)(cfg, trainer, None, None), made
 
 
-@pytest.mark.parametrize("updates, max_update, result", [(6, 6, ([None], True)), (5, 6, ([0.5], False)), (9, 0, ([0.5], False))])
+@pytest.mark.parametrize(
+    "updates, max_update, result", [(6, 6, ([None], True)), (5, 6, ([0.5], False)), (9, 0, ([0.5], False))]
+)
 def test_a_run_that_has_made_its_updates_makes_none(updates, max_update, result):
     found, made = epoch(updates, max_update)
     assert found == result and bool(made) == (result == ([0.5], False))
@@ -185,7 +187,9 @@ def test_a_run_that_has_made_its_updates_makes_none(updates, max_update, result)
 
 def test_a_killed_data_worker_is_explained():
     error = RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly")
-    with pytest.raises(RuntimeError, match=r"exited unexpectedly\. A data worker .* dataset.num_workers.* same command"):
+    with pytest.raises(
+        RuntimeError, match=r"exited unexpectedly\. A data worker .* dataset.num_workers.* same command"
+    ):
         epoch(5, 6, error)
     with pytest.raises(RuntimeError, match="^other$"):
         epoch(5, 6, RuntimeError("other"))
@@ -203,4 +207,6 @@ def test_a_worker_that_cannot_deliver_ends(capfd):
     loader = torch.utils.data.DataLoader(Undeliverable(), batch_size=None, num_workers=1)
     with pytest.raises(RuntimeError, match="DataLoader worker .* exited unexpectedly"):
         list(loader)
-    assert "Undeliverable.__getitem__" in capfd.readouterr().err  # Python's own words differ by version; all name the object
+    assert (
+        "Undeliverable.__getitem__" in capfd.readouterr().err
+    )  # Python's own words differ by version; all name the object

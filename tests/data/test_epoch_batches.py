@@ -79,6 +79,7 @@ def test_the_end_of_an_epoch_is_the_start_of_the_next(batches_of):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_each_epoch_is_shuffled_or_not_as_it_is_asked(batches_of, num_workers):
     """As with optimization.curriculum, where the first epochs are not; all by the loader of the first."""
+
     def epoch(shuffle):
         batches = batches_of(ranks=1, num_workers=num_workers)
         return utterances(batches.next_epoch_itr(shuffle=shuffle)), batches.dataloader

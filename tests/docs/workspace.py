@@ -17,7 +17,17 @@ from tests.spin_checkpoints import save_spin
 from tests.synthetic_speech import SAMPLE_RATE, SPEAKER_F0, VOWEL_FORMANTS, synthetic_voice
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COPIED = ("spin_fairseq", "config", "scripts", "examples", "docs", "README.md", "setup.py", "pyproject.toml", "Makefile")
+COPIED = (
+    "spin_fairseq",
+    "config",
+    "scripts",
+    "examples",
+    "docs",
+    "README.md",
+    "setup.py",
+    "pyproject.toml",
+    "Makefile",
+)
 
 # What a few updates on a CPU need; the command lines stay as they are printed.
 SMALL_TRAINING = {
@@ -59,12 +69,18 @@ class Workspace:
         (root / "bin").mkdir()
         for name, words in PROGRAMS.items():
             program = root / "bin" / name
-            program.write_text(f"#!/bin/sh\nexec {' '.join(map(repr, words))} \"$@\"\n")
+            program.write_text(f'#!/bin/sh\nexec {" ".join(map(repr, words))} "$@"\n')
             program.chmod(0o755)
 
     def environment(self):
         path = os.pathsep.join([str(self.root / "bin"), os.environ["PATH"]])
-        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        return {
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": str(self.root),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
 
     def prepare(self, text):
         for name, make in FIXTURES.items():
@@ -81,7 +97,9 @@ def recordings(folder, names, phones=15):
     """Files of 3 s, of one of four voices each, by turns."""
     vowels = list(VOWEL_FORMANTS)
     for n, name in enumerate(names):
-        wave = synthetic_voice(list(SPEAKER_F0.values())[n % len(SPEAKER_F0)], [vowels[(n + i) % 4] for i in range(phones)], seed=n)
+        wave = synthetic_voice(
+            list(SPEAKER_F0.values())[n % len(SPEAKER_F0)], [vowels[(n + i) % 4] for i in range(phones)], seed=n
+        )
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / name, wave, SAMPLE_RATE)
 

@@ -153,7 +153,9 @@ def artificial(rng, utterances, models):
 
     def units(labels, fraction):
         right = 3 * labels[::2] + rng.integers(0, 3, len(labels) // 2)
-        return np.where(rng.random(len(right)) < fraction + 0.1 * rng.standard_normal(), rng.integers(0, 60, len(right)), right)
+        return np.where(
+            rng.random(len(right)) < fraction + 0.1 * rng.standard_normal(), rng.integers(0, 60, len(right)), right
+        )
 
     return [PhoneMeasurement(phones, [units(*pair) for pair in zip(phones, noise)], 60) for _ in range(models)]
 
@@ -169,7 +171,5 @@ def test_intervals_of_pnmi_hold_its_mean_over_all_draws():
 
 @pytest.mark.slow
 def test_equal_models_seldom_differ():
-    p = [
-        paired_test(*artificial(np.random.default_rng(seed), 125, 2), samples=100)["pnmi"]["p"] for seed in range(100)
-    ]
+    p = [paired_test(*artificial(np.random.default_rng(seed), 125, 2), samples=100)["pnmi"]["p"] for seed in range(100)]
     assert np.mean(np.array(p) <= 0.05) < 0.12

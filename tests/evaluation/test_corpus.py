@@ -31,7 +31,9 @@ def test_several_manifests_are_one(two_splits, speech_folder):
     assert corpus.sizes.tolist() == manifest.sizes.tolist()
     for i, name in enumerate(corpus.ids):
         assert os.path.samefile(corpus.path(i), manifest.path(i))
-        assert [corpus.symbols[phone] for phone in corpus.phones[i]] == [phones.symbols[phone] for phone in phones[name]]
+        assert [corpus.symbols[phone] for phone in corpus.phones[i]] == [
+            phones.symbols[phone] for phone in phones[name]
+        ]
 
 
 def test_labels_in_several_files_have_one_set_of_symbols(two_splits, speech_folder):
@@ -91,7 +93,12 @@ def test_bad_data_is_named(speech_folder, two_splits):
         (ManifestError, "x.wav.*too short", [two_splits / "short.tsv"], []),
         (ManifestError, "is there 2 times; remove", [dev, two_splits / "b.tsv"], []),
         (ManifestError, "nowhere", [two_splits / "nowhere.tsv"], []),
-        (PhoneLabelError, "other.tsv: no labels for any utterance of .*dev.tsv.*for other files", [dev], [two_splits / "other.tsv"]),
+        (
+            PhoneLabelError,
+            "other.tsv: no labels for any utterance of .*dev.tsv.*for other files",
+            [dev],
+            [two_splits / "other.tsv"],
+        ),
         (PhoneLabelError, "has no a.tsv", [two_splits / "a.tsv"], [speech_folder.phones]),
         (PhoneLabelError, "both have labels", [dev], [speech_folder.phones, two_splits / "again.tsv"]),
         (PhoneLabelError, "labels.txt", [dev], [two_splits / "labels.txt"]),
@@ -117,7 +124,11 @@ def test_files_of_one_name_are_told_apart(speech_folder, tmp_path):
         (tmp_path / "labels" / f"{split}.tsv").write_text("".join(lines))
     alone = load_corpus([tmp_path / "a.tsv"], [tmp_path / "labels"])
     both = load_corpus([tmp_path / "a.tsv", tmp_path / "b.tsv"], [tmp_path / "labels"])
-    assert alone.ids == ("anna/001", "ben/001") and both.ids == ("a/audio/anna/001", "a/audio/ben/001", "b/audio/anna/001")
+    assert alone.ids == ("anna/001", "ben/001") and both.ids == (
+        "a/audio/anna/001",
+        "a/audio/ben/001",
+        "b/audio/anna/001",
+    )
     for corpus in (alone, both):
         corpus.write_manifest(tmp_path / "out" / "data.tsv")
         corpus.write_phones(tmp_path / "out" / "phones.tsv")
@@ -125,7 +136,9 @@ def test_files_of_one_name_are_told_apart(speech_folder, tmp_path):
         assert again.ids == corpus.ids and all(np.array_equal(*pair) for pair in zip(again.phones, corpus.phones))
         for i in range(len(corpus)):
             expected = labels[manifest.utterance_id(i)]
-            assert [corpus.symbols[phone] for phone in corpus.phones[i]] == [labels.symbols[phone] for phone in expected]
+            assert [corpus.symbols[phone] for phone in corpus.phones[i]] == [
+                labels.symbols[phone] for phone in expected
+            ]
 
 
 def test_labels_that_may_be_of_two_files_are_refused(speech_folder, tmp_path):

@@ -31,7 +31,10 @@ def evaluated(tmp_path_factory, speech_folder, small_hubert):
     """-> folder of an evaluation as the demo's, corpora, checkpoint; tiny, and of phones alone."""
     folder = tmp_path_factory.mktemp("demo")
     checkpoint = save_spin(folder / "spin.pt", codebook_sizes=[12])
-    train, dev = load_corpus([speech_folder.data / "train.tsv"]), load_corpus([speech_folder.data / "dev.tsv"], [speech_folder.phones])
+    train, dev = (
+        load_corpus([speech_folder.data / "train.tsv"]),
+        load_corpus([speech_folder.data / "dev.tsv"], [speech_folder.phones]),
+    )
     specs = parse_specs(["mfcc=mfcc+kmeans:k=12", f"base={small_hubert}+kmeans:k=12", f"spin={checkpoint}"])
     evaluation = Evaluation(
         folder / "evaluation", dev, specs, ["phones"], FeatureCache(folder / "evaluation" / "cache"), train=train, samples=20,
@@ -69,7 +72,9 @@ def test_the_page_has_every_metric_of_every_size(demo, evaluated):
     (test,) = [row for row in content["paired"] if (row["metric"], row["a"], row["b"]) == ("pnmi", "base", "spin")]
     values = [f"{model['metrics']['phones']['pnmi']['value']:.3f} [" for model in content["models"]]
     assert len(rows) == 2 and all(value in rows[0] for value in values) and f"{test['difference']:+.3f} [" in rows[0]
-    assert all(page.count(f"| {metric.title.replace('|', chr(92) + '|')} ") == 2 for metric in groups.GROUPS["phones"].metrics)
+    assert all(
+        page.count(f"| {metric.title.replace('|', chr(92) + '|')} ") == 2 for metric in groups.GROUPS["phones"].metrics
+    )
 
 
 def test_sizes_that_are_there_are_not_run_again(demo, evaluated, tmp_path, monkeypatch):
@@ -85,6 +90,8 @@ def test_sizes_that_are_there_are_not_run_again(demo, evaluated, tmp_path, monke
 
     monkeypatch.setattr(demo["compare_codebooks"], "run_demo", run_demo)
     for sizes in (["12"], ["12", "24"]):
-        demo["compare_codebooks"].main(["--out", str(tmp_path), "--page", str(tmp_path / "page.md"), "--clusters", *sizes])
+        demo["compare_codebooks"].main(
+            ["--out", str(tmp_path), "--page", str(tmp_path / "page.md"), "--clusters", *sizes]
+        )
     assert run == ["model.codebook_sizes=[12]", "model.codebook_sizes=[24]"]
     assert "compare_codebooks.py --clusters 12 24 --seed 1" in (tmp_path / "page.md").read_text()

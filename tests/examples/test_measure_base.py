@@ -36,7 +36,9 @@ def test_units_that_are_the_phones_have_a_pnmi_of_one(measure_base):
     figures = measure_base.unit_figures(features, features, phones, speakers, 4, 2)
     assert figures["pnmi"]["runs"] == [1.0, 1.0, 1.0]
     names = np.repeat(speakers, 400)
-    assert figures["speaker_nmi"]["runs"][0] == pytest.approx(cluster_quality(names, np.concatenate(phones))["pnmi"], abs=1e-4)
+    assert figures["speaker_nmi"]["runs"][0] == pytest.approx(
+        cluster_quality(names, np.concatenate(phones))["pnmi"], abs=1e-4
+    )
 
 
 @pytest.mark.slow

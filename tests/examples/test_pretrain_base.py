@@ -55,7 +55,9 @@ def test_an_iteration_starts_from_the_weights_before_with_new_cluster_embeddings
     assert torch.equal(embeddings, again["model"]["label_embs_concat"])
 
 
-def test_a_base_that_grows_loads_into_the_deeper_model_with_copies_of_its_last_layers(pretrain_base, tmp_path, small_hubert):
+def test_a_base_that_grows_loads_into_the_deeper_model_with_copies_of_its_last_layers(
+    pretrain_base, tmp_path, small_hubert
+):
     """Guards against layers that are left random, or copied from the wrong ones: the grown model would start from noise."""
     dictionary = tmp_path / "dict.km.txt"
     dictionary.write_text("".join(f"{cluster} 1\n" for cluster in range(20)))
@@ -102,7 +104,9 @@ def test_a_manifest_of_several_folders_has_all_their_audio(pretrain_base, tmp_pa
         pretrain_base.write_manifest(folders[1:], "dev", tmp_path / "dev.tsv")
 
 
-def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_gives_the_same_features(pretrain_base, tmp_path, small_hubert):
+def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_gives_the_same_features(
+    pretrain_base, tmp_path, small_hubert
+):
     """Guards against a checkpoint that tells of the machine it was made on, and against half precision that other code cannot load."""
     state = torch.load(small_hubert, weights_only=False)
     state["cfg"] = {

@@ -36,11 +36,15 @@ def test_differences_of_the_table_are_those_within_a_seed(compare):
     results = []
     for base, spin in ((0.30, 0.20), (0.40, 0.30), (0.50, 0.39)):
         row = dict.fromkeys(compare.FIGURES, base)
-        results.append({"mfcc": row, "base": {**row, "layer": 2}, "start": row, "spin": dict.fromkeys(compare.FIGURES, spin)})
+        results.append(
+            {"mfcc": row, "base": {**row, "layer": 2}, "start": row, "spin": dict.fromkeys(compare.FIGURES, spin)}
+        )
     rows = compare.table(results)
     error = math.sqrt(sum((x + 0.31 / 3) ** 2 for x in (-0.1, -0.1, -0.11)) / 2 / 3)
     assert rows[0].startswith("| | MFCC, k-means | base, k-means | Spin, start | Spin | Spin - base | Spin - start |")
-    assert rows[2].startswith("| PNMI ↑ | 0.400 ± 0.058 | 0.400 ± 0.058 |") and rows[2].endswith(f"| -0.103 ± {error:.3f} |")
+    assert rows[2].startswith("| PNMI ↑ | 0.400 ± 0.058 | 0.400 ± 0.058 |") and rows[2].endswith(
+        f"| -0.103 ± {error:.3f} |"
+    )
     assert compare.table(results[:1])[2].endswith("| 0.300 | 0.200 | -0.100 | -0.100 |")
     results[0]["spin"]["speaker_accuracy"] = None  # too few utterances of a speaker
     assert compare.table(results)[-1].endswith("| 0.400 ± 0.058 | – | – | – |")
@@ -100,7 +104,19 @@ def test_from_a_folder_of_speech_to_the_table(compare, tmp_path, make_hubert):
 def test_real_speech(compare, tmp_path):
     """Guards against files, labels or speakers of real speech that the commands do not take."""
     base = EXAMPLE.parents[1] / "demo" / "hubert_demo.pt"
-    arguments = ["--speech", REAL_SPEECH, "--base", base, "--out", tmp_path, "--seeds", 1, "--updates", 2, "dataset.max_tokens=320000"]
+    arguments = [
+        "--speech",
+        REAL_SPEECH,
+        "--base",
+        base,
+        "--out",
+        tmp_path,
+        "--seeds",
+        1,
+        "--updates",
+        2,
+        "dataset.max_tokens=320000",
+    ]
     compare.main([str(argument) for argument in arguments])
     (row,) = json.loads((tmp_path / "results.json").read_text())["dev"]
     assert row["mfcc"]["pnmi"] < row["base"]["pnmi"] and 0.3 < row["start"]["pnmi"] < 0.5

@@ -40,7 +40,10 @@ def steps(demo):
 def test_one_sentence_says_what_the_table_means(demo, pnmi, words):
     sentence = demo.meaning({**RESULTS, "spin": {**RESULTS["spin"], "pnmi": pnmi}})
     assert f"predict phones {words} k-means units of the base (PNMI {pnmi:.3f} and 0.430" in sentence
-    assert "35% of its frames" in sentence and "50% with as many dimensions of the base and in 70% with all 192" in sentence
+    assert (
+        "35% of its frames" in sentence
+        and "50% with as many dimensions of the base and in 70% with all 192" in sentence
+    )
     assert sentence.count(". ") == 0 and sentence.endswith(".")
 
 
@@ -112,7 +115,9 @@ def test_records_are_whole_or_none(steps, tmp_path):
 
 def test_a_step_logs_what_its_command_prints_and_names_the_log_when_it_fails(steps, tmp_path, capsys):
     log = tmp_path / "logs" / "1.log"
-    script = "import sys; print('of 3'); print('at 2'); print('the reason', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    script = (
+        "import sys; print('of 3'); print('at 2'); print('the reason', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", script]
     with steps.Step(1, "title", log) as step:
         step.run([*command, "0"], dict(os.environ), r"of (\d)", r"at (\d)")
@@ -156,5 +161,8 @@ def test_stopped_given_again_and_once_more(tmp_path):
 
     began = time.time()
     again = start(out).communicate(timeout=100)[0]
-    assert again.startswith("Nothing has changed") and again.splitlines()[1:] == printed[printed.index("Done in") :].splitlines()[1:]
+    assert (
+        again.startswith("Nothing has changed")
+        and again.splitlines()[1:] == printed[printed.index("Done in") :].splitlines()[1:]
+    )
     assert time.time() - began < 20

@@ -53,7 +53,9 @@ def test_each_set_of_keys_has_folders_of_its_own(run_seeds, tmp_path, monkeypatc
     def run_demo(arguments):
         folder = Path(arguments[1])
         folder.mkdir()
-        (folder / "results.json").write_text(json.dumps({"arguments": arguments[2:], "spin": dict.fromkeys(run_seeds.METRICS, 0)}))
+        (folder / "results.json").write_text(
+            json.dumps({"arguments": arguments[2:], "spin": dict.fromkeys(run_seeds.METRICS, 0)})
+        )
 
     monkeypatch.setattr(run_seeds, "run_demo", run_demo)
     keys = ["task.a=b/c", "task.long=" + 300 * "x"]  # longer than the name of a folder may be

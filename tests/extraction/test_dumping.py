@@ -33,7 +33,9 @@ def run(checkpoint, manifest, out, **options):
 def alone(checkpoint, manifest, compute):
     """compute(model, wave (1, T)) for each file by itself, by the model as it is."""
     model = load_spin(checkpoint)
-    return [compute(model, torch.from_numpy(read_audio(manifest.path(i)))[None])[0].numpy() for i in range(len(manifest))]
+    return [
+        compute(model, torch.from_numpy(read_audio(manifest.path(i)))[None])[0].numpy() for i in range(len(manifest))
+    ]
 
 
 @pytest.mark.parametrize("max_samples", [1, 10**6])
@@ -73,7 +75,9 @@ def test_json_lines_and_arrays_of_units_say_the_same(checkpoint, manifest, tmp_p
     for i, (line, row, frames) in enumerate(zip(lines, rows, units)):
         assert line["id"] == manifest.utterance_id(i)
         assert np.repeat(line["units"], line["durations"]).tolist() == frames.tolist()
-        assert all(a != b for a, b in zip(line["units"], line["units"][1:])) and row == " ".join(map(str, line["units"]))
+        assert all(a != b for a, b in zip(line["units"], line["units"][1:])) and row == " ".join(
+            map(str, line["units"])
+        )
 
 
 def test_runs():
@@ -174,11 +178,16 @@ def test_files_of_one_name_have_ids_of_their_own(checkpoint, tmp_path):
     """`.ids` and JSON lines said 001 twice."""
     for n, speaker in enumerate(("anna", "ben")):
         (tmp_path / "in" / speaker).mkdir(parents=True)
-        soundfile.write(tmp_path / "in" / speaker / "001.wav", 0.1 * np.random.default_rng(n).standard_normal(4000), 16000)
+        soundfile.write(
+            tmp_path / "in" / speaker / "001.wav", 0.1 * np.random.default_rng(n).standard_normal(4000), 16000
+        )
     run(checkpoint, manifest_of(tmp_path / "in"), tmp_path / "a.km")
     run(checkpoint, manifest_of(tmp_path / "in"), tmp_path / "a.jsonl")
     assert (tmp_path / "a.ids").read_text().split() == ["anna/001", "ben/001"]
-    assert [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == ["anna/001", "ben/001"]
+    assert [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [
+        "anna/001",
+        "ben/001",
+    ]
 
 
 def test_a_bound_of_attention_is_suggested_for_long_files(checkpoint, tmp_path, monkeypatch, caplog):

@@ -40,4 +40,3 @@ def test_all_but_attention_is_that_of_the_whole_file(make_hubert, options):
     torch.testing.assert_close(found, compute(wave[None], None)[0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(run(compute, [wave])[0][0], found, rtol=1e-4, atol=1e-4)
     assert vars(encoder).keys() == before
-

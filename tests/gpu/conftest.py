@@ -56,7 +56,11 @@ def trainer_of(speech_folder, make_base, tmp_path):
 
     def make(device, precision, *overrides, kind="hubert", size=None):
         layers = {"cpu": "1..2", "cuda": "1..10"}[size or device]
-        common = [*PRECISIONS[precision], f"common.cpu={str(device == 'cpu').lower()}", f"checkpoint.save_dir={tmp_path}"]
+        common = [
+            *PRECISIONS[precision],
+            f"common.cpu={str(device == 'cpu').lower()}",
+            f"checkpoint.save_dir={tmp_path}",
+        ]
         return make_trainer([
             *common, f"task.data={speech_folder.data}", f"task.phones={speech_folder.phones}", "task.min_sample_size=800",
             f"model.checkpoint={make_base(kind, size or device)}", f"model.freeze=[cnn,pos,{layers}]",

@@ -20,7 +20,9 @@ def test_the_first_rank_gives_its_weights_and_frames_are_assigned(device, tmp_pa
 @pytest.mark.gpu
 def test_torchrun_with_one_rank(speech_folder, small_hubert, tmp_path):
     """The documented command, with a rank of one GPU."""
-    command = hydra_command(speech_folder, small_hubert, tmp_path, "common.cpu=false", "common.fp16=true", "optimization.max_update=2")
+    command = hydra_command(
+        speech_folder, small_hubert, tmp_path, "common.cpu=false", "common.fp16=true", "optimization.max_update=2"
+    )
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
     assert command[: len(HYDRA_TRAIN)] == HYDRA_TRAIN and torch.cuda.device_count() >= 1
     log = run([*launcher, *command, "distributed_training.distributed_world_size=1"], tmp_path)

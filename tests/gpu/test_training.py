@@ -23,7 +23,9 @@ def losses(trainer, samples):
 
 
 def trained_weights(trainer):
-    return {name: weight.detach().float().cpu() for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+    return {
+        name: weight.detach().float().cpu() for name, weight in trainer.model.named_parameters() if weight.requires_grad
+    }
 
 
 @pytest.mark.parametrize("kind", ["hubert", "wavlm"])

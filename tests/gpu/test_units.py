@@ -24,7 +24,13 @@ def make_spin(make_base):
         options = {"checkpoint": str(make_base(kind, size)), "head_dims": [16], "codebook_sizes": [20], "freeze": ""}
         model = SpinModel.build_model(SpinConfig(**options)).eval()
         cfg = {"model": {"_name": "spin", **options, "encoder": model.encoder.config}}
-        return model, {"args": None, "cfg": cfg, "model": model.state_dict(), "extra_state": {}, "optimizer_history": []}
+        return model, {
+            "args": None,
+            "cfg": cfg,
+            "model": model.state_dict(),
+            "extra_state": {},
+            "optimizer_history": [],
+        }
 
     return make
 

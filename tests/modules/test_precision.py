@@ -15,7 +15,12 @@ from spin_fairseq.modules.swapped_prediction import swapped_prediction_loss
 
 NEAR = 1e-3
 SIZES = [(2, 2), (2, 8192), (3, 5), (30, 8192), (700, 256), (100_000, 2)]
-PRECISIONS = [(torch.float32, 0.01), (torch.bfloat16, 0.01), (torch.float16, 0.01), (torch.float32, 0.05)]  # and epsilon
+PRECISIONS = [
+    (torch.float32, 0.01),
+    (torch.bfloat16, 0.01),
+    (torch.float16, 0.01),
+    (torch.float32, 0.05),
+]  # and epsilon
 
 
 def one_hot(frames, prototypes):
@@ -95,7 +100,9 @@ def test_loss_and_its_gradient(frames, prototypes, make):
     """The gradient is the softmax minus the target: within NEAR of its largest possible value."""
     other = any_cosine(frames, prototypes)
     for dtype, epsilon in PRECISIONS:
-        view_1, view_2 = (view.detach().to(dtype).requires_grad_() for view in (make(frames, prototypes), other.clone()))
+        view_1, view_2 = (
+            view.detach().to(dtype).requires_grad_() for view in (make(frames, prototypes), other.clone())
+        )
         result = swapped_prediction_loss(view_1, view_2, epsilon=epsilon)
         expected = loss_oracle(view_1.detach(), view_2.detach(), epsilon)
         assert abs(result.loss.item() - expected) < NEAR * max(1.0, expected)

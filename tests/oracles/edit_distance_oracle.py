@@ -1,6 +1,6 @@
 """Unit edit distances by their definition, without NumPy."""
 
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 
 
@@ -11,7 +11,7 @@ def deduplicated_oracle(units):
 def levenshtein_oracle(one, other):
     """By the recursion over first elements."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def distance(i, j):
         if i == len(one) or j == len(other):
             return len(one) - i + len(other) - j

@@ -42,7 +42,9 @@ def resample(wave, ratio, length, zero_crossings):
             x = cutoff * (n - place)
             if abs(x) >= zero_crossings:
                 continue
-            weight = (math.sin(math.pi * x) / (math.pi * x) if x else 1.0) * math.cos(math.pi / 2 * x / zero_crossings) ** 2
+            weight = (math.sin(math.pi * x) / (math.pi * x) if x else 1.0) * math.cos(
+                math.pi / 2 * x / zero_crossings
+            ) ** 2
             weights += weight
             total += weight * (wave[n] if 0 <= n < len(wave) else 0.0)
         out.append(total / weights)
@@ -87,7 +89,9 @@ def grain_places(times, joined, end, pitch_ratio, range_ratio, lowest, highest):
         cycles = 0.0
         while k < len(times) - 1 and joined[k]:
             gap = gaps[k]
-            f0 = max(median * pitch_ratio * (1 + (1 / periods[k] / median - 1) * range_ratio), 0.25 * median * pitch_ratio)
+            f0 = max(
+                median * pitch_ratio * (1 + (1 / periods[k] / median - 1) * range_ratio), 0.25 * median * pitch_ratio
+            )
             f0 = min(max(f0, lowest), highest)
             if pitch_ratio == range_ratio == 1:  # nothing is asked for
                 f0 = 1 / gap

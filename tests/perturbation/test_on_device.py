@@ -6,7 +6,15 @@ import torch
 
 from spin_fairseq.data.device_views import complete_views, pending_views
 from measuring.tensor_memory import TensorMemory
-from spin_fairseq.perturbation import build_backend, change_speaker, draw_speaker, equalize, find_pitch_marks, pitch, waves
+from spin_fairseq.perturbation import (
+    build_backend,
+    change_speaker,
+    draw_speaker,
+    equalize,
+    find_pitch_marks,
+    pitch,
+    waves,
+)
 from spin_fairseq.perturbation.backends import perturb
 from tests.fake_cuda import fake_cuda
 from tests.synthetic_speech import synthetic_voice
@@ -28,7 +36,10 @@ def sample_of(utterances, draws, marks):
     batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(wave) for wave in utterances], batch_first=True)
     ends = torch.tensor([len(wave) for wave in utterances] * 2)
     mask = torch.arange(batch.size(1)) >= ends[:, None]
-    return {"net_input": {"source": batch, "padding_mask": mask}, "pending": pending_views(draws, marks, ends[: len(utterances)].tolist())}
+    return {
+        "net_input": {"source": batch, "padding_mask": mask},
+        "pending": pending_views(draws, marks, ends[: len(utterances)].tolist()),
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))

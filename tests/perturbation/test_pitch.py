@@ -80,9 +80,7 @@ def test_autocorrelation_is_the_definition(seed, width):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_best_path_is_the_best_of_all(seed):
     rng = np.random.default_rng(seed)
-    frames = [
-        [(rng.uniform(80, 380), rng.uniform(0.3, 1.0)) for _ in range(rng.integers(0, 3))] for _ in range(5)
-    ]
+    frames = [[(rng.uniform(80, 380), rng.uniform(0.3, 1.0)) for _ in range(rng.integers(0, 3))] for _ in range(5)]
     intensity = rng.uniform(0, 0.1, 5)
     frequency, strength = torch.ones(1, 5, 2), torch.full((1, 5, 2), -torch.inf)
     for i, candidates in enumerate(frames):

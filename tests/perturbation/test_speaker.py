@@ -82,7 +82,10 @@ def test_a_draw_gives_the_same_wave_again_and_another_seed_another(voice):
 def test_marks_found_before_serve_as_well(voice):
     marks = find_pitch_marks(voice, 16000, **RANGE)
     options = {"formant_ratio": 1.2, "pitch_ratio": 0.7, "range_ratio": 1.3}
-    with_marks, without = change_speaker(voice, 16000, marks=marks, **options), change_speaker(voice, 16000, **RANGE, **options)
+    with_marks, without = (
+        change_speaker(voice, 16000, marks=marks, **options),
+        change_speaker(voice, 16000, **RANGE, **options),
+    )
     assert np.array_equal(with_marks, without)
 
 
@@ -174,7 +177,11 @@ def test_an_array_that_may_not_be_written_is_taken_without_a_warning(recwarn):
     "wave, options, words",
     [
         (np.array([0.0, np.nan, 0.0]), {}, "sample 1"),
-        (np.stack([np.zeros(40), np.r_[0.0, np.inf, np.zeros(38)]]), {}, "row 1 of the wave is not a number at sample 1"),
+        (
+            np.stack([np.zeros(40), np.r_[0.0, np.inf, np.zeros(38)]]),
+            {},
+            "row 1 of the wave is not a number at sample 1",
+        ),
         (np.zeros((110738, 2)), {}, r"\(110738, 2\) .* looks like \(samples, channels\)"),
         (torch.zeros(3, 2), {}, r"wave\[:, 0\]"),
         (np.zeros(100, np.longdouble), {}, "float128"),

@@ -39,7 +39,7 @@ def test_reads_the_phone_tier_alone(tmp_path, encoding):
 
 
 def test_phone_tier_before_the_words(tmp_path):
-    (tmp_path / "a.TextGrid").write_text('item []:\n' + tier(1, "phones", PHONES) + tier(2, "words", [(0, 9, "x")]))
+    (tmp_path / "a.TextGrid").write_text("item []:\n" + tier(1, "phones", PHONES) + tier(2, "words", [(0, 9, "x")]))
     assert read_textgrid(tmp_path / "a.TextGrid") == PHONES
 
 
@@ -48,7 +48,10 @@ def test_a_label_holds_at_the_middle_of_its_10_ms():
     assert labels == ["SIL"] * 3 + ["AH"] * 3 + ["T"] * 3 + ["SIL"] + ["SPN"] * 10 + ["SIL"] * 2
 
 
-@given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["AH", "T", ""])), min_size=1, max_size=20), st.integers(0, 9000))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["AH", "T", ""])), min_size=1, max_size=20),
+    st.integers(0, 9000),
+)
 @settings(max_examples=60, deadline=None)
 def test_equals_the_obvious_loop(lengths, samples):
     ends = np.cumsum([length for length, _ in lengths]) * 0.0071
@@ -78,7 +81,12 @@ def test_malformed_textgrid_is_named(tmp_path, content, why):
         read_textgrid(tmp_path / "a.TextGrid")
 
 
-@given(st.binary() | st.lists(st.sampled_from(['name = "phones"', "xmin = ", "xmax = ", "5 ", "\n", 'text = "', '"', "item [", "x"])).map("".join).map(str.encode))
+@given(
+    st.binary()
+    | st.lists(st.sampled_from(['name = "phones"', "xmin = ", "xmax = ", "5 ", "\n", 'text = "', '"', "item [", "x"]))
+    .map("".join)
+    .map(str.encode)
+)
 @example(b"\xff\xfea")
 @settings(max_examples=200, deadline=None)
 def test_garbage_is_a_phone_label_error_or_intervals(tmp_path_factory, content):

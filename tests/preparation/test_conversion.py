@@ -30,7 +30,14 @@ def loudest_hertz(wave):
 
 @pytest.mark.parametrize(
     "name, sample_rate, channels",
-    [("a.wav", 44100, 2), ("a.flac", 16000, 1), ("a.ogg", 22050, 1), ("a[1]*?.wav", 8000, 1), ("a.aiff", 48000, 3), ("|echo.wav", 8000, 1)],
+    [
+        ("a.wav", 44100, 2),
+        ("a.flac", 16000, 1),
+        ("a.ogg", 22050, 1),
+        ("a[1]*?.wav", 8000, 1),
+        ("a.aiff", 48000, 3),
+        ("|echo.wav", 8000, 1),
+    ],
 )
 def test_the_tone_survives(tmp_path, name, sample_rate, channels):
     source, target = tmp_path / name, tmp_path / "16k" / "a.flac"
@@ -87,7 +94,12 @@ def test_what_cannot_be_converted(tmp_path):
     (tmp_path / "empty.wav").touch()
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 8000)
     soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan, 1]), 8000, subtype="FLOAT")
-    for name, why in [("text.mp3", "(neither|none of) soundfile"), ("empty.wav", "empty file"), ("nothing.wav", "no samples"), ("nan.wav", "NaN")]:
+    for name, why in [
+        ("text.mp3", "(neither|none of) soundfile"),
+        ("empty.wav", "empty file"),
+        ("nothing.wav", "no samples"),
+        ("nan.wav", "NaN"),
+    ]:
         with pytest.raises(AudioError, match=f"{name}: .*{why}"):
             convert_to_flac(str(tmp_path / name), str(tmp_path / "out.flac"))
 
@@ -129,7 +141,10 @@ def test_a_folder_of_all_sorts(tmp_path):
         report = prepare_folders([folder], tmp_path / "out", split="train", jobs=2, convert_to=folder / "16k")
         manifest = load_manifest(tmp_path / "out", "train")
         assert [manifest.utterance_id(i) for i in range(len(manifest))] == ["a.ogg", "a.wav", "b-1"]
-        assert manifest.path(2) == str(folder / "16k" / "b-1.flac") and abs(manifest.sizes - [4000, 8000, 8000]).max() < 300
+        assert (
+            manifest.path(2) == str(folder / "16k" / "b-1.flac")
+            and abs(manifest.sizes - [4000, 8000, 8000]).max() < 300
+        )
         assert "c.mp3" in "\n".join(report)
 
 
@@ -154,9 +169,14 @@ def test_two_sources_do_not_share_a_conversion(tmp_path):
         (tmp_path / split / "anna").mkdir(parents=True)
         soundfile.write(tmp_path / split / "anna" / "001.wav", tone(1, 16000, hertz), 16000)
     prepare_folders([tmp_path / "train"], tmp_path, split="train", jobs=1, convert_to=tmp_path / "16k")
-    with pytest.raises(ManifestError, match="16k/anna/001.flac: is the conversion of .*train/anna/001.wav; that of .*dev/anna/001.wav"):
+    with pytest.raises(
+        ManifestError, match="16k/anna/001.flac: is the conversion of .*train/anna/001.wav; that of .*dev/anna/001.wav"
+    ):
         prepare_folders([tmp_path / "dev"], tmp_path, split="dev", jobs=1, convert_to=tmp_path / "16k")
-    assert not (tmp_path / "dev.tsv").exists() and round(loudest_hertz(read_audio(tmp_path / "16k" / "anna" / "001.flac"))) == 1000
+    assert (
+        not (tmp_path / "dev.tsv").exists()
+        and round(loudest_hertz(read_audio(tmp_path / "16k" / "anna" / "001.flac"))) == 1000
+    )
 
 
 def test_a_folder_that_was_moved_keeps_its_conversions(tmp_path):
@@ -194,10 +214,14 @@ def test_names_that_differ_in_their_suffixes_alone(tmp_path):
     assert manifest.speakers() == {"x", "x.wav"}  # as of the sources
 
 
-@pytest.mark.parametrize("names", [["a/x.wav", "a/x.flac", "a/x.wav.flac", "a/x.wav.flac.flac"], ["x.wav", "x.mp3", "x.mp3.mp3", "y.wav"]])
+@pytest.mark.parametrize(
+    "names", [["a/x.wav", "a/x.flac", "a/x.wav.flac", "a/x.wav.flac.flac"], ["x.wav", "x.mp3", "x.mp3.mp3", "y.wav"]]
+)
 def test_targets_are_all_different(names):
     targets = target_names([f"/in/{name}" for name in names], "/in", "/out")
-    assert len(set(targets.values())) == len(names) and "/in/y.wav" not in targets or targets["/in/y.wav"] == "/out/y.flac"
+    assert (
+        len(set(targets.values())) == len(names) and "/in/y.wav" not in targets or targets["/in/y.wav"] == "/out/y.flac"
+    )
 
 
 def test_sources_are_never_the_targets(tmp_path):
@@ -222,7 +246,9 @@ def mp3s(tmp_path):
     folder.mkdir()
     for name, hertz in (("plain", 300), ("second", 900)):  # noise makes frames of different sizes
         noise = 0.01 * np.random.default_rng(0).standard_normal(4 * 16000) * np.linspace(0, 1, 4 * 16000)
-        soundfile.write(folder / f"{name}.mp3", tone(4, 16000, hertz) + noise, 16000, compression_level=0.5, bitrate_mode="VARIABLE")
+        soundfile.write(
+            folder / f"{name}.mp3", tone(4, 16000, hertz) + noise, 16000, compression_level=0.5, bitrate_mode="VARIABLE"
+        )
     plain = (folder / "plain.mp3").read_bytes()
     (folder / "cut.mp3").write_bytes(plain[: len(plain) // 2])
     (folder / "double.mp3").write_bytes(plain + (folder / "second.mp3").read_bytes())
@@ -295,7 +321,9 @@ def test_channels_that_cancel_are_told(tmp_path):
     """The mean of opposite phases is silence, which was written without a word."""
     source = tmp_path / "a.wav"
     soundfile.write(source, np.stack([tone(1, 16000, 300), -tone(1, 16000, 300)], 1), 16000)
-    with pytest.raises(AudioError, match=r"a.wav: its channels cancel each other: .* dB .*--channel left, right, or 1 to 2"):
+    with pytest.raises(
+        AudioError, match=r"a.wav: its channels cancel each other: .* dB .*--channel left, right, or 1 to 2"
+    ):
         convert_to_flac(str(source), str(tmp_path / "a.flac"))
     assert os.listdir(tmp_path) == ["a.wav"]
     assert converted_hertz(source, tmp_path / "a.flac", channel=1) == 300

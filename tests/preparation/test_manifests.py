@@ -43,13 +43,21 @@ def test_librispeech_tree(librispeech, tmp_path, jobs):
     report = "\n".join(prepare_librispeech(librispeech.parent, out, splits, jobs=jobs))  # the folder above is found too
     train, dev = load_manifest(out, "train"), load_manifest(out, "dev")
     assert [train.utterance_id(i) for i in range(len(train))] == [
-        "19-7-0000", "19-7-0001", "26-7-0000", "26-7-0001", "26-7-0002",
+        "19-7-0000",
+        "19-7-0001",
+        "26-7-0000",
+        "26-7-0001",
+        "26-7-0002",
     ]
     assert train.path(0) == str(librispeech / "train-clean-100/19/7/19-7-0000.flac")
     assert train.sizes.tolist() == [1600, 3200, 1600, 3200, 4800]
     assert train.speakers() == {"19", "26"} and dev.speakers() == {"84", "116"}
     broken = (out / "train.broken.txt").read_text().splitlines()
-    assert [line.split("\t")[0].rsplit("/", 1)[1] for line in broken] == ["19-7-0002.flac", "26-7-0003.flac", "26-7-0004.flac"]
+    assert [line.split("\t")[0].rsplit("/", 1)[1] for line in broken] == [
+        "19-7-0002.flac",
+        "26-7-0003.flac",
+        "26-7-0004.flac",
+    ]
     assert "cut off" in broken[0] and "2 channels" in broken[1] and "empty file" in broken[2]
     assert "left out: 3 files" in report and "train: 5 utterances" in report and "dev: 6 utterances" in report
     assert (out / "SPEAKERS.TXT").read_text() == (librispeech / "SPEAKERS.TXT").read_text()
@@ -187,7 +195,16 @@ def test_names_that_several_people_use_are_told(sessions, tmp_path):
     assert "1 file names are found in several folders" in report[-1]
 
 
-@pytest.mark.parametrize("rule, words", [("(", "no regular expression"), ("anna", "one group"), ("(a)(n)", "one group"), ("(x)/", "does not match 'anna/session 1"), ("(x*)", "an empty speaker")])
+@pytest.mark.parametrize(
+    "rule, words",
+    [
+        ("(", "no regular expression"),
+        ("anna", "one group"),
+        ("(a)(n)", "one group"),
+        ("(x)/", "does not match 'anna/session 1"),
+        ("(x*)", "an empty speaker"),
+    ],
+)
 def test_rules_that_cannot_be_followed(sessions, tmp_path, rule, words):
     with pytest.raises(ManifestError, match=words):
         prepare_folders([sessions], tmp_path, split="train", jobs=1, speaker_from=rule)
@@ -207,7 +224,9 @@ def test_less_than_a_frame_is_left_out(tmp_path):
     save(tmp_path / "in" / "a.wav", seconds=0.02)
     save(tmp_path / "in" / "b.wav", seconds=0.025)
     report = prepare_folders([tmp_path / "in"], tmp_path, split="train", jobs=1)
-    assert len(load_manifest(tmp_path, "train")) == 1 and "a.wav: has 320 samples, less than one frame" in "\n".join(report)
+    assert len(load_manifest(tmp_path, "train")) == 1 and "a.wav: has 320 samples, less than one frame" in "\n".join(
+        report
+    )
 
 
 def test_dev_by_speaker(tmp_path):
@@ -217,7 +236,9 @@ def test_dev_by_speaker(tmp_path):
             save(tmp_path / "in" / f"{n}-{take}.wav", seconds=0.1)
 
     def split(seed):
-        prepare_folders([tmp_path / "in"], tmp_path, split="train", jobs=1, dev_fraction=0.25, dev_by="speaker", seed=seed)
+        prepare_folders(
+            [tmp_path / "in"], tmp_path, split="train", jobs=1, dev_fraction=0.25, dev_by="speaker", seed=seed
+        )
         return [load_manifest(tmp_path, part) for part in ("train", "dev")]
 
     train, dev = split(1)

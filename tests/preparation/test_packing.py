@@ -78,9 +78,13 @@ def test_packing_changes_nothing_but_the_place(data, tmp_path, form):
     archives = sorted(path.name for path in out.iterdir() if path.suffix == f".{form}")
     assert len(archives) > 2 and archives[0] == f"train-00000.{form}"
     assert sorted(os.listdir(out)) == sorted([*archives, "train.tsv"])
-    assert report.archives == len(archives) and report.bytes == sum(done for done, _ in told) == sum(map(len, contents(packed)))
+    assert report.archives == len(archives) and report.bytes == sum(done for done, _ in told) == sum(
+        map(len, contents(packed))
+    )
     assert {total for _, total in told} == {report.bytes}
-    assert all(sum(m.length for m in members(out / name)) <= 100_000 or len(members(out / name)) == 1 for name in archives)
+    assert all(
+        sum(m.length for m in members(out / name)) <= 100_000 or len(members(out / name)) == 1 for name in archives
+    )
 
 
 def test_any_tool_unpacks_the_archives(data, tmp_path):
@@ -95,7 +99,14 @@ def test_any_tool_unpacks_the_archives(data, tmp_path):
 
 def test_names_of_all_kinds(tmp_path):
     """Not UTF-8, long, above the root, absolute, twice; the third column; an archive's offsets in a member's own header."""
-    names = ["é ü.wav", os.fsdecode(b"caf\xe9-1.wav"), "x" * 120 + "/" + "y" * 120 + ".wav", "../up.wav", "a:1:2", "é ü.wav"]
+    names = [
+        "é ü.wav",
+        os.fsdecode(b"caf\xe9-1.wav"),
+        "x" * 120 + "/" + "y" * 120 + ".wav",
+        "../up.wav",
+        "a:1:2",
+        "é ü.wav",
+    ]
     names.append(str(tmp_path / "else" / "abs-1.wav"))
     root = tmp_path / "root"
     rng = np.random.default_rng(0)

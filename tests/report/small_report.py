@@ -32,7 +32,9 @@ def make_run(folder, home="/home/me/spin", loss=(3.0, 2.0, float("nan"), 1.5), v
     hidden.mkdir()
     config = {"common": {"seed": 1, "tensorboard_logdir": "tensorboard"}, "task": {"_name": "spin"}}
     (hidden / "config.yaml").write_text(yaml.safe_dump(config))
-    (hidden / "overrides.yaml").write_text(yaml.safe_dump([f"task.data={home}/my data", f"common.user_dir={home}/spin_fairseq"]))
+    (hidden / "overrides.yaml").write_text(
+        yaml.safe_dump([f"task.data={home}/my data", f"common.user_dir={home}/spin_fairseq"])
+    )
     sources = [{"path": "fairseq.config", "provider": "main"}, {"path": f"{home}/config", "provider": "command-line"}]
     hydra = {"job": {"config_name": "spin_demo"}, "runtime": {"cwd": home, "config_sources": sources},
              "overrides": {"hydra": [f"hydra.run.dir={home}/outputs/x", "hydra.mode=RUN"]}}  # fmt: skip

@@ -26,7 +26,9 @@ def test_training_has_one_chart_a_curve_and_one_line_a_split():
     (chart,) = charts.training_charts([a_run("one", train=[3, 2], train_inner=[3, None], dev=[2, 1])])
     training, validation = accepted(chart).traces
     assert chart.title == "Loss" and training["y"] == [3, None] and "dash" not in training["line"]
-    assert validation["y"] == [2, 1] and validation["line"]["dash"] == "dash" and validation["name"] == "validation on dev"
+    assert (
+        validation["y"] == [2, 1] and validation["line"]["dash"] == "dash" and validation["name"] == "validation on dev"
+    )
     assert training["line"]["color"] == validation["line"]["color"] == "var(--run-0)"
 
 
@@ -69,7 +71,12 @@ def test_layers_and_the_models_beside_them():
               (2, Model("none", "none", "spin"))]  # fmt: skip
     pnmi, odd = charts.layer_charts([(0, "hubert", sweep)], models, {"pnmi": ("phones", "PNMI")})
     curve, level = accepted(pnmi).traces
-    assert pnmi.title == "PNMI" and curve["x"] == [1, 2] and curve["y"] == [0.1, 0.3] and curve["line"]["color"] == "var(--model-0)"
+    assert (
+        pnmi.title == "PNMI"
+        and curve["x"] == [1, 2]
+        and curve["y"] == [0.1, 0.3]
+        and curve["line"]["color"] == "var(--model-0)"
+    )
     assert curve["marker"]["size"][1] > curve["marker"]["size"][0]  # the chosen layer
     assert level["y"] == [0.4, 0.4] and level["x"] == [1, 2] and level["line"]["color"] == "var(--model-1)"
     assert odd.title == "odd" and odd.traces[0]["y"] == [None, 1.0] and len(odd.traces) == 1

@@ -30,7 +30,9 @@ def test_a_row_has_definition_bars_and_the_best():
 
 
 def test_bars_of_negative_metrics_end_at_zero():
-    (group,) = compare([model("a", tokens={"rate": Value(-1.0)}), model("b", tokens={"rate": Value(1.0, -0.5, 1.0)})], GROUPS)
+    (group,) = compare(
+        [model("a", tokens={"rate": Value(-1.0)}), model("b", tokens={"rate": Value(1.0, -0.5, 1.0)})], GROUPS
+    )
     a, b = group.rows[0].cells
     assert (a.left, a.width) == (0, 50) and (b.left, b.width, b.low, b.high) == (50, 50, 25, 100)
     assert not a.best and not b.best  # neither more nor less is better
@@ -57,7 +59,9 @@ def test_what_is_undefined_says_why():
 
 
 def test_bars_stay_inside():
-    (group,) = compare([model("a", phones={"h": Value(5.0, 4.0, 9.0)}), model("b", phones={"h": Value(1.0, 0.5, 1.5)})], GROUPS)
+    (group,) = compare(
+        [model("a", phones={"h": Value(5.0, 4.0, 9.0)}), model("b", phones={"h": Value(1.0, 0.5, 1.5)})], GROUPS
+    )
     for cell in group.rows[0].cells:
         assert 0 <= cell.left <= cell.left + cell.width <= 100 and 0 <= cell.low <= cell.high <= 100
         assert cell.high - cell.low == pytest.approx(100 * {"5.000": 5, "1.000": 1}[cell.text] / 9, abs=0.02)

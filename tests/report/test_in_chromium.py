@@ -111,7 +111,9 @@ def test_sounds_are_there(page):
     sounds = page.evaluate(SOUNDS)
     assert len(sounds) == 6
     for sound in sounds:
-        assert sound["duration"] == pytest.approx(SECONDS, abs=0.03) and sound["decoded"] == pytest.approx(SECONDS, abs=0.03)
+        assert sound["duration"] == pytest.approx(SECONDS, abs=0.03) and sound["decoded"] == pytest.approx(
+            SECONDS, abs=0.03
+        )
         assert sound["loudest"] > 0.05
     assert page.problems == []
 
@@ -198,7 +200,9 @@ def test_playing_moves_the_playhead_and_stops_the_other(page):
       perturbed.pause();
       return {time, place, paused};
     })()"""
-    found = page.command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+    found = page.command(
+        "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+    )
     assert "exceptionDetails" not in found, json.dumps(found)
     state = found["result"]["value"]
     assert state["time"] > 0.2 and state["paused"]
@@ -230,7 +234,9 @@ def test_it_fits_any_screen_in_both_schemes(page, made, width, scheme):
       return [of(document.body, "color"), of(document.body, "backgroundColor"), of(document.querySelector(".card"), "backgroundColor"),
               of(document.querySelector(".xtick text"), "fill")];
     })()""")
-    text, background, card, chart = (sum(map(int, colour[colour.index("(") + 1 : -1].split(",")[:3])) for colour in (text, background, card, chart))
+    text, background, card, chart = (
+        sum(map(int, colour[colour.index("(") + 1 : -1].split(",")[:3])) for colour in (text, background, card, chart)
+    )
     assert abs(text - background) > 500 and (background > text) == (scheme == "light")
     assert (chart < card) == (scheme == "light") and abs(chart - card) > 200  # charts follow
     assert page.problems == []

@@ -74,7 +74,12 @@ def test_missing_audio_leaves_the_browser_out(speech_folder, tmp_path):
     rows = (folder / "data.tsv").read_text().splitlines()
     (folder / "data.tsv").write_text("\n".join(["/nowhere", *rows[1:]]) + "\n")
     text, content = written([folder], tmp_path, utterances=2)
-    assert "there is nothing to hear" in text and "/nowhere" in text and "<audio" not in text and "utterances" in sections(text)
+    assert (
+        "there is nothing to hear" in text
+        and "/nowhere" in text
+        and "<audio" not in text
+        and "utterances" in sections(text)
+    )
     (folder / "data.tsv").unlink()
     assert "has no data.tsv" in written([folder], tmp_path, utterances=2)[0]
 
@@ -118,7 +123,7 @@ def test_nothing_from_files_is_markup(speech_folder, tmp_path):
         content["data"]["manifests"] = [HOSTILE]
         content["layers"][0]["features"] = HOSTILE
         for model in content["models"]:
-            model.update({key: HOSTILE for key in ("name", "spec", "features", "note")}, errors={HOSTILE: HOSTILE})
+            model.update(dict.fromkeys(("name", "spec", "features", "note"), HOSTILE), errors={HOSTILE: HOSTILE})
             model["metrics"][HOSTILE] = {HOSTILE: metric(0.5), "x": metric(None, reason=HOSTILE)}
         content["paired"][0].update(metric=HOSTILE, a=HOSTILE, b=HOSTILE)
 
@@ -137,7 +142,9 @@ def test_nothing_from_files_is_markup(speech_folder, tmp_path):
             assert "<" not in trace.get("name", "") and not any("<" in str(name) for name in trace.get("y", []))
 
 
-@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: folder.mkdir(), lambda folder: folder.write_text("x")])
+@pytest.mark.parametrize(
+    "make", [lambda folder: None, lambda folder: folder.mkdir(), lambda folder: folder.write_text("x")]
+)
 def test_other_folders_are_refused(tmp_path, make):
     make(tmp_path / "here")
     with pytest.raises(ConfigError, match="here: (no such folder|neither)"):
@@ -174,7 +181,9 @@ print(sorted({name.split(".")[0] for name in set(sys.modules) - before} & {"plot
 
 def test_the_command(results_folder, run_folder, tmp_path, capsys):
     out = tmp_path / "a.html"
-    assert spin_fairseq("report", run_folder, results_folder, "--out", out, "--utterances", 0, "--title", "My units") == 0
+    assert (
+        spin_fairseq("report", run_folder, results_folder, "--out", out, "--utterances", 0, "--title", "My units") == 0
+    )
     assert "2 models, 1 trainings, 0 utterances" in capsys.readouterr().out
     text = (tmp_path / "a.html").read_text()
     assert "<title>My units</title>" in text and "spin-fairseq report" in text
@@ -218,7 +227,9 @@ def test_a_failed_evaluation_says_what_failed_and_what_to_do(tmp_path, speech_fo
     results = make_results(tmp_path / "failed", speech_folder, change=all_failed)
     assert spin_fairseq("report", results, "--out", out) == 1 and not out.exists()
     error = capsys.readouterr().err
-    assert "measured nothing. spin, units: spin.pt: no such checkpoint base, units: base.pt: no such checkpoint" in error
+    assert (
+        "measured nothing. spin, units: spin.pt: no such checkpoint base, units: base.pt: no such checkpoint" in error
+    )
     assert "Mend this: give its command again" in error
 
     def some_failed(content):
@@ -238,5 +249,7 @@ def test_a_failed_evaluation_says_what_failed_and_what_to_do(tmp_path, speech_fo
 
 def test_an_evaluation_that_wrote_no_results_is_told_from_another_folder(tmp_path):
     (tmp_path / "here" / "parts").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="an evaluation began here and wrote no results.json: .* evaluate ... --out .*here"):
+    with pytest.raises(
+        ConfigError, match="an evaluation began here and wrote no results.json: .* evaluate ... --out .*here"
+    ):
         read_sources([tmp_path / "here"])

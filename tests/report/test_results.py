@@ -54,8 +54,14 @@ def test_nan_and_half_an_interval_are_nothing(tmp_path):
         ('{"format": 2, "models": [{"name": "a", "layer": "2"}]}', r"\(a\): 'layer' is 2, which is no int"),
         ('{"format": 2, "models": [{"name": "a", "layer": true}]}', "'layer' is True"),
         ('{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": 3}}}]}', "metrics of s, x is 3"),
-        ('{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": "3"}}}}]}', "metrics of s, x: 'value'"),
-        ('{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": 1' + "0" * 400 + "}}}}]}", "larger than"),
+        (
+            '{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": "3"}}}}]}',
+            "metrics of s, x: 'value'",
+        ),
+        (
+            '{"format": 2, "models": [{"name": "a", "metrics": {"s": {"x": {"value": 1' + "0" * 400 + "}}}}]}",
+            "larger than",
+        ),
         ('{"format": 2, "models": [{"name": "a", "units": "../secret"}]}', "outside the folder"),
         ('{"format": 2, "models": [{"name": "a", "counts": "/etc/passwd"}]}', "outside the folder"),
         ('{"format": 2, "layers": [3]}', r"layers\[0\]"),
@@ -94,21 +100,39 @@ def damaged(speech_folder, folder, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["bytes", "half", "pickle", "bomb", {"counts": np.ones(2)}, {"counts": -np.ones((2, 3), int)}, {"phones": np.array(["A"])}],
+    [
+        "bytes",
+        "half",
+        "pickle",
+        "bomb",
+        {"counts": np.ones(2)},
+        {"counts": -np.ones((2, 3), int)},
+        {"phones": np.array(["A"])},
+    ],
     ids=str,
 )
 def test_damaged_counts(tmp_path, speech_folder, kind, monkeypatch):
     monkeypatch.setattr(results_module, "LARGEST_COUNTS", 1 << 20)
     path = damaged(speech_folder, tmp_path, kind)
     (model,) = read_results(tmp_path).models
-    with pytest.raises(ConfigError, match="larger than counts" if kind == "bomb" else "no counts|are not a table") as error:
+    with pytest.raises(
+        ConfigError, match="larger than counts" if kind == "bomb" else "no counts|are not a table"
+    ) as error:
         read_counts(model)
     assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "line", ["", "3", "{}", '{"id": "a", "units": [1], "durations": [1, 2]}', '{"id": "a", "units": ["x"], "durations": [1]}',
-             '{"id": 3, "units": [], "durations": []}', '{"id": "a", "units": [-1], "durations": [1]}']  # fmt: skip
+    "line",
+    [
+        "",
+        "3",
+        "{}",
+        '{"id": "a", "units": [1], "durations": [1, 2]}',
+        '{"id": "a", "units": ["x"], "durations": [1]}',
+        '{"id": 3, "units": [], "durations": []}',
+        '{"id": "a", "units": [-1], "durations": [1]}',
+    ],  # fmt: skip
 )
 def test_damaged_units_name_the_line(tmp_path, line):
     path = tmp_path / "a.jsonl"

@@ -69,7 +69,9 @@ def test_a_configuration_that_is_not_plain_yaml(tmp_path, monkeypatch, text):
     assert not (tmp_path / "hacked").exists()
 
 
-@pytest.mark.parametrize("text", ["- 1\n- 2\n", "text", "common: 3\n", "common: {tensorboard_logdir: [1]}\n", "hydra: {job: 3}\n"])
+@pytest.mark.parametrize(
+    "text", ["- 1\n- 2\n", "text", "common: 3\n", "common: {tensorboard_logdir: [1]}\n", "hydra: {job: 3}\n"]
+)
 def test_a_configuration_of_another_shape_is_borne(tmp_path, text):
     (tmp_path / ".hydra").mkdir()
     for name in ("config", "hydra", "overrides"):

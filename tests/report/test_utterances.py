@@ -19,7 +19,10 @@ def test_boxes_lie_where_the_labels_are():
 
 def test_units_last_their_frames_of_20_ms_and_end_with_the_utterance():
     strip = unit_strip("spin", 3, [7, 2, 9], [5, 10, 5], 0.02, 0.2, {})
-    assert [(box.label, round(box.begin, 3), round(box.end, 3)) for box in strip.boxes] == [("7", 0.0, 0.1), ("2", 0.1, 0.2)]
+    assert [(box.label, round(box.begin, 3), round(box.end, 3)) for box in strip.boxes] == [
+        ("7", 0.0, 0.1),
+        ("2", 0.1, 0.2),
+    ]
     assert strip.boxes[-1].left + strip.boxes[-1].width == pytest.approx(100)
     assert strip.boxes[0].words == "unit 7" and strip.model == 3
 

@@ -22,14 +22,18 @@ def script():
 def test_every_part(script, encoder, tmp_path, capsys):
     pytest.importorskip("transformers")
     out = tmp_path / "gpu.json"
-    script.main(["--device", "cpu", "--small", "--steps", "1", "--codebook", "20", "--encoder", encoder, "--out", str(out)])
+    script.main(
+        ["--device", "cpu", "--small", "--steps", "1", "--codebook", "20", "--encoder", encoder, "--out", str(out)]
+    )
     results = json.loads(out.read_text())
     assert set(results["parts"]) == set(script.PARTS) and not any("error" in part for part in results["parts"].values())
     steps = results["parts"]["step"]
     for precision in ("float32", "bf16"):
         assert steps[precision]["flop"] > 1e8 and steps[precision]["seconds"] > steps[precision]["floor_seconds"] > 0
         assert results["parts"]["reference"][precision]["seconds"] > 0
-    assert results["parts"]["units"]["float32"]["units_changed"] == 0 < results["parts"]["units"]["bf16"]["audio_a_second"]
+    assert (
+        results["parts"]["units"]["float32"]["units_changed"] == 0 < results["parts"]["units"]["bf16"]["audio_a_second"]
+    )
     table = capsys.readouterr().out
     assert "5,000 updates:" in table and "units, bf16" in table
 

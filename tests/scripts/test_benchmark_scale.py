@@ -11,7 +11,9 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory of processes is read from Linux' /proc"),
+    pytest.mark.skipif(
+        not Path("/proc/self/smaps_rollup").exists(), reason="memory of processes is read from Linux' /proc"
+    ),
 ]
 
 path = Path(__file__).parents[2] / "scripts" / "benchmark_scale.py"
@@ -21,7 +23,11 @@ spec.loader.exec_module(script)
 
 
 def cells(out):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if re.match(r"\| [0-9]", line)]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in out.splitlines()
+        if re.match(r"\| [0-9]", line)
+    ]
 
 
 def test_rows(tmp_path):

@@ -56,7 +56,9 @@ def test_praat_in_place_is_not_early():
     draw = script["grid"](3)[4]._replace(formant_ratio=1.2, seed=1)
     before = measures.f0_contour(wave, 16000, 75, 300)
     rises = [
-        np.median(measures.f0_contour(change(wave, 16000, (75.0, 300.0), draw), 16000, 75, 300)[20:-20] - before[20:-20])
+        np.median(
+            measures.f0_contour(change(wave, 16000, (75.0, 300.0), draw), 16000, 75, 300)[20:-20] - before[20:-20]
+        )
         for change in (praat.change_speaker, script["praat_in_place"])
     ]
     # f0 rises by 60 Hz a second; the first of 137 frames, 0.8 / 75 s apart, lies at 24.7 ms and is taken to lie at 5.3 ms.

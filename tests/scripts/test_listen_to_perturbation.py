@@ -22,14 +22,16 @@ COLOURS = "[getComputedStyle(document.body).color, getComputedStyle(document.bod
 @pytest.fixture(scope="module")
 def html(speech_folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("listen") / "page" / "listen.html"
-    listen([str(speech_folder.data / "dev.tsv"), "--out", str(path), "--utterances", "2", "--draws", "1", "--seconds", "1"])
+    listen(
+        [str(speech_folder.data / "dev.tsv"), "--out", str(path), "--utterances", "2", "--draws", "1", "--seconds", "1"]
+    )
     return path
 
 
 def test_the_page_stands_alone(html):
     text = html.read_text()
     assert text.count("<audio") == text.count("<img") == 2 * 3
-    assert "http:" not in text and "https:" not in text and "src=\"data:" in text
+    assert "http:" not in text and "https:" not in text and 'src="data:' in text
     assert not list(html.parent.glob("*.part"))
 
 
@@ -88,7 +90,10 @@ def test_browser_notices_errors(page, tmp_path):
 
 
 def test_errors_name_what_is_wrong(tmp_path):
-    for arguments, words in (([str(tmp_path / "none")], "neither a manifest"), ([str(tmp_path), "--draws", "0"], "--draws")):
+    for arguments, words in (
+        ([str(tmp_path / "none")], "neither a manifest"),
+        ([str(tmp_path), "--draws", "0"], "--draws"),
+    ):
         with pytest.raises(SystemExit, match=words):
             listen([*arguments, "--out", str(tmp_path / "page.html")])
     assert not list(tmp_path.iterdir())

@@ -33,7 +33,13 @@ def test_the_same_figure_every_time(speech_folder, tmp_path):
 
 
 def test_errors_name_what_is_wrong(speech_folder, tmp_path):
-    arguments = [str(speech_folder.data / "dev.tsv"), "--phones", str(speech_folder.phones), "--out", str(tmp_path / "a.svg")]
+    arguments = [
+        str(speech_folder.data / "dev.tsv"),
+        "--phones",
+        str(speech_folder.phones),
+        "--out",
+        str(tmp_path / "a.svg"),
+    ]
     with pytest.raises(SystemExit, match="no utterance 'nobody'"):
         plot([*arguments, "--utterance", "nobody"])
     with pytest.raises(SystemExit):

@@ -54,7 +54,9 @@ def done(speech_folder, tmp_path_factory):
         convert(save_spin(folder / f"{name}.pt", **form), folder / f"{name}.spin.km", "kmeans")
     # --embeddings is for a whole process: first what is without it.
     everything = [command for name in FORMS for command in commands(folder, speech_folder.data, name)]
-    everything.sort(key=lambda command: command[0] == "--embeddings" or "spin" in map(os.path.basename, map(str, command)))
+    everything.sort(
+        key=lambda command: command[0] == "--embeddings" or "spin" in map(os.path.basename, map(str, command))
+    )
     everything = [list(map(str, command)) for command in everything]
     # Absolute: fairseq takes the manifest's first line as it is.
     code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from run_fairseq_script import main\n"
@@ -82,7 +84,10 @@ def test_features_and_kmeans(done, name):
     np.testing.assert_allclose(dumped, torch.cat(features).numpy(), rtol=1e-4, atol=2e-4)
     assert np.loadtxt(folder / name / "dev_0_1.len", int).tolist() == [len(rows) for rows in features]
     kmeans = joblib.load(folder / f"{name}.km")
-    labels = [[int(unit) for unit in row.split()] for row in (folder / name / "labels" / "dev_0_1.km").read_text().splitlines()]
+    labels = [
+        [int(unit) for unit in row.split()]
+        for row in (folder / name / "labels" / "dev_0_1.km").read_text().splitlines()
+    ]
     assert sum(labels, []) == kmeans.predict(dumped).tolist() and len(set(sum(labels, []))) == 5
     rows = (folder / name / "gslm.txt").read_text().splitlines()
     assert [list(map(int, row.partition("|")[2].split())) for row in rows] == labels
@@ -120,5 +125,7 @@ def test_a_stand_in_complains_when_it_is_used(launcher, monkeypatch):
     launcher.stand_in_for_torchaudio()
     import module_that_is_nowhere.inside as stand_in
 
-    with pytest.raises(ImportError, match=r"module_that_is_nowhere\.inside\.fbank is needed, and torchaudio does not work"):
-        stand_in.fbank
+    with pytest.raises(
+        ImportError, match=r"module_that_is_nowhere\.inside\.fbank is needed, and torchaudio does not work"
+    ):
+        stand_in.fbank  # noqa: B018  looking it up is what fails

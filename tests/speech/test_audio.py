@@ -58,7 +58,9 @@ def test_cut_off(tmp_path, wave, suffix):
 @pytest.mark.parametrize("expected", [7999, 8001])
 def test_another_length_than_the_manifest_says(tmp_path, wave, expected):
     path = saved(tmp_path / "a.wav", wave)
-    with pytest.raises(AudioError, match=f"a.wav: has 8000 samples, but its manifest says {expected}.*prepare it again"):
+    with pytest.raises(
+        AudioError, match=f"a.wav: has 8000 samples, but its manifest says {expected}.*prepare it again"
+    ):
         read_audio(path, frames=100, expected=expected)
     assert len(read_audio(path, frames=100, expected=8000)) == 100
 

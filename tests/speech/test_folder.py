@@ -41,7 +41,12 @@ def test_one_list_of_suffixes_and_what_is_left_out_is_said(tmp_path, caplog):
     manifest = manifest_of(tmp_path)
     assert [manifest.name(i) for i in range(len(manifest))] == ["a.aiff", "b.au", "c.WAV", "d.flac"]
     assert "4 of its 8 audio files are left out" in caplog.text
-    for words in ("e.m4a: is MP4", "f.wav: has 44100 Hz", "g.wav: has 399 samples, less than one frame", "h\\n.wav: has a tab or line break"):
+    for words in (
+        "e.m4a: is MP4",
+        "f.wav: has 44100 Hz",
+        "g.wav: has 399 samples, less than one frame",
+        "h\\n.wav: has a tab or line break",
+    ):
         assert words in caplog.text
 
 

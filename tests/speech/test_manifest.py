@@ -18,7 +18,9 @@ from tests.forked_memory import bytes_copied_by
 # Names that a .tsv can hold: no tab, line break or NUL; slashes make folders.
 names = st.text(st.characters(blacklist_characters="\t\n\r\0", blacklist_categories=["Cs"]), min_size=1, max_size=12)
 sizes = st.integers(1, 10**12)
-places = st.builds("{}.{}:{}:{}".format, names, st.sampled_from(["zip", "tar"]), st.integers(0, 10**12), st.integers(0, 10**9))
+places = st.builds(
+    "{}.{}:{}:{}".format, names, st.sampled_from(["zip", "tar"]), st.integers(0, 10**12), st.integers(0, 10**9)
+)
 plain_rows = st.tuples(names, sizes) | st.tuples(names, sizes, names)
 rows = plain_rows | st.tuples(places, sizes) | st.tuples(places, sizes, names) | st.tuples(places, sizes, names, names)
 
@@ -132,7 +134,11 @@ def test_reads_reference_json(tmp_path):
     write(tmp_path, json.dumps(rows, indent=2), "train.json")
     manifest = load_manifest(tmp_path, "train")
     assert manifest.sizes.tolist() == [160, 320, 7]
-    assert [manifest.path(i) for i in range(3)] == ["/abs/1-2-3.flac", f"{tmp_path}/below/4-5-6.flac", f"{tmp_path}/é\t\n.flac"]
+    assert [manifest.path(i) for i in range(3)] == [
+        "/abs/1-2-3.flac",
+        f"{tmp_path}/below/4-5-6.flac",
+        f"{tmp_path}/é\t\n.flac",
+    ]
     assert [manifest.speaker(i) for i in range(3)] == ["1", "4", "eve"]
     assert manifest.select(np.array([2])).utterance_id(0) == "é\t\n"
 
@@ -183,7 +189,13 @@ def test_what_is_written_is_read(tmp_path_factory, rows):
     ]
 
 
-@given(st.lists(st.tuples(st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1), sizes), min_size=1), st.integers(1, 64))
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1), sizes),
+        min_size=1,
+    ),
+    st.integers(1, 64),
+)
 @settings(max_examples=60, deadline=None)
 def test_json_round_trip_in_tiny_chunks(tmp_path_factory, rows, chunk):
     folder = tmp_path_factory.mktemp("m")
@@ -198,7 +210,14 @@ def test_json_round_trip_in_tiny_chunks(tmp_path_factory, rows, chunk):
     assert manifest.sizes.tolist() == [samples for _, samples in rows]
 
 
-@given(st.lists(st.sampled_from([b"a", b"\t", b"\n", b"\r", b"7", b"0", b"-", b"\0", b"\xff", b" ", b"/r\n", b"x\t5\n", b"x.zip:1:2", b":"])).map(b"".join) | st.binary())
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"a", b"\t", b"\n", b"\r", b"7", b"0", b"-", b"\0", b"\xff", b" ", b"/r\n", b"x\t5\n", b"x.zip:1:2", b":"]
+        )
+    ).map(b"".join)
+    | st.binary()
+)
 @example(b"")
 @example(b"\n")
 @example(b"/r")
@@ -218,7 +237,14 @@ def test_garbage_tsv_is_a_manifest_error_or_a_manifest(tmp_path_factory, content
             assert manifest.path(i) and "\0" not in manifest.path(i) and isinstance(manifest.speaker(i), str)
 
 
-@given(st.lists(st.sampled_from(["[", "]", ",", '"a"', "5", " ", "\\", '"', "{", "}", "null", '["a",5]', "1e9", "\ufeff", "-", "\\ud800"])).map("".join) | st.text())
+@given(
+    st.lists(
+        st.sampled_from(
+            ["[", "]", ",", '"a"', "5", " ", "\\", '"', "{", "}", "null", '["a",5]', "1e9", "\ufeff", "-", "\\ud800"]
+        )
+    ).map("".join)
+    | st.text()
+)
 @example("[" * 100000)
 @example('[["a", ' + "9" * 6000 + "]]")
 @example('[["\\ud800", 5]]')
@@ -274,7 +300,23 @@ def test_malformed_row_is_named(tmp_path, row, complaint):
         load_manifest(tmp_path, "train")
 
 
-@pytest.mark.parametrize("row", ['"b"', '["b"]', '["b", "5"]', '["b", 0]', '["b", 1.5]', '["", 5]', '["b", 5, 6]', "{}", '["b", 5, "x", "y"]', '["b.zip:1:2", 5, "x", ""]', '["b.zip:1:2", 5, "x", "y", "z"]', '["b", 5, "x\\u0000"]'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        '"b"',
+        '["b"]',
+        '["b", "5"]',
+        '["b", 0]',
+        '["b", 1.5]',
+        '["", 5]',
+        '["b", 5, 6]',
+        "{}",
+        '["b", 5, "x", "y"]',
+        '["b.zip:1:2", 5, "x", ""]',
+        '["b.zip:1:2", 5, "x", "y", "z"]',
+        '["b", 5, "x\\u0000"]',
+    ],
+)
 def test_malformed_json_row_is_named(tmp_path, row):
     write(tmp_path, f'[["a", 1], {row}]', "train.json")
     with pytest.raises(ManifestError, match="train.json, row 2: "):
@@ -306,8 +348,16 @@ def test_first_line_that_is_a_row(tmp_path):
 @pytest.mark.parametrize(
     "row",
     [
-        ("a\tb", 5), ("a\nb", 5), ("", 5), ("a", 0), ("a", 5, "x\ty"), ("a", 5, ""), ("a\ud800", 5),
-        ("a", 5, "x", "y"), ("a.zip:1:2", 5, "x", ""), ("a.zip:1:2", 5, "x", "y\r"),
+        ("a\tb", 5),
+        ("a\nb", 5),
+        ("", 5),
+        ("a", 0),
+        ("a", 5, "x\ty"),
+        ("a", 5, ""),
+        ("a\ud800", 5),
+        ("a", 5, "x", "y"),
+        ("a.zip:1:2", 5, "x", ""),
+        ("a.zip:1:2", 5, "x", "y\r"),
     ],  # fmt: skip
 )
 def test_a_row_that_cannot_be_written_leaves_the_old_file(tmp_path, row):
@@ -328,13 +378,20 @@ def test_names_that_are_not_utf8_round_trip(tmp_path):
 def large_manifest(tmp_path_factory):
     """200,000 rows of a packed corpus: 12 MB."""
     folder = tmp_path_factory.mktemp("large")
-    rows = ((f"{i // 999}.zip:{i}{i}:{i}", i + 1, f"{i % 77}", f"{i}/{i % 77}-{i}/{i % 77}-{i}.flac") for i in range(200_000))
+    rows = (
+        (f"{i // 999}.zip:{i}{i}:{i}", i + 1, f"{i % 77}", f"{i}/{i % 77}-{i}/{i % 77}-{i}.flac")
+        for i in range(200_000)
+    )
     write_manifest(folder / "train.tsv", "/r", rows)
     return load_manifest(folder, "train")
 
 
 def test_many_rows_cost_little_memory(large_manifest):
-    held = [getattr(value, "nbytes", 0) or len(value) for value in vars(large_manifest).values() if hasattr(value, "__len__")]
+    held = [
+        getattr(value, "nbytes", 0) or len(value)
+        for value in vars(large_manifest).values()
+        if hasattr(value, "__len__")
+    ]
     assert sum(held) < large_manifest.source.stat().st_size + 20 * len(large_manifest)
     n = len(large_manifest) - 1
     assert large_manifest.utterance_id(n) == f"{n % 77}-{n}" and len(large_manifest.speakers()) == 77

@@ -45,7 +45,10 @@ def test_round_trip(tmp_path_factory, table):
         assert spelled(labels, utterance_id) == [without_stress.get(phone, phone) for phone in row]
 
 
-@given(st.lists(st.sampled_from([b"a", b"b", b"\t", b"\n", b"\r", b",", b"AH0", b" ", b"\xff", b"a\tT\n"])).map(b"".join) | st.binary())
+@given(
+    st.lists(st.sampled_from([b"a", b"b", b"\t", b"\n", b"\r", b",", b"AH0", b" ", b"\xff", b"a\tT\n"])).map(b"".join)
+    | st.binary()
+)
 @example(b"")
 @example(b"\n")
 @settings(max_examples=200, deadline=None)

@@ -171,7 +171,11 @@ def test_a_pickled_cache_opens_the_file_again(dev, marks_folder):
 def test_missing_and_foreign_files_are_named_with_the_remedy(tmp_path):
     with pytest.raises(PitchMarkError, match=r"dev.marks: no such file; make it with spin-fairseq marks"):
         PitchMarkCache.open(tmp_path, "dev")
-    for content, complaint in ((b"", "cannot be read"), (b"RIFF" * 40, "is not a file of pitch marks"), (b"S", "is not")):
+    for content, complaint in (
+        (b"", "cannot be read"),
+        (b"RIFF" * 40, "is not a file of pitch marks"),
+        (b"S", "is not"),
+    ):
         (tmp_path / "dev.marks").write_bytes(content)
         with pytest.raises(PitchMarkError, match=f"dev.marks: {complaint}.*make it anew"):
             PitchMarkCache.open(tmp_path, "dev")

@@ -83,7 +83,18 @@ def test_other_classes_are_refused_by_name(tmp_path, value):
 
 
 @pytest.mark.parametrize(
-    "entry", [None, (1,), (1, 2), (1, (3,)), (1, ("a", "b", 0)), (1, (400, 100, 0)), (1, (0, 100, 0)), (1, (np.nan, 9, 0)), (1, (50, 60, 0))]
+    "entry",
+    [
+        None,
+        (1,),
+        (1, 2),
+        (1, (3,)),
+        (1, ("a", "b", 0)),
+        (1, (400, 100, 0)),
+        (1, (0, 100, 0)),
+        (1, (np.nan, 9, 0)),
+        (1, (50, 60, 0)),
+    ],
 )
 def test_spk2info_with_a_bad_entry_names_the_speaker(tmp_path, entry):
     with pytest.raises(SpeakerPitchError, match="speaker '7'"):
@@ -108,7 +119,20 @@ def test_own_table(tmp_path, header):
     assert pitch.range("anna") == (90.5, 380) and pitch.range("bob") == (60, 200) and len(pitch) == 2
 
 
-@pytest.mark.parametrize("row", ["bob", "bob\t60", "bob\tlow\thigh", "bob\t300\t200", "bob\t-1\t5", "bob\tnan\t5", "bob\t60\tinf", "anna\t60\t80", "\t60\t80"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "bob",
+        "bob\t60",
+        "bob\tlow\thigh",
+        "bob\t300\t200",
+        "bob\t-1\t5",
+        "bob\tnan\t5",
+        "bob\t60\tinf",
+        "anna\t60\t80",
+        "\t60\t80",
+    ],
+)
 def test_malformed_row_of_a_table_is_named(tmp_path, row):
     with pytest.raises(SpeakerPitchError, match="table, line 2: "):
         load_speaker_pitch(saved(tmp_path, f"anna\t90\t380\n{row}\n"))
@@ -134,9 +158,34 @@ def test_missing_file_and_folder(tmp_path):
 @given(
     st.binary()
     | st.text().map(str.encode)
-    | st.lists(st.sampled_from([b"a", b"\t", b"\n", b"|", b"F", b"50", b"9", b"}", b"(", b"]", b".", b"\x80\x04", b"t", b"s", b"u", b"r", b"\xff", b"q"])).map(b"".join)
+    | st.lists(
+        st.sampled_from(
+            [
+                b"a",
+                b"\t",
+                b"\n",
+                b"|",
+                b"F",
+                b"50",
+                b"9",
+                b"}",
+                b"(",
+                b"]",
+                b".",
+                b"\x80\x04",
+                b"t",
+                b"s",
+                b"u",
+                b"r",
+                b"\xff",
+                b"q",
+            ]
+        )
+    ).map(b"".join)
     | st.tuples(st.integers(0, 300), st.binary(max_size=9)).map(
-        lambda change: (lambda p: p[: change[0]] + change[1] + p[change[0] + len(change[1]) :])(pickle.dumps(spk2info()))
+        lambda change: (lambda p: p[: change[0]] + change[1] + p[change[0] + len(change[1]) :])(
+            pickle.dumps(spk2info())
+        )
     )
 )
 @settings(max_examples=300, deadline=None)

@@ -109,4 +109,6 @@ def test_features_are_sampled_of_what_has_a_frame(speech_folder, small_hubert, t
     (tmp_path / "train.tsv").write_text("\n".join([rows[0], rows[1].split("\t")[0] + "\t200", rows[2]]) + "\n")
     model = small_task(speech_folder).build_model(config(small_hubert, codebook_init="random"))
     manifest = load_manifest(tmp_path, "train")
-    assert len(sample_features(model, manifest, 10**6, 32000)) == model.encoder.output_lengths(min(manifest.sizes[1], 32000))
+    assert len(sample_features(model, manifest, 10**6, 32000)) == model.encoder.output_lengths(
+        min(manifest.sizes[1], 32000)
+    )

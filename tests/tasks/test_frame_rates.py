@@ -35,7 +35,9 @@ CONVOLUTIONS = {  # samples from frame to frame: layers
 @torch.no_grad()
 def test_validation_says_of_units_what_the_evaluation_says(speech_folder, tmp_path, hop):
     """Guards against units taken for 20 ms: the best checkpoint was chosen by a PNMI that was none."""
-    checkpoint = save_spin(tmp_path / "spin.pt", encoder={"conv_feature_layers": CONVOLUTIONS[hop], "label_rate": 16000 / hop})
+    checkpoint = save_spin(
+        tmp_path / "spin.pt", encoder={"conv_feature_layers": CONVOLUTIONS[hop], "label_rate": 16000 / hop}
+    )
     model = load_spin(checkpoint)
     assert model.encoder.hop == hop and model.encoder.frame_seconds == hop / 16000
     task = small_task(speech_folder)
@@ -45,7 +47,9 @@ def test_validation_says_of_units_what_the_evaluation_says(speech_folder, tmp_pa
 
     corpus = load_corpus([speech_folder.data / "dev.tsv"], [speech_folder.phones])
     cache = FeatureCache(tmp_path / "cache", 1e9, "float32", "cpu", 0)
-    evaluation = Evaluation(tmp_path / "out", corpus, parse_specs([f"spin={checkpoint}"]), ["phones"], cache, samples=10, about=ABOUT)
+    evaluation = Evaluation(
+        tmp_path / "out", corpus, parse_specs([f"spin={checkpoint}"]), ["phones"], cache, samples=10, about=ABOUT
+    )
     assert evaluation.run()
     (written,) = json.loads((tmp_path / "out" / "results.json").read_text())["models"]
     for key, metric in written["metrics"]["phones"].items():

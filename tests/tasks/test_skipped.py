@@ -21,7 +21,9 @@ def test_each_is_named_once_and_counted_once_an_epoch(caplog):
 def test_more_than_the_share_stops_with_the_list():
     skipped = SkippedUtterances("train", total=100, largest_share=0.02)
     skipped.count(skipped.add([(1, "a.flac: is cut off"), (2, "b.flac: is empty")]))
-    with pytest.raises(AudioError, match="3 of the 100 utterances of split 'train' are bad.*max_bad_share=0.02") as error:
+    with pytest.raises(
+        AudioError, match="3 of the 100 utterances of split 'train' are bad.*max_bad_share=0.02"
+    ) as error:
         skipped.count(skipped.add([(3, "c.flac: has NaN")]))
     for reason in ("a.flac: is cut off", "b.flac: is empty", "c.flac: has NaN"):
         assert reason in str(error.value)

@@ -130,7 +130,11 @@ def test_a_validation_batch_of_bad_utterances_alone(speech_folder, model):
     [
         ({"perturb_on": "gpu"}, ConfigError, "task.perturb_on is 'gpu'"),
         ({"perturb_on": "device"}, ConfigError, "task.perturb_on is 'device': none runs in a worker"),
-        ({"perturbation_strength": 0}, ConfigError, "task.perturbation_strength is 0: it must be above 0 and at most 1"),
+        (
+            {"perturbation_strength": 0},
+            ConfigError,
+            "task.perturbation_strength is 0: it must be above 0 and at most 1",
+        ),
         ({"perturbation_strength": 1.5}, ConfigError, "task.perturbation_strength is 1.5"),
         ({"pitch_marks": "marks"}, ConfigError, "task.pitch_marks is set"),
         ({"min_sample_size": 0}, ConfigError, "task.min_sample_size=0.*at least 800"),
@@ -183,13 +187,19 @@ def test_training_uses_the_drop_rule_and_validation_does_not(speech_folder):
 
 def test_data_workers_stay_for_all_epochs(speech_folder):
     """Each epoch has batches, crops and voices of its own, though its workers were started in the first."""
+
     def epochs(num_workers):
         task = small_task(speech_folder)
         task.load_dataset("train")
         found, children = [], []
         for epoch in (1, 2, 3):
             iterator = task.get_batch_iterator(
-                task.dataset("train"), max_tokens=60000, seed=1, epoch=epoch, num_workers=num_workers, data_buffer_size=2
+                task.dataset("train"),
+                max_tokens=60000,
+                seed=1,
+                epoch=epoch,
+                num_workers=num_workers,
+                data_buffer_size=2,
             )
             found.append([(batch["id"].tolist(), batch["net_input"]["source"]) for batch in iterator.next_epoch_itr()])
             children.append(set(multiprocessing.active_children()) - before)
@@ -250,7 +260,9 @@ def test_bad_utterances_of_training_stop_the_run(speech_folder, small_hubert, tm
         _, frames, log = task.train_step(sample, model, criterion, Backward, 0)
         assert frames > 0 and log["skipped"] == 1
         if stops:
-            with pytest.raises(AudioError, match="1 of the 4 utterances of split 'train'[\\s\\S]*gone.wav: no such file"):
+            with pytest.raises(
+                AudioError, match="1 of the 4 utterances of split 'train'[\\s\\S]*gone.wav: no such file"
+            ):
                 reduced(task, criterion, [log])
         else:
             reduced(task, criterion, [log])
@@ -286,7 +298,11 @@ def test_configurations_hold_known_keys_with_the_recipes_values(name):
     criterion = {key: value for key, value in config["criterion"].items() if key != "_name"}
     if name != "spin_demo":  # which is small, and has an epsilon of its own
         assert criterion == {
-            "epsilon": 0.02, "sinkhorn_iterations": 3, "temperature": 0.1, "target_mix": 1.0, "hard_targets": False
+            "epsilon": 0.02,
+            "sinkhorn_iterations": 3,
+            "temperature": 0.1,
+            "target_mix": 1.0,
+            "hard_targets": False,
         }
     assert config["dataset"]["max_tokens"] >= config["task"]["max_sample_size"]
 
@@ -315,7 +331,9 @@ def test_a_collapse_of_a_codebook_is_warned_of_by_name(speech_folder, small_hube
         assert log["code_ppl_1"] / log["sample_size"] <= 2
         reduced(task, criterion, [log])
     (warning,) = [message for message in caplog.messages if message.startswith("collapse")]
-    assert re.match(r"collapse: code_ppl_1 .* for 2 updates, less than task.collapse_share=0.5 of 12 prototypes", warning)
+    assert re.match(
+        r"collapse: code_ppl_1 .* for 2 updates, less than task.collapse_share=0.5 of 12 prototypes", warning
+    )
     assert "criterion.epsilon" in warning and "optimization.lr" in warning
 
 

@@ -72,7 +72,9 @@ def test_perturbing_beside_the_model_trains_alike(speech_folder, small_hubert, t
         torch.testing.assert_close(second[name], value, rtol=0, atol=1e-3, msg=name)
 
 
-def test_the_classic_command_line_trains_alike_and_needs_no_phone_labels(speech_folder, small_hubert, trained, tmp_path):
+def test_the_classic_command_line_trains_alike_and_needs_no_phone_labels(
+    speech_folder, small_hubert, trained, tmp_path
+):
     log = run(
         TRAIN + [
             speech_folder.data, "--user-dir", REPOSITORY / "spin_fairseq", "--task", "spin", "--arch", "spin",
@@ -114,9 +116,7 @@ def killed(speech_folder, small_hubert, tmp_path_factory):
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_killed_run_ends_with_the_same_weights(speech_folder, small_hubert, trained, killed, tmp_path, num_workers):
     shutil.copytree(killed / "checkpoints", tmp_path / "checkpoints")
-    log = run(
-        hydra_command(speech_folder, small_hubert, tmp_path, f"dataset.num_workers={num_workers}"), tmp_path
-    )
+    log = run(hydra_command(speech_folder, small_hubert, tmp_path, f"dataset.num_workers={num_workers}"), tmp_path)
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch 2 @ 4 updates\)", log)
     assert "num_updates: 4" not in log and len(validated(log, "pnmi")) == 2  # updates 5 and 6 alone
     assert_same_weights(*(weights(folder / "checkpoints" / "checkpoint_last.pt") for folder in (trained, tmp_path)))
@@ -191,7 +191,10 @@ def test_fairseqs_dump_script_takes_it(speech_folder, orphan, tmp_path):
         ("task.perturbation=loud", "ConfigError: task.perturbation is 'loud': choose one of"),
         ("model.output_layer=12", "ConfigError: model.output_layer is 12: the encoder has layers 1..3"),
         ("model.codebook_sizes=[1]", "ConfigError: model.codebook_sizes is [1]"),
-        ("dataset.train_subset=gone", "ManifestError: {data}: no gone.tsv or gone.json; the splits there are: dev, train"),
+        (
+            "dataset.train_subset=gone",
+            "ManifestError: {data}: no gone.tsv or gone.json; the splits there are: dev, train",
+        ),
     ],
 )
 def test_bad_values_are_named(speech_folder, small_hubert, tmp_path, override, message):

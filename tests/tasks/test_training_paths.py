@@ -63,7 +63,9 @@ def test_starts_from_a_checkpoint_by_a_relative_path(place, how):
 @pytest.mark.parametrize("how", ["restore", "finetune"])
 def test_a_checkpoint_that_is_not_there_stops_the_run(place, how):
     (place / "log").write_text("")
-    arguments = command(3, hydra=f"runs/no_{how}", checkpoint="ba=se.pt", data=NAME, phones="phones", **{how: "gone.pt"})
+    arguments = command(
+        3, hydra=f"runs/no_{how}", checkpoint="ba=se.pt", data=NAME, phones="phones", **{how: "gone.pt"}
+    )
     code = subprocess.run(arguments, cwd=place, stdout=open(place / "log", "w"), stderr=subprocess.STDOUT).returncode
     assert code and "gone.pt: no such file; looked for" in log_of(place)
     assert not list((place / "runs" / f"no_{how}").glob("*.pt"))

@@ -1,13 +1,11 @@
 """The recipe on WavLM: its configuration, and a short run of fairseq's command on a small base."""
 
-
 import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder, load_spin
 from tests.small_wavlm import save_microsoft_wavlm
 from tests.tasks.test_training import hydra_command, log_of, run, weights
-
 
 
 @pytest.mark.slow

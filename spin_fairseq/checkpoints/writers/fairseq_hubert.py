@@ -48,7 +48,9 @@ def hubert_parts(source, to):
     """
     config = source.encoder_config
     if config["kind"] != "hubert":
-        raise CheckpointError(f"{source.path}: --to {to} is for HuBERT, and this is a {config['kind']}; fairseq has none")
+        raise CheckpointError(
+            f"{source.path}: --to {to} is for HuBERT, and this is a {config['kind']}; fairseq has none"
+        )
     refuse_odd_forms(source, to)
     weight, bias, what = _final_proj(source)
     source.about["final_proj"] = what

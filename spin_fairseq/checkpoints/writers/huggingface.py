@@ -95,7 +95,9 @@ def write(source, folder):
         )
     cfg = source.encoder.cfg
     if cfg.kind == "wavlm" and (cfg.conv_pos_batch_norm or not cfg.feat_proj_layer_norm):
-        raise CheckpointError(f"{source.path}: its form is one of HuBERT, which transformers' WavLM cannot have; choose onnx")
+        raise CheckpointError(
+            f"{source.path}: its form is one of HuBERT, which transformers' WavLM cannot have; choose onnx"
+        )
     tensors = {
         transformers_name(name, cfg.conv_pos_batch_norm): tensor.contiguous()
         for name, tensor in source.encoder.state_dict().items()

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -12,6 +12,7 @@ from ...errors import CheckpointError
 from ..encoder import read_model
 from ..files import read_file
 from ..provenance import about_of_folder, last_part, plain_values, what_is_told
+
 
 @dataclass
 class Source:
@@ -22,9 +23,9 @@ class Source:
 
     path: str
     model: torch.nn.Module
-    config: Dict[str, Any]
-    about: Dict[str, Any]
-    final_proj: Optional[Tuple[torch.Tensor, torch.Tensor]] = None
+    config: dict[str, Any]
+    about: dict[str, Any]
+    final_proj: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def is_spin(self):
@@ -69,13 +70,18 @@ def _final_proj(model, state):
 
 def _about(path, model, state):
     encoder = model.encoder if hasattr(model, "head") else model
-    about = {"file": last_part(path), "encoder": f"{encoder.config['kind']}, {encoder.num_layers} layers of {encoder.width}"}
+    about = {
+        "file": last_part(path),
+        "encoder": f"{encoder.config['kind']}, {encoder.num_layers} layers of {encoder.width}",
+    }
     if hasattr(model, "head"):
         about.update(
             layer=model.output_layer,
             head_dims=[layer.out_features for layer in model.head.projection if hasattr(layer, "out_features")],
             codebook_sizes=[len(prototypes) for prototypes in model.head.prototypes],
-            prototypes="normalised where they are used" if model.head.normalize_prototypes else "used as they are stored",
+            prototypes="normalised where they are used"
+            if model.head.normalize_prototypes
+            else "used as they are stored",
         )
     about.update(what_is_told(state))
     about["version"] = f"spin_fairseq {__version__}"

@@ -47,7 +47,9 @@ def triphones(labels, silent):
     phones = labels[starts]
     spoken = ~silent[phones]
     middle = np.flatnonzero(spoken[:-2] & spoken[1:-1] & spoken[2:]) + 1
-    return np.stack([starts[middle - 1], ends[middle + 1], phones[middle], phones[middle - 1], phones[middle + 1]], axis=1)
+    return np.stack(
+        [starts[middle - 1], ends[middle + 1], phones[middle], phones[middle - 1], phones[middle + 1]], axis=1
+    )
 
 
 def triphone_items(phones, speakers, *, symbols=None, utterances=None):
@@ -109,6 +111,14 @@ def write_items(items, path):
         utterance, onset, offset, *phones, speaker = row
         names = [items.phones[phone] for phone in phones]
         lines.append(
-            " ".join([items.utterances[utterance], f"{onset / 100:.2f}", f"{offset / 100:.2f}", *names, items.speakers[speaker]])
+            " ".join(
+                [
+                    items.utterances[utterance],
+                    f"{onset / 100:.2f}",
+                    f"{offset / 100:.2f}",
+                    *names,
+                    items.speakers[speaker],
+                ]
+            )
         )
     write_text(path, "\n".join(lines) + "\n", EvaluationError)

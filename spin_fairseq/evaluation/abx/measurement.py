@@ -29,8 +29,16 @@ _DISTANCES = {
     "units": "frames compared by their unit, 0 for equal and 1 for different ones (as one-hot vectors by their angle)",
 }
 _KINDS = {  # title, what A, B and X are, what is averaged after contexts
-    "within": ("phone ABX within speakers", "A and B differ in the middle phone alone; one speaker says all", "speakers"),
-    "across": ("phone ABX across speakers", "A and B differ in the middle phone alone; another speaker says X", "speakers"),
+    "within": (
+        "phone ABX within speakers",
+        "A and B differ in the middle phone alone; one speaker says all",
+        "speakers",
+    ),
+    "across": (
+        "phone ABX across speakers",
+        "A and B differ in the middle phone alone; another speaker says X",
+        "speakers",
+    ),
     "speaker": ("speaker ABX", "all are the same; one speaker says A and X, another says B", "middle phones"),
 }
 _SOURCES = {

@@ -13,7 +13,7 @@ import random
 import sys
 import warnings
 from contextlib import contextmanager
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Cells(NamedTuple):
     b: np.ndarray  # (C,) category of B
     context: np.ndarray  # (C,)
     group: np.ndarray  # (C,) of A and B
-    group_x: Optional[np.ndarray]  # (C,) of X; None: that of A and B
+    group_x: np.ndarray | None  # (C,) of X; None: that of A and B
     error: np.ndarray  # (C,) float32 in 0..1: fraction of triplets where X is nearer to B than to A, ties half
 
 
@@ -85,7 +85,9 @@ def prepare_frames(data, begin, end, distance, *, device="cpu", tool=None):
         normalised = data.new_empty(len(data), data.size(1) + 1)
         for place in range(0, len(data), NORMALISED_AT_ONCE):
             part = data[place : place + NORMALISED_AT_ONCE]
-            normalised[place : place + len(part)] = normalize_with_singularity(part.clone())  # it changes what it is given
+            normalised[place : place + len(part)] = normalize_with_singularity(
+                part.clone()
+            )  # it changes what it is given
         data = normalised
     return Frames(data, begin, end, distance, tool)
 

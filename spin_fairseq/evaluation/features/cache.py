@@ -86,7 +86,14 @@ class FeatureCache:
         return next(self.each_layer(source, [layer], corpus))[1]
 
     def _path(self, source, layer, corpus, most_frames, seed):
-        key = [source.fingerprint(), layer, corpus.audio_fingerprint, self.dtype.name, most_frames, seed if most_frames else 0]
+        key = [
+            source.fingerprint(),
+            layer,
+            corpus.audio_fingerprint,
+            self.dtype.name,
+            most_frames,
+            seed if most_frames else 0,
+        ]
         return self.folder / f"{digest_of(key)}.npy"
 
     def _make_room(self, size, keep):
@@ -118,7 +125,9 @@ class FeatureCache:
             ):  # fmt: skip
                 for layer, rows in zip(layers, of_layers):
                     rows = rows if chosen is None else rows[chosen[index]]
-                    arrays[layer][offsets[index] : offsets[index + 1]] = self._checked(rows, source, layer, corpus, index)
+                    arrays[layer][offsets[index] : offsets[index + 1]] = self._checked(
+                        rows, source, layer, corpus, index
+                    )
             for array in arrays.values():
                 array.flush()
 
@@ -147,4 +156,7 @@ def _chosen_frames(lengths, most_frames, seed):
         return None
     drawn = np.sort(np.random.default_rng(seed).choice(int(lengths.sum()), most_frames, replace=False))
     ends = np.cumsum(lengths)
-    return [rows - (end - length) for rows, end, length in zip(np.split(drawn, np.searchsorted(drawn, ends[:-1])), ends, lengths)]
+    return [
+        rows - (end - length)
+        for rows, end, length in zip(np.split(drawn, np.searchsorted(drawn, ends[:-1])), ends, lengths)
+    ]

@@ -4,7 +4,6 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ class Encoding:
     """
 
     title: str
-    layer: Optional[int]
+    layer: int | None
     clusters: int
     frame_seconds: float
     units: list = field(repr=False)
@@ -98,7 +97,7 @@ class UnitExtractor:
                 return None
             units = []
             with open(self._units_file, encoding="utf-8", errors="surrogateescape") as file:
-                for name, line in zip(self.corpus.ids, file):
+                for _name, line in zip(self.corpus.ids, file):
                     row = json.loads(line)
                     units.append(np.repeat(row["units"], row["durations"]))
             return Encoding(units=units, **about) if len(units) == len(self.corpus) else None

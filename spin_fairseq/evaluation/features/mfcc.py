@@ -39,7 +39,9 @@ def _hertz(mel):
 @lru_cache(maxsize=1)
 def _tables():
     """-> mel filters (BANDS, WINDOW // 2 + 1), DCT (COEFFICIENTS, BANDS), difference filters (2, DELTA_WIDTH)."""
-    edges = torch.tensor([_hertz(_mel(SAMPLE_RATE / 2) * i / (BANDS + 1)) for i in range(BANDS + 2)], dtype=torch.float64)
+    edges = torch.tensor(
+        [_hertz(_mel(SAMPLE_RATE / 2) * i / (BANDS + 1)) for i in range(BANDS + 2)], dtype=torch.float64
+    )
     lower, centre, upper = (edges[i : i + BANDS, None] for i in range(3))
     bins = torch.arange(WINDOW // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / WINDOW
     filters = torch.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)).clamp(min=0)

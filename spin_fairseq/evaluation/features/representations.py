@@ -90,10 +90,14 @@ class EncoderSource(_ModelSource):
     def compute(self, layers):
         wrong = [layer for layer in layers if not 1 <= layer <= self.encoder.num_layers]
         if wrong:
-            raise ConfigError(f"{self.path}: there is no layer {wrong[0]}; the encoder has layers 1..{self.encoder.num_layers}")
+            raise ConfigError(
+                f"{self.path}: there is no layer {wrong[0]}; the encoder has layers 1..{self.encoder.num_layers}"
+            )
         if len(layers) == 1:
             layer = layers[0]
-            return lambda source, mask, mode=AS_USUAL: (self.encoder.encode(source, mask, layer, mode=mode).features.float(),)
+            return lambda source, mask, mode=AS_USUAL: (
+                self.encoder.encode(source, mask, layer, mode=mode).features.float(),
+            )
         return lambda source, mask, mode=AS_USUAL: tuple(
             x.float() for x in self.encoder.encode_layers(source, mask, layers, mode)
         )

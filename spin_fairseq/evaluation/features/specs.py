@@ -1,15 +1,14 @@
 """The forms that MODEL may take on the command line.
 
-    CHECKPOINT[:codebook=I]                     a Spin model
-    FEATURES+kmeans[:layer=L][:k=K]             k-means; FEATURES is `mfcc`, or the checkpoint of an encoder
-    NAME=...                                    either, under a name of its own
+CHECKPOINT[:codebook=I]                     a Spin model
+FEATURES+kmeans[:layer=L][:k=K]             k-means; FEATURES is `mfcc`, or the checkpoint of an encoder
+NAME=...                                    either, under a name of its own
 """
 
 import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
 
 from ...errors import ConfigError
 
@@ -27,8 +26,8 @@ class ModelSpec:
     text: str
     kind: str
     source: str
-    layer: Optional[int] = None
-    clusters: Optional[int] = None
+    layer: int | None = None
+    clusters: int | None = None
     codebook: int = 0
 
 

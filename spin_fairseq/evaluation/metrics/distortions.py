@@ -9,7 +9,7 @@ with recorded noise, are not to be compared with these.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -47,7 +47,9 @@ class Distortion:
 def add_noise(wave, rng, snr_db):
     """Stationary Gaussian noise with the utterance's long-term spectrum, smoothed over 200 Hz. SNR over the whole wave."""
     wave = wave.astype(np.float64)
-    power = uniform_filter1d(np.abs(np.fft.rfft(wave)) ** 2, max(1, round(SMOOTHING * len(wave) / SAMPLE_RATE)), mode="nearest")
+    power = uniform_filter1d(
+        np.abs(np.fft.rfft(wave)) ** 2, max(1, round(SMOOTHING * len(wave) / SAMPLE_RATE)), mode="nearest"
+    )
     power = np.maximum(power, 0.0)  # running sums can fall below by rounding
     noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(len(wave))) * np.sqrt(power), len(wave))
     level = np.sqrt(np.mean(np.square(noise)))

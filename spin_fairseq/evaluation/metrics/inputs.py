@@ -41,7 +41,9 @@ def checked_units(units, clusters, names):
             raise EvaluationError(f"utterance {name!r}: units are a row of whole numbers, not {row.dtype} {row.shape}")
         if row.size and not 0 <= row.min() <= row.max() < clusters:
             wrong = row[(row < 0) | (row >= clusters)][0]
-            raise EvaluationError(f"utterance {name!r} has the unit {wrong}: with {clusters} clusters they are 0..{clusters - 1}")
+            raise EvaluationError(
+                f"utterance {name!r} has the unit {wrong}: with {clusters} clusters they are 0..{clusters - 1}"
+            )
         checked.append(row.astype(np.int64, copy=False))
     if not any(map(len, checked)):
         raise EvaluationError("no utterance has a unit: every one is empty")
@@ -82,4 +84,6 @@ def check_labels(phones, names):
     one_each("rows of phone labels", phones, names)
     for name, row in zip(names, phones):
         if row is None or len(row) == 0:
-            raise PhoneLabelError(f"utterance {name!r} has no phone labels; label it, or leave it out of the evaluation")
+            raise PhoneLabelError(
+                f"utterance {name!r} has no phone labels; label it, or leave it out of the evaluation"
+            )

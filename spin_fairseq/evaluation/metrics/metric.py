@@ -5,7 +5,6 @@ Every module of measures lists its own in `METRICS`; help texts, tables and docu
 
 import math
 from dataclasses import dataclass
-from typing import Tuple
 
 FRACTION = (0.0, 1.0)
 
@@ -27,7 +26,7 @@ class Metric:
     source: str
     unit: str = ""
     chance: str = ""
-    within: Tuple[float, float] = (-math.inf, math.inf)
+    within: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self):
         if self.better not in ("higher", "lower", ""):

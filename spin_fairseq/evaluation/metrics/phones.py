@@ -80,7 +80,9 @@ class PhoneMeasurement(Measurement):
         check_labels(phones, self.utterances)
         rows, units = zip(*(align(row, unit, frame_seconds) for row, unit in zip(phones, units)))
         if not any(map(len, units)):
-            raise EvaluationError("no frame has both a unit and a phone label; are the labels those of these utterances?")
+            raise EvaluationError(
+                "no frame has both a unit and a phone label; are the labels those of these utterances?"
+            )
         indices, labels = label_indices(rows)
         self.phones = np.array([str(label if symbols is None else symbols[label]) for label in labels])
         self._counts = UtteranceCounts(indices, units, len(labels), clusters)

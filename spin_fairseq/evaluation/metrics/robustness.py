@@ -74,7 +74,9 @@ class RobustnessMeasurement(Measurement):
 
     def _lengths(self, rows, distorted):
         if len(rows) != len(self.utterances):
-            raise EvaluationError(f"{len(rows)} rows of units{distorted} for {len(self.utterances)} utterances; each needs one")
+            raise EvaluationError(
+                f"{len(rows)} rows of units{distorted} for {len(self.utterances)} utterances; each needs one"
+            )
         for name, row in zip(self.utterances, map(np.asarray, rows)):
             if row.ndim != 1 or not len(row) or row.dtype.kind not in "iu":
                 raise EvaluationError(

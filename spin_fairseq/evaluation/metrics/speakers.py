@@ -125,7 +125,9 @@ class SpeakerClassifierMeasurement(Measurement):
         self._used = np.zeros(utterances)
         self.reasons = {}
         if len(names) < 2:
-            reason = "fewer than two speakers have two utterances or more" if len(often) > 1 else "there is one speaker only"
+            reason = (
+                "fewer than two speakers have two utterances or more" if len(often) > 1 else "there is one speaker only"
+            )
             self.reasons = dict.fromkeys(self.keys, reason)
             return
         self._used[used] = 1

@@ -37,7 +37,9 @@ def test_hubert_custom(tmp_path, form):
     wave = 0.2 + 0.3 * torch.randn(1, 20017, generator=torch.Generator().manual_seed(1))
     source = torch.nn.functional.layer_norm(wave, wave.shape) if task.normalize else wave
     for layer in (1, 2, 3):
-        found = model.extract_features(source, padding_mask=torch.zeros(wave.shape, dtype=torch.bool), output_layer=layer)[0]
+        found = model.extract_features(
+            source, padding_mask=torch.zeros(wave.shape, dtype=torch.bool), output_layer=layer
+        )[0]
         expected = load_spin(checkpoint).extract_features(wave, output_layer=layer)[0]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-4)
 
@@ -47,7 +49,15 @@ def test_wavlm_local(tmp_path, form):
     checkpoint = save_spin(tmp_path / "spin.pt", "wavlm", encoder=FORMS[form])
     convert(checkpoint, tmp_path / "s3prl.pt", "s3prl")
     state, encoder = load(tmp_path / "s3prl.pt"), load_spin(checkpoint).encoder
-    for key in ("encoder_layers", "encoder_embed_dim", "num_buckets", "max_distance", "conv_pos", "gru_rel_pos", "normalize"):
+    for key in (
+        "encoder_layers",
+        "encoder_embed_dim",
+        "num_buckets",
+        "max_distance",
+        "conv_pos",
+        "gru_rel_pos",
+        "normalize",
+    ):
         assert state["cfg"][key] == encoder.config[key]
     assert state["cfg"]["relative_position_embedding"] is True
     assert "encoder.layers.0.self_attn.relative_attention_bias.weight" in state["model"]

@@ -40,7 +40,9 @@ def test_every_layer(exported):
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     wave = 0.2 + 0.3 * torch.randn(20017, generator=torch.Generator().manual_seed(1))
     inputs = extractor(wave.numpy(), sampling_rate=16000, return_tensors="pt").input_values
-    theirs.eval().encoder.layer_norm = theirs.encoder.layer_norm if not encoder.cfg.layer_norm_first else torch.nn.Identity()
+    theirs.eval().encoder.layer_norm = (
+        theirs.encoder.layer_norm if not encoder.cfg.layer_norm_first else torch.nn.Identity()
+    )
     outputs = theirs(inputs, output_hidden_states=True).hidden_states
     layers = encoder.encode_layers(wave[None])
     assert len(outputs) == len(layers) + 1 and type(theirs).__name__ in ("HubertModel", "WavLMModel")

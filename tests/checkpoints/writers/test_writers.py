@@ -107,7 +107,9 @@ def test_each_says_what_it_holds_and_no_path(checkpoint, tmp_path, to):
     assert about["version"] == f"spin_fairseq {__version__}"
     if to == "hf":
         found = json.loads((out / "config.json").read_text())["spin"]
-        assert all(str(value) in (out / "README.md").read_text() for value in (about["base"], about["layer"], __version__))
+        assert all(
+            str(value) in (out / "README.md").read_text() for value in (about["base"], about["layer"], __version__)
+        )
     elif to == "kmeans":
         found = joblib.load(out).about
     elif to == "onnx":
@@ -136,7 +138,9 @@ def test_of_the_reference(reference_checkpoint, tmp_path, wave):
 @pytest.mark.parametrize("source", ["ours", "reference"])
 @torch.no_grad()
 def test_nearest_centre_is_our_unit(request, tmp_path, source):
-    checkpoint = save_spin(tmp_path / "ours.pt") if source == "ours" else request.getfixturevalue("reference_checkpoint")
+    checkpoint = (
+        save_spin(tmp_path / "ours.pt") if source == "ours" else request.getfixturevalue("reference_checkpoint")
+    )
     convert(checkpoint, tmp_path / "km.bin", "kmeans")
     kmeans, model = joblib.load(tmp_path / "km.bin"), load_spin(checkpoint)
     torch.manual_seed(3)

@@ -20,7 +20,9 @@ def as_names(items):
 
 
 @settings(deadline=None, max_examples=60)
-@given(seed=st.integers(0, 2**32 - 1), lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4), named=st.booleans())
+@given(
+    seed=st.integers(0, 2**32 - 1), lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4), named=st.booleans()
+)
 def test_triphones_are_those_of_plain_loops(seed, lengths, named):
     rng = np.random.default_rng(seed)
     labels = [np.repeat(rng.integers(0, 5, n), rng.integers(1, 4, n)) for n in lengths]

@@ -18,8 +18,9 @@ KINDS = ("within", "across", "speaker")
 PHONES = ("SIL", "AA", "B", "T")
 
 
-def speech(seed, speakers=3, phones=40, symbols=len(PHONES)):
+def speech(seed, speakers=3, phones=40, symbols=None):
     """Random labels of one utterance a speaker, few phones in few contexts, so that triphones recur."""
+    symbols = symbols or len(PHONES)
     rng = np.random.default_rng(seed)
     return [np.repeat(rng.integers(0, symbols, phones), rng.integers(2, 6, phones)) for _ in range(speakers)]
 
@@ -56,8 +57,12 @@ def test_units_equal_the_definition(seed, speakers, clusters):
     units, items = [rng.integers(0, clusters, len(row) // 2) for row in labels], some_items(labels)
     found = plain(AbxMeasurement(items, units=units, max_size_group=None, max_x_across=None))
     for kind in KINDS:
-        expected = abx_oracle(oracle_items(items, units), kind, other, mirrored=abx_tools.installed_tool() == "libriabx2")
-        assert found[f"unit_abx_{kind}"] == pytest.approx(np.nan if expected is None else expected, abs=1e-6, nan_ok=True)
+        expected = abx_oracle(
+            oracle_items(items, units), kind, other, mirrored=abx_tools.installed_tool() == "libriabx2"
+        )
+        assert found[f"unit_abx_{kind}"] == pytest.approx(
+            np.nan if expected is None else expected, abs=1e-6, nan_ok=True
+        )
 
 
 @needs_tool
@@ -88,7 +93,9 @@ def test_a_bootstrap_counts_speakers_as_often_as_they_are_drawn():
             expected = abx_oracle(oracle_items(items, features), kind, angle, row)
             assert (error == pytest.approx(expected, abs=1e-6)) if expected is not None else np.isnan(error)
         assert values[f"abx_{kind}"][0] == pytest.approx(values[f"abx_{kind}"][1])
-    assert np.isnan([values["abx_across"][-1], values["abx_speaker"][-1]]).all() and np.isfinite(values["abx_within"][-1])
+    assert np.isnan([values["abx_across"][-1], values["abx_speaker"][-1]]).all() and np.isfinite(
+        values["abx_within"][-1]
+    )
     for low, high in intervals(measurement, samples=50).values():
         assert low < high
 
@@ -111,7 +118,9 @@ def test_features_of_the_speaker_alone():
     labels = speech(4, speakers=4, phones=60)
     rng = np.random.default_rng(5)
     features = [np.eye(4)[n] + 0.001 * rng.normal(size=(len(row) // 2, 4)) for n, row in enumerate(labels)]
-    found = plain(AbxMeasurement(some_items(labels), features, [np.full(len(row), n) for n, row in enumerate(features)]))
+    found = plain(
+        AbxMeasurement(some_items(labels), features, [np.full(len(row), n) for n, row in enumerate(features)])
+    )
     assert found["abx_speaker"] == 0 and found["unit_abx_speaker"] == 0
     assert 0.3 < found["abx_across"] < 0.7 and found["unit_abx_across"] == 0.5 and found["unit_abx_within"] == 0.5
 
@@ -173,7 +182,9 @@ def test_same_seed_same_metrics_and_the_input_stays():
     full = AbxMeasurement(some_items(labels), features, max_size_group=None, max_x_across=None)
     assert len(full.cells["abx_across"].error) > len(measurements[0].cells["abx_across"].error)
     test = paired_test(measurements[0], full, samples=20)
-    assert test["abx_across"]["difference"] == pytest.approx(plain(measurements[0])["abx_across"] - plain(full)["abx_across"])
+    assert test["abx_across"]["difference"] == pytest.approx(
+        plain(measurements[0])["abx_across"] - plain(full)["abx_across"]
+    )
 
 
 def test_bad_features_are_named():

@@ -37,7 +37,9 @@ def test_features_are_those_of_each_file_alone(small_hubert, corpus, tmp_path):
         for i in range(len(corpus)):
             wave = torch.from_numpy(read_audio(corpus.path(i)))[None]
             for layer, features in found.items():
-                np.testing.assert_allclose(features[i], encoder.encode(wave, output_layer=layer)[0][0].numpy(), atol=1e-4)
+                np.testing.assert_allclose(
+                    features[i], encoder.encode(wave, output_layer=layer)[0][0].numpy(), atol=1e-4
+                )
 
 
 def test_nothing_is_computed_twice_but_for_other_audio(small_hubert, corpus, tmp_path, speech_folder):
@@ -62,7 +64,9 @@ def test_the_folder_stays_below_its_limit(small_hubert, corpus, tmp_path):
 
 
 def test_half_precision_is_half_as_large_and_nearly_the_same(corpus, tmp_path):
-    whole, half = (FeatureCache(tmp_path, dtype=dtype).layer(MfccSource(), None, corpus) for dtype in ("float32", "float16"))
+    whole, half = (
+        FeatureCache(tmp_path, dtype=dtype).layer(MfccSource(), None, corpus) for dtype in ("float32", "float16")
+    )
     assert half.array.nbytes * 2 == whole.array.nbytes and half[0].dtype == np.float32
     np.testing.assert_allclose(half.array, whole.array, rtol=1e-3, atol=1e-4)
 

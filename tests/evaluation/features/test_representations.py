@@ -33,7 +33,11 @@ def batch():
 
 def test_a_row_does_not_depend_on_its_batch(checkpoint, small_hubert, batch):
     source, mask, lengths = batch
-    for features, layers in ((MfccSource(), [None]), (EncoderSource(small_hubert), [3, 1]), (SpinSource(checkpoint), [None])):
+    for features, layers in (
+        (MfccSource(), [None]),
+        (EncoderSource(small_hubert), [3, 1]),
+        (SpinSource(checkpoint), [None]),
+    ):
         compute = features.compute(layers)
         with torch.no_grad():
             found = compute(source, mask)
@@ -62,7 +66,10 @@ def test_the_nearest_centroid_is_taken_as_by_scikit_learn():
     centroids = fit_centroids(frames, 12, seed=1)
     kmeans = KMeans(12, init=centroids, n_init=1, max_iter=1).fit(frames)
     kmeans.cluster_centers_ = centroids
-    assert KMeansUnits(MfccSource(), None, centroids).units(torch.from_numpy(frames)).tolist() == kmeans.predict(frames).tolist()
+    assert (
+        KMeansUnits(MfccSource(), None, centroids).units(torch.from_numpy(frames)).tolist()
+        == kmeans.predict(frames).tolist()
+    )
     assert np.array_equal(centroids, fit_centroids(frames, 12, seed=1))
     with pytest.raises(ConfigError, match="501 clusters"):
         fit_centroids(frames, 501)

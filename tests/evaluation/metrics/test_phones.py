@@ -125,7 +125,9 @@ def test_numbered_labels_get_their_names():
 def test_the_longer_is_cut():
     long = plain(PhoneMeasurement([list("AABBCCDD")], [[0, 1]], 2))
     assert long["pnmi"] == pytest.approx(1.0)  # A and B alone
-    assert plain(PhoneMeasurement([list("AAB")], [[0, 1, 1, 1]], 2)) == plain(PhoneMeasurement([list("AAB")], [[0, 1]], 2))
+    assert plain(PhoneMeasurement([list("AAB")], [[0, 1, 1, 1]], 2)) == plain(
+        PhoneMeasurement([list("AAB")], [[0, 1]], 2)
+    )
     slow = PhoneMeasurement([list("AAAABBBB")], [[0, 1]], 2, frame_seconds=0.04)
     assert plain(slow)["pnmi"] == pytest.approx(1.0)
 
@@ -142,7 +144,12 @@ def test_utterances_without_units_count_for_nothing():
         ([list("AA"), None], [[0], [1]], PhoneLabelError, "utterance 'two' has no phone labels"),
         ([list("AA"), []], [[0], [1]], PhoneLabelError, "utterance 'two' has no phone labels"),
         ([list("AA")], [[0], [1]], EvaluationError, "1 rows of phone labels for 2 utterances"),
-        ([list("AA")] * 2, [[0], [3]], EvaluationError, "utterance 'two' has the unit 3: with 3 clusters they are 0..2"),
+        (
+            [list("AA")] * 2,
+            [[0], [3]],
+            EvaluationError,
+            "utterance 'two' has the unit 3: with 3 clusters they are 0..2",
+        ),
         ([list("AA")] * 2, [[-1], [1]], EvaluationError, "utterance 'one' has the unit -1"),
         ([list("AA")] * 2, [[0], [0.5]], EvaluationError, "utterance 'two': units are a row of whole numbers"),
         ([list("AA")] * 2, [[0], [[1]]], EvaluationError, "utterance 'two': units are a row of whole numbers"),

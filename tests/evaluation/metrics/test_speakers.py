@@ -84,7 +84,9 @@ def test_units_equal_the_oracle_and_scikit_learn(utterances, seed):
     speaker = np.repeat(speakers, [len(row) for row in units]).tolist()
     unit = np.concatenate(units).tolist()
     expected = clusters_oracle(speaker, unit)
-    assert found == pytest.approx({"speaker_nmi": expected["pnmi"], "speaker_purity": expected["phone_purity"]}, abs=1e-9)
+    assert found == pytest.approx(
+        {"speaker_nmi": expected["pnmi"], "speaker_purity": expected["phone_purity"]}, abs=1e-9
+    )
     assert found["speaker_nmi"] == pytest.approx(homogeneity_score(speaker, unit), abs=1e-6)
     assert not measurement.reasons
 
@@ -143,14 +145,18 @@ def test_classifier_equals_the_oracle_fold_by_fold(seed, names):
     for i, array in enumerate(features):
         others = [j for j in range(len(speakers)) if folds[j] != folds[i]]
         train = np.concatenate([features[j] for j in others])
-        found, logs = classify(train, np.repeat([speakers[j] for j in others], [len(features[j]) for j in others]), array)
+        found, logs = classify(
+            train, np.repeat([speakers[j] for j in others], [len(features[j]) for j in others]), array
+        )
         correct[i], frames[i] = sum(found[k] == speakers[i] for k in logs.argmax(1)), len(array)
         named[i] = found[logs.sum(0).argmax()] == speakers[i]
     for weights in (np.ones((1, len(speakers))), draws(rng, 1, len(speakers))):
         values = {key: float(value[0]) for key, value in measurement.values(weights).items()}
         # Single precision on one side, double on the other: a frame between two speakers may fall to either.
         assert values["speaker_accuracy"] == pytest.approx(float((weights @ correct / (weights @ frames))[0]), abs=0.01)
-        assert values["utterance_speaker_accuracy"] == pytest.approx(float((weights @ named)[0] / weights.sum()), abs=1e-9)
+        assert values["utterance_speaker_accuracy"] == pytest.approx(
+            float((weights @ named)[0] / weights.sum()), abs=1e-9
+        )
     spoken = [sum(frames[i] for i in range(len(speakers)) if speakers[i] == name) for name in set(speakers)]
     assert plain(measurement)["speaker_chance"] == pytest.approx(max(spoken) / sum(spoken))
 
@@ -223,7 +229,11 @@ def test_speakers_with_one_utterance_are_left_out():
 
 @pytest.mark.parametrize(
     "speakers, reason",
-    [(["a"] * 4, "one speaker only"), (["a", "b", "c", "d"], "two utterances"), (["a", "a", "a", "b"], "two utterances")],
+    [
+        (["a"] * 4, "one speaker only"),
+        (["a", "b", "c", "d"], "two utterances"),
+        (["a", "a", "a", "b"], "two utterances"),
+    ],
 )
 def test_too_few_speakers_are_undefined(speakers, reason):
     measurement = SpeakerClassifierMeasurement(speakers, speech(np.random.default_rng(7), 1.0, speakers=speakers))
@@ -263,7 +273,9 @@ def test_features_that_cannot_be_measured(features, message):
 
 
 @settings(deadline=None, max_examples=50)
-@given(groups=st.lists(st.sampled_from("abcd"), min_size=1, max_size=30), number=st.integers(2, 7), seed=st.integers(0, 99))
+@given(
+    groups=st.lists(st.sampled_from("abcd"), min_size=1, max_size=30), number=st.integers(2, 7), seed=st.integers(0, 99)
+)
 def test_folds_spread_every_group(groups, number, seed):
     folds = held_out_folds(groups, number, seed)
     assert ((0 <= folds) & (folds < number)).all()

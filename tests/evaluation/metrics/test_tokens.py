@@ -39,7 +39,11 @@ def test_equals_the_oracle(utterances, seconds, seed):
     matches = changes = reference = 0
     for pair in zip(phones, units):
         phone, unit = (boundaries_oracle(row.tolist()) for row in align(*pair, seconds))
-        matches, changes, reference = matches + matches_oracle(unit, phone, 2), changes + len(unit), reference + len(phone)
+        matches, changes, reference = (
+            matches + matches_oracle(unit, phone, 2),
+            changes + len(unit),
+            reference + len(phone),
+        )
     if reference and matches:
         precision, recall = matches / changes, matches / reference
         assert found["boundary_precision"] == pytest.approx(precision)
@@ -79,12 +83,19 @@ def test_a_weight_repeats_an_utterance(utterances, seed):
 def test_by_hand():
     # 0.16 s; three units without repeats; 0 has 4 frames of 8, 1 and 2 two each.
     found = plain(TokenMeasurement([[0, 0, 0, 0, 1, 1, 2, 2]], 4, phones=[list("AAAAAAABBBBBCCCC")]))
-    assert found["units_per_second"] == pytest.approx(50) and found["deduplicated_per_second"] == pytest.approx(3 / 0.16)
+    assert found["units_per_second"] == pytest.approx(50) and found["deduplicated_per_second"] == pytest.approx(
+        3 / 0.16
+    )
     assert found["entropy"] == pytest.approx(1.5) and found["perplexity"] == pytest.approx(2**1.5)
-    assert found["bitrate"] == pytest.approx(75) and found["deduplicated_bitrate"] == pytest.approx(3 / 0.16 * math.log2(3))
+    assert found["bitrate"] == pytest.approx(75) and found["deduplicated_bitrate"] == pytest.approx(
+        3 / 0.16 * math.log2(3)
+    )
     assert found["codebook_use"] == 0.75
     # Units change at 80 and 120 ms, phones at 70 and 120 ms.
-    assert found["boundary_precision"] == found["boundary_recall"] == found["r_value"] == 1 and found["over_segmentation"] == 0
+    assert (
+        found["boundary_precision"] == found["boundary_recall"] == found["r_value"] == 1
+        and found["over_segmentation"] == 0
+    )
 
 
 def test_ngrams_by_hand():

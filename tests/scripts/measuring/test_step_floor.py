@@ -14,7 +14,9 @@ class Net(torch.nn.Module):
     def forward(self, x):
         x = self.convolution(x).transpose(1, 2)
         query = self.query(x).unflatten(-1, (2, 4)).transpose(1, 2)
-        return self.out(torch.nn.functional.scaled_dot_product_attention(query, query, query).transpose(1, 2).flatten(2))
+        return self.out(
+            torch.nn.functional.scaled_dot_product_attention(query, query, query).transpose(1, 2).flatten(2)
+        )
 
 
 def training_step():
@@ -31,7 +33,9 @@ def training_step():
 
 def tensors_of(noted):
     """How often each function has been called on which tensors; what else a call says may be said in two ways."""
-    calls = ((function, tuple(x for x in args if isinstance(x, _Tensor))) for function, args, _ in noted.calls.elements())
+    calls = (
+        (function, tuple(x for x in args if isinstance(x, _Tensor))) for function, args, _ in noted.calls.elements()
+    )
     return Counter(calls)
 
 

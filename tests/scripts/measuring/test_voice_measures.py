@@ -69,7 +69,12 @@ def case(**changes):
     for engine in ("native", "praat", "praat_again", "in_place"):
         row.update({f"{engine}_f0": 100.0, f"{engine}_voiced": 0.5, f"{engine}_level": 0.0, f"{engine}_distance": 1.0})
         row.update({f"{engine}_F{n}": 1.2 for n in (1, 2, 3)})
-        row.update({f"{engine}_{key}": 1.0 for key in ("spectrum", "near", "voicing", "near_asked", "near_in_place", "voicing_in_place")})
+        row.update(
+            {
+                f"{engine}_{key}": 1.0
+                for key in ("spectrum", "near", "voicing", "near_asked", "near_in_place", "voicing_in_place")
+            }
+        )
     return row | changes
 
 
