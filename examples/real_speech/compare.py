@@ -166,7 +166,7 @@ def main(argv=None):
     splits = ["dev", *([args.test] if args.test else [])]
     keys = training_keys(load_encoder(args.base).num_layers, args.trained_layers, args.updates) + args.overrides
     run([
-        *COMMAND, "prepare", args.speech, "--out", out, "--train", "train", "--dev", "dev",
+        *COMMAND, "prepare", args.speech, "--out", out, "--train", "train", "--dev", "dev", "--overwrite",
         *(["--subsets", args.test, args.test] if args.test else []),
     ])  # fmt: skip
     for split in splits:
