@@ -94,7 +94,7 @@ def _scalar(kind: Any, content: Any) -> Any:
 
 
 class _Array:
-    """Stands in for an array until its content comes, and behaves as a sequence then."""
+    """Stands in for an array until its content comes, and behaves as that array then."""
 
     def __init__(self, *_: Any):
         self.array = np.zeros(0)
@@ -108,6 +108,11 @@ class _Array:
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "array" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.array, name)
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         return np.asarray(self.array, *args, **kwargs)

@@ -11,6 +11,7 @@ SNAPSHOT = """
 import logging, sys
 import fairseq.models, fairseq.tasks, fairseq.trainer, fairseq.checkpoint_utils, fairseq.optim, hydra._internal.utils
 import multiprocessing.queues, numpy, torch.utils.data
+import joblib  # which changes multiprocessing itself
 PATCHED = ("fairseq", "numpy", "hydra", "multiprocessing", "torch.utils.data")
 
 def snapshot():
