@@ -59,7 +59,7 @@ def one_weight_norm(tensors):
                 name = name[: -len(new_ending)] + ending
         if name.endswith("encoder.pos_conv.0.weight") and isinstance(tensor, torch.Tensor) and tensor.dim() == 3:
             tensor = tensor.float()
-            length = tensor.norm(dim=(0, 1), keepdim=True)
+            _, length = torch._weight_norm_interface(tensor, tensor.new_ones(1, 1, tensor.size(2)), 2)
             renamed[name + "_g"], renamed[name + "_v"] = length, torch.where(length > 0, tensor, torch.ones(()))
             continue
         renamed[name] = tensor

@@ -28,7 +28,7 @@ class WeightNormedConvolution(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
+        return torch._weight_norm(self.weight_v, self.weight_g, 2)  # what torch.nn.utils.weight_norm calls
 
 
 class PositionalConvolution(nn.ModuleDict):
