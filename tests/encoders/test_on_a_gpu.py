@@ -75,7 +75,7 @@ def test_the_first_convolution_makes_no_float32_tensor(encoder, precision):
         encoder, source = encoder.to(torch.bfloat16), source.to(torch.bfloat16)
     for mask in (padding, None):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "autocast"), Float32OfWidth() as seen:
-            encoder._embed(source, mask, AS_ON_A_GPU)
+            encoder.extract_features(source, mask, ret_conv=True, mode=AS_ON_A_GPU)
         first = 2 * 3199 * 32  # rows, frames and channels behind the first convolution
         assert seen.largest <= first / 2
 
