@@ -27,7 +27,7 @@ HEADER = """# Every key of the configuration
 
 `python scripts/write_configuration_page.py` makes this page of the dataclasses that declare the keys. A value is set in
 the YAML file or on the command line: `spin-fairseq train spin_hubert_base model.codebook_sizes=[2048] ...`. *Recipe* is
-the value in [spin_hubert_base.yaml](../config/spin_hubert_base.yaml), and in spin_wavlm_base.yaml, which takes all of it.
+the value in [spin_hubert_base.yaml](../config/spin_hubert_base.yaml), and in spin_wavlm_base.yaml, which is equal but for its name.
 """
 FAIRSEQ = """## fairseq's keys that the recipe sets
 

@@ -46,7 +46,12 @@ def composed(name, folder):
 
 
 def test_wavlm_takes_the_recipe_of_hubert(tmp_path):
-    """Two copies of the recipe went apart."""
+    """Guards against two copies of the recipe that go apart, comments included."""
+    recipes = [
+        (ROOT / "config" / f"spin_{name}_base.yaml").read_text().partition("\nhydra:")[2]
+        for name in ("hubert", "wavlm")
+    ]
+    assert recipes[0] == recipes[1]
     hubert, wavlm = (composed(f"spin_{name}_base", tmp_path) for name in ("hubert", "wavlm"))
     folders = hubert.pop("run_folder"), wavlm.pop("run_folder")
     assert folders == (str(tmp_path / "outputs/spin_hubert_base"), str(tmp_path / "outputs/spin_wavlm_base"))

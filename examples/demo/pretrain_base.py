@@ -99,16 +99,22 @@ def write_labels(folder, features, clusters):
     part.rename(folder)
 
 
+def read_checkpoint(path):
+    """A checkpoint that fairseq wrote here, with its configuration. From torch 2.6 on, by this package's allow-list alone."""
+    import spin_fairseq  # noqa: F401  the allow-list
+
+    return torch.load(path, map_location="cpu", weights_only=hasattr(torch.serialization, "add_safe_globals"))
+
+
 def write_start(source, target, dictionary, layers=None):
     """The weights of one iteration as the start of the next: the clusters are new, so their embeddings start anew.
 
     layers: of the next model, where it has more (twice as many at most): copies of the last ones stand for those that are new.
     """
-    import spin_fairseq  # noqa: F401  the allow-list for torch.load
     from fairseq.data import Dictionary
 
     rows = len(Dictionary.load(str(dictionary)))  # the clusters, and fairseq's special symbols
-    state = torch.load(source, map_location="cpu", weights_only=True)
+    state = read_checkpoint(source)
     width = state["model"]["label_embs_concat"].shape[1]
     state["model"]["label_embs_concat"] = torch.rand(rows, width, generator=torch.Generator().manual_seed(SEED))
     if layers:
@@ -187,9 +193,7 @@ def log_row(line):
 
 def strip_checkpoint(source, target, half=False):
     """A checkpoint as fairseq saves it, without the optimiser's state and any path of this machine; half: its weights in float16."""
-    import spin_fairseq  # noqa: F401  the allow-list for torch.load
-
-    state = torch.load(source, map_location="cpu", weights_only=True)
+    state = read_checkpoint(source)
     cfg = state["cfg"]
     cfg["task"].update(data="data", label_dir="labels")
     cfg["common"].update(user_dir=None, tensorboard_logdir=None, log_file=None)

@@ -85,7 +85,9 @@ class ConvolutionLayer(nn.ModuleDict):
         """The weight as matrices (taps x inputs, width), each of as many taps as lie side by side without overlap; of a
         wave as one, since its windows are small beside what comes out of them."""
         weight, stride = self.conv.weight.permute(2, 1, 0), self.conv.stride[0]
-        return [taps.reshape(-1, weight.size(2)) for taps in weight.split(len(weight) if weight.size(1) == 1 else stride)]
+        return [
+            taps.reshape(-1, weight.size(2)) for taps in weight.split(len(weight) if weight.size(1) == 1 else stride)
+        ]
 
     def multiply(self, x: Tensor, matrices: list[Tensor], bias: Tensor) -> Tensor:
         """The convolution alone of x, (T, inputs) and contiguous -> (frames, width)."""

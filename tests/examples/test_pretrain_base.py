@@ -47,7 +47,7 @@ def test_an_iteration_starts_from_the_weights_before_with_new_cluster_embeddings
 
     for name in ("start.pt", "again.pt"):
         pretrain_base.write_start(tmp_path / "iteration_1.pt", tmp_path / name, dictionary)
-    start, again = (torch.load(tmp_path / name, weights_only=True) for name in ("start.pt", "again.pt"))
+    start, again = (pretrain_base.read_checkpoint(tmp_path / name) for name in ("start.pt", "again.pt"))
     assert set(start) == {"model"} and torch.equal(start["model"]["encoder"], before["encoder"])
     embeddings = start["model"]["label_embs_concat"]
     assert embeddings.shape == (5 + 4, 4)  # fairseq's dictionary adds four symbols
@@ -62,11 +62,11 @@ def test_a_base_that_grows_loads_into_the_deeper_model_with_copies_of_its_last_l
     dictionary = tmp_path / "dict.km.txt"
     dictionary.write_text("".join(f"{cluster} 1\n" for cluster in range(20)))
     pretrain_base.write_start(small_hubert, tmp_path / "start.pt", dictionary, layers=5)
-    weights = torch.load(tmp_path / "start.pt", weights_only=True)["model"]
+    weights = pretrain_base.read_checkpoint(tmp_path / "start.pt")["model"]
 
     deeper, _ = fairseq_hubert(encoder_layers=5, seed=3)
     deeper.load_state_dict(weights)  # strictly
-    before = torch.load(small_hubert, weights_only=True)["model"]
+    before = pretrain_base.read_checkpoint(small_hubert)["model"]
     for layer, source in enumerate((0, 1, 2, 1, 2)):
         name = "encoder.layers.{}.fc1.weight"
         assert torch.equal(weights[name.format(layer)], before[name.format(source)])
@@ -117,7 +117,7 @@ def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_give
     torch.save(state, tmp_path / "whole.pt")
     for name, half in (("float32.pt", False), ("float16.pt", True)):
         pretrain_base.strip_checkpoint(tmp_path / "whole.pt", tmp_path / name, half)
-    stripped = torch.load(tmp_path / "float16.pt", weights_only=True)
+    stripped = pretrain_base.read_checkpoint(tmp_path / "float16.pt")
     assert "last_optimizer_state" not in stripped
     assert not [text for text in pretrain_base.strings(stripped) if "/" in text]
     assert (tmp_path / "float16.pt").stat().st_size < 0.6 * (tmp_path / "float32.pt").stat().st_size
@@ -139,6 +139,6 @@ def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_give
 def test_the_bases_of_the_repository_load_and_tell_no_path(pretrain_base, path, layers):
     """Guards against a base that is written anew with another shape than its page says, or with paths of the machine."""
     assert load_encoder(path).num_layers == layers
-    state = torch.load(path, weights_only=True)
+    state = pretrain_base.read_checkpoint(path)
     assert not [text for text in pretrain_base.strings(state) if text.startswith("/")]
     assert "last_optimizer_state" not in state

@@ -53,6 +53,10 @@ def make_base(tmp_path_factory):
 @pytest.fixture
 def trainer_of(speech_folder, make_base, tmp_path):
     """trainer_of(device, precision, *overrides, kind="hubert") -> fairseq's trainer of that kind's recipe."""
+    import hydra
+
+    if hydra.__version__.startswith("1.0."):
+        pytest.skip("hydra 1.0 composes no configuration outside of its own main function")
 
     def make(device, precision, *overrides, kind="hubert", size=None):
         layers = {"cpu": "1..2", "cuda": "1..10"}[size or device]
