@@ -19,6 +19,7 @@ BLOCKS = {page: shell_blocks(page, (REPOSITORY / page).read_text()) for page in 
 # Lines that this test cannot run, and what does instead.
 ELSEWHERE = {
     "make demo": "the demo has tests of its own, and .ci/run runs it",
+    "make setup": "it has tests of its own, and .ci/run runs it",
     "make test": "it runs this test",
     "source .venv/bin/activate": "this environment stands for .venv",
 }
