@@ -55,7 +55,7 @@ def _runs_our_command():
     return os.path.basename(program) == "spin-fairseq"
 
 
-if "fairseq" in sys.modules or (not _runs_our_command() and find_spec("fairseq") is not None):
+if sys.modules.get("fairseq") or (not _runs_our_command() and find_spec("fairseq") is not None):
     from .registration import register
 
     register()
