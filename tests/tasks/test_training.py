@@ -79,7 +79,7 @@ def test_the_classic_command_line_trains_alike_and_needs_no_phone_labels(
         TRAIN + [
             speech_folder.data, "--user-dir", REPOSITORY / "spin_fairseq", "--task", "spin", "--arch", "spin",
             "--criterion", "swapped_prediction", "--checkpoint", small_hubert,
-            "--min-sample-size", 800, "--freeze", "cnn,pos,1..2", "--head-dims", 16,
+            "--min-sample-size", 800, "--crop-multiple", 4000, "--freeze", "cnn,pos,1..2", "--head-dims", 16,
             "--codebook-sizes", 20, "--seed", 7122, "--cpu", "--log-interval", 1, "--log-format", "simple",
             "--max-tokens", 272000, "--batch-size", 4, "--num-workers", 1, "--required-batch-size-multiple", 1,
             "--train-subset", "train", "--valid-subset", "dev", "--validate-interval-updates", 3,
