@@ -27,8 +27,9 @@ def interrupted(words, folder, when):
     command = [sys.executable, "-W", "ignore", "-m", "spin_fairseq", *map(str, words)]
     with open(folder / "stderr", "w") as errors:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
-        )
+            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )  # fmt: skip
         try:
             end = time.monotonic() + 240
             while not when():
