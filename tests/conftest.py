@@ -7,6 +7,7 @@ fairseq's own HuBERT. All other tests run.
 import spin_fairseq  # noqa: F401  registers the models
 
 import ast
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -44,6 +45,14 @@ def _imports_fairseq(path):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
     return any(name == needed or name.startswith(f"{needed}.") for name in names for needed in NEED_FAIRSEQ)
+
+
+@pytest.fixture(autouse=True)
+def no_metrics_of_other_tests():
+    """fairseq keeps what is logged under a name for the whole process, and saves it with each checkpoint."""
+    yield
+    if "fairseq.logging.metrics" in sys.modules:
+        sys.modules["fairseq.logging.metrics"].reset()
 
 
 @pytest.fixture(scope="session")
