@@ -109,6 +109,11 @@ def run(args):
         return
     if not (args.data and args.models):
         raise UsageError("--data and at least one MODEL are needed")
+    for model in args.models:
+        if model.endswith((".tsv", ".json")):
+            raise UsageError(
+                f"{model} is a manifest, and stands where a model is expected; --data a.tsv,b.tsv takes several"
+            )
     asked = list(GROUPS) if args.metrics is None else [name for name in args.metrics.split(",") if name]
     unknown = [name for name in asked if name not in GROUPS]
     if unknown or not asked:

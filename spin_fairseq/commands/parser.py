@@ -21,6 +21,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, program: str, text: str, examples: Sequence[str]):
         super().__init__(prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
         self.text, self.examples = text, examples
+        self.instead: dict[str, str] = {}  # options that only other verbs have -> what to write for them here
 
     def format_help(self) -> str:
         examples = textwrap.indent("\n".join(self.examples), "  ")
@@ -42,6 +43,8 @@ class Parser(argparse.ArgumentParser):
                 self.print_help()
                 return None
             if option.startswith("--") and option not in options:
+                if option in self.instead:
+                    raise UsageError(f"there is no option {option}; {self.instead[option]}")
                 nearest = difflib.get_close_matches(option, options, n=1)
                 raise UsageError(f"there is no option {option}" + (f", did you mean {nearest[0]}?" if nearest else ""))
         return self.parse_intermixed_args(list(words))

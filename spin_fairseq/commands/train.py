@@ -14,9 +14,19 @@ EXAMPLES = (
     "    optimization.max_update=2 hydra.run.dir=outputs/try",
 )
 KEPT = "the checkpoints that fairseq saved are kept, and the last one is where it resumes"
+INSTEAD = {
+    "--out": "training writes to hydra.run.dir=FOLDER, and its checkpoints to checkpoint.save_dir within that folder",
+    "--overwrite": "a run resumes where it stopped; for a new one choose another hydra.run.dir=FOLDER",
+    "--data": "the folder with the manifests is task.data=FOLDER",
+    "--phones": "phone labels are task.phones=FOLDER",
+    "--seed": "the seed is common.seed=N",
+    "--workers": "data workers are dataset.num_workers=N",
+    "--device": "training takes the GPU where there is one; common.cpu=true trains on the CPU",
+}
 
 
 def add_arguments(parser):
+    parser.instead.update(INSTEAD)
     parser.add_argument("config", metavar="CONFIG", help="name of a configuration, or a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration")
     parser.add_argument("--config-dir", metavar="FOLDER", help="where CONFIG is (default: this package's)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from ..errors import AudioError
 from ..processes import in_processes
 from ..speech.audio import check_long_enough, read_audio
 from ..speech.finding import check_name
-from .conversion import Converted, convert_to_flac, unread
+from .conversion import MP3_SUFFIXES, Converted, convert_to_flac, unread
+from .mp3_warnings import without_xing_warnings
 
 
 class Recording(NamedTuple):
@@ -65,11 +67,13 @@ def _check(task: tuple[str, str | None], channel: int | None) -> tuple[Converted
     path, target = task
     try:
         check_name(path)
-        if target is None:
-            samples = len(read_audio(path))
-            found = Converted(samples, unread(path, samples))
-        else:
-            found = convert_to_flac(path, target, channel)
+        # What it warns of is told of the file, by name, in the note.
+        with without_xing_warnings() if path.lower().endswith(MP3_SUFFIXES) else nullcontext():
+            if target is None:
+                samples = len(read_audio(path))
+                found = Converted(samples, unread(path, samples))
+            else:
+                found = convert_to_flac(path, target, channel)
         check_long_enough(path, found.samples)
         return found, ""
     except AudioError as error:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from spin_fairseq import __version__
-from spin_fairseq.commands import VERBS, inspect
+from spin_fairseq.commands import VERBS, inspect, train
 from tests.commands.running import spin_fairseq
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,6 +77,10 @@ def test_one_vocabulary(verb, capsys):
         (["prepare", "a", "--out", "b", "--worker", "2"], "there is no option --worker, did you mean --workers?"),
         (["convert", "a", "--ovewrite"], "did you mean --overwrite?"),
         (["marks", "a", "--zzz"], "there is no option --zzz; see spin-fairseq marks --help"),
+        (["train", "spin_demo", "--out", "b"], "no option --out; training writes to hydra.run.dir=FOLDER"),
+        (["train", "spin_demo", "--out=b"], "no option --out; training writes to hydra.run.dir=FOLDER"),
+        (["train", "spin_demo", "--sed", "1"], "there is no option --sed"),
+        (["evaluate", "a.pt", "--data", "a.tsv", "b.tsv"], "b.tsv is a manifest, and stands where a model is expected"),
         (["units", "a", "b"], "--out"),
         (["prepare", "a", "--out", "b", "--workers", "0"], "'0' is no whole number of at least 1"),
         (["convert", "a", "--out", "b", "--to", "what"], "invalid choice"),
@@ -86,6 +91,17 @@ def test_wrong_command_lines(words, said, capsys):
     assert spin_fairseq(*words) == 2
     told = capsys.readouterr()
     assert told.err.startswith("error: ") and said in told.err and told.err.count("\n") == 1 and not told.out
+
+
+def test_what_train_says_of_other_verbs_options_is_so():
+    """Guards against advice to set a key that a configuration does not have."""
+    keys = set(re.findall(r"[a-z_]+\.[a-z_.]+(?==)|checkpoint.save_dir", " ".join(train.INSTEAD.values())))
+    text = (REPOSITORY / "config" / "spin_demo.yaml").read_text()
+    config = yaml.safe_load(text)
+    assert len(keys) >= 7
+    for key in keys:
+        section, *names = key.split(".")
+        assert names[-1] in (config["hydra"]["run"] if section == "hydra" else config[section]), key
 
 
 def test_errors_are_one_line(tmp_path, capsys):

@@ -9,6 +9,7 @@ import soundfile
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.preparation.conversion import convert_to_flac, recorded_origin
 from spin_fairseq.preparation.mp3_frames import mp3_lengths
+from spin_fairseq.preparation.mp3_warnings import WARNING, without_xing_warnings
 from spin_fairseq.preparation.ogg_links import chained_seconds
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.preparation.manifests import find_audio, prepare_folders, target_names
@@ -265,6 +266,23 @@ def test_frames_of_mp3s_are_counted(mp3s):
     assert lengths["cut"].frames < 3 and abs(lengths["cut"].promised - 4) < 0.2
     assert abs(lengths["double"].frames - 8) < 0.4 and abs(lengths["double"].promised - 4) < 0.2
     assert abs(lengths["no_xing"].frames - 4) < 0.2 and lengths["no_xing"].promised is None
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_false_length_is_told_once_and_by_name(mp3s, tmp_path, capfd, jobs):
+    """libmpg123 warned on stderr, twice for each time that such a file was opened, and without its name."""
+    report = prepare_folders([mp3s], tmp_path / "out", split="train", jobs=jobs)
+    assert "double.mp3: holds 8." in "\n".join(report)
+    assert capfd.readouterr().err == ""
+
+
+def test_other_messages_are_passed_on(capfd):
+    """Guards against the loss of what a library has to say while libmpg123 is silenced."""
+    with pytest.raises(KeyboardInterrupt), without_xing_warnings():
+        os.write(2, b"before\n" + WARNING + b", fuzzy seeking may follow!\nbehind")
+        raise KeyboardInterrupt
+    os.write(2, b" it\n")
+    assert capfd.readouterr().err == "before\nbehind it\n"
 
 
 def test_frames_are_found_between_tags_and_junk(mp3s, tmp_path):
