@@ -19,8 +19,9 @@ What each metric is, in which group, and where it comes from: `spin-fairseq eval
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from spin_fairseq.threads import settle
 
 from .parser import UsageError, usable_device
 from .values import at_least
@@ -96,8 +97,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    # Before what reads it: threads that wait by spinning make k-means ten times slower beside any other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threads = settle()
     from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.errors import EvaluationError
     from spin_fairseq.evaluation import definitions
@@ -121,6 +121,7 @@ def run(args):
     if not (0 < args.level < 1 and args.cache_gb >= 0):
         raise UsageError("--level must be a fraction between 0 and 1, such as 0.95, and --cache-gb at least 0")
     usable_device(args.device)
+    args.say(threads)
     failed = compare(
         args.models, separate(args.data), args.out, phones=separate(args.phones), train=separate(args.train),
         groups=[name for name in GROUPS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import textwrap
 from collections.abc import Callable, Sequence
+
+from spin_fairseq.threads import usable_cpus
 
 from .values import at_least
 
@@ -53,7 +54,11 @@ class Parser(argparse.ArgumentParser):
 
     def add_workers(self) -> None:
         self.add_argument(
-            "--workers", type=at_least(1), default=os.cpu_count(), metavar="N", help="processes (default: one per CPU)"
+            "--workers",
+            type=at_least(1),
+            default=usable_cpus(),
+            metavar="N",
+            help="processes (default: one per CPU that may be used)",
         )
 
     def add_threads(self) -> None:

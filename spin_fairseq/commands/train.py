@@ -8,6 +8,8 @@ hydra.run.dir, fairseq resumes from checkpoint_last.pt. Needs fairseq: pip insta
 
 from __future__ import annotations
 
+from spin_fairseq.threads import settle
+
 EXAMPLES = (
     "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
     "spin-fairseq train spin_demo task.data=data/mine task.phones=data/mine/phones model.checkpoint=hubert_demo.pt \\\n"
@@ -49,6 +51,7 @@ def run(args):
     print(shell_line(command), flush=True)
     if args.dry_run:
         return 0
+    args.say(settle())
     return _wait_for(command)
 
 

@@ -14,6 +14,8 @@ time with the square of its length; --attention-seconds 60 bounds that for files
 
 from __future__ import annotations
 
+from spin_fairseq.threads import settle
+
 from .outputs import refuse_to_replace
 from .parser import UsageError, usable_device
 
@@ -69,6 +71,7 @@ def run(args):
         if seconds is not None and not seconds > 0:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
     refuse_to_replace([args.out], args.overwrite)
+    args.say(settle())
     device = usable_device(args.device)
     from spin_fairseq.checkpoints import load_model, load_spin
     from spin_fairseq.checkpoints.given import encoder_keys

@@ -8,6 +8,7 @@ it mends, and where:
 - `ranks`: counts that ranks on CPUs exchange;
 - `training`: how fairseq saves, resumes and stops a run;
 - `paths`: where fairseq looks for files;
+- `threads`: more threads than CPUs that are free;
 - `attention`: cuDNN's, which plans for every shape, is left out;
 - `half_precision`: what half precision loses, and logging that waits for the GPU.
 
@@ -25,6 +26,7 @@ def apply():
     from .hydra_errors import let_hydra_print_errors
     from .paths import mend_paths
     from .ranks import gather_over_gloo
+    from .threads import leave_busy_cpus_alone
     from .training import mend_training
 
     let_hydra_print_errors()
@@ -36,3 +38,4 @@ def apply():
     mend_paths()
     mend_half_precision()
     leave_out_cudnn_attention()
+    leave_busy_cpus_alone()
