@@ -7,6 +7,8 @@
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?=
+# Tests side by side, each file in one process; OpenMP's threads would only take the cores from one another.
+PYTEST = OMP_NUM_THREADS=1 '$(VENV)/bin/python' -m pytest -n auto --dist loadfile
 # The demo's base: hubert or wavlm.
 BASE ?= hubert
 
@@ -42,10 +44,10 @@ else
 endif
 
 test: setup-with-sox
-	'$(VENV)/bin/python' -m pytest
+	$(PYTEST)
 
 test-fast: setup-with-sox
-	'$(VENV)/bin/python' -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: setup
 	'$(VENV)/bin/ruff' check .

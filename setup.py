@@ -74,6 +74,7 @@ setup(
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
         "test": [
             "pytest",
+            "pytest-xdist",  # in a process for each core
             "hypothesis",
             "transformers>=4.56,<5",  # an independent HuBERT and WavLM
             TENSORBOARD_X,  # curves for the report, written as fairseq writes them

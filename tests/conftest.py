@@ -7,6 +7,7 @@ fairseq's own HuBERT. All other tests run.
 import spin_fairseq  # noqa: F401  registers the models
 
 import ast
+import os
 import sys
 from importlib.util import find_spec
 
@@ -83,6 +84,12 @@ def make_hubert(tmp_path_factory):
 def small_hubert(make_hubert):
     """Path of a fairseq HuBERT checkpoint with random weights: 3 layers x 64, Base form, its dropout as usual."""
     return make_hubert()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """A worker has a model or two, and runs of fairseq beside it: more than eight would want much memory."""
+    return min(8, os.cpu_count())
 
 
 def pytest_collection_modifyitems(items):
