@@ -16,7 +16,7 @@ BASE ?= hubert
 
 help:
 	@echo 'make setup       make $(VENV)/ and install everything into it (1 to 6 minutes, 3 to 6 GB)'
-	@echo 'make demo        the main job on the bundled speech: base units, Spin training, Spin units, report'
+	@echo 'make demo        the whole pipeline on the bundled speech: base units, Spin training, Spin units, report'
 	@echo '                 BASE=wavlm: on a WavLM made from the same base, into outputs/demo_wavlm/'
 	@echo 'make test        the whole test suite'
 	@echo 'make test-fast   the test suite without its slow tests'
