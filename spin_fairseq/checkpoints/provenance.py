@@ -10,7 +10,7 @@ from .files import plain
 _RECIPE = {
     "task": ["perturbation", "perturb_both_views", "min_sample_size", "max_sample_size"],
     "model": ["freeze", "randomize"],
-    "criterion": ["epsilon", "sinkhorn_iterations", "temperature", "target_mix", "hard_targets"],
+    "criterion": ["epsilon", "sinkhorn_iterations", "temperature", "target_mix", "hard_targets", "codebook_weights"],
     "optimization": ["max_update", "lr", "clip_norm"],
     "dataset": ["max_tokens"],
 }

@@ -19,6 +19,7 @@ from .outputs import export_set_aside, refuse_to_replace
 EXAMPLES = (
     "spin-fairseq convert checkpoint_last.pt --to hubert --out spin_hubert.pt",
     "spin-fairseq convert spin_hubert_256.ckpt --to hf --out spin_hf",
+    "spin-fairseq convert checkpoint_last.pt --to spin --codebook 0 --out primary_codebook.pt",
     "spin-fairseq convert WavLM-Base.pt --to onnx --out wavlm.onnx",
 )
 KEPT = "nothing was written"
@@ -29,6 +30,12 @@ def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a folder of the transformers library")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
     parser.add_argument("--out", required=True, metavar="FILE", help="to write; for hf, a folder")
+    parser.add_argument(
+        "--codebook",
+        type=int,
+        metavar="I",
+        help="keep this one of several (default: all; units are those of the first, 0)",
+    )
     parser.add_encoder()
     parser.add_overwrite("replace the file, or the folder of an earlier export")
 
@@ -39,5 +46,5 @@ def run(args):
 
     refuse_to_replace([args.out], args.overwrite)
     with export_set_aside(args.out):
-        about = convert(args.checkpoint, args.out, args.to, encoder_keys(args.encoder))
+        about = convert(args.checkpoint, args.out, args.to, encoder_keys(args.encoder), args.codebook)
     args.say(f"{args.out}: {json.dumps(about, indent=2)}")

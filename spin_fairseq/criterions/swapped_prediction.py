@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -9,6 +10,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed.utils import get_data_parallel_group
 from fairseq.logging import metrics
 
+from ..encoders.trainable_layers import parse_list
 from ..errors import ConfigError
 from ..modules.swapped_prediction import swapped_prediction_loss
 
@@ -24,6 +26,11 @@ class SwappedPredictionConfig(FairseqDataclass):
         default=1.0, metadata={"help": "weight of a view's own scores in its targets; the rest is the other view's"}
     )
     hard_targets: bool = field(default=False, metadata={"help": "take the best prototype of a target alone"})
+    # `Any`, as the lists of the model's configuration
+    codebook_weights: Any = field(
+        default="",
+        metadata={"help": "weight of each codebook's loss in the sum, in the codebooks' order; none: 1 each"},
+    )
 
 
 def _check(name, value, good, must):
@@ -31,20 +38,32 @@ def _check(name, value, good, must):
         raise ConfigError(f"criterion.{name} is {value}: it must be {must}")
 
 
+def _parse_weights(value):
+    """ "1,0.5", [1, 0.5] or nothing -> a list of floats, empty for nothing. Raises ConfigError."""
+    try:
+        weights = [float(item) for item in parse_list(value)]
+    except ValueError:
+        weights = [math.nan]
+    good = all(0 <= weight < math.inf for weight in weights) and (not weights or any(weights))
+    _check("codebook_weights", value, good, "numbers of at least 0, one above 0 among them")
+    return weights
+
+
 @register_criterion("swapped_prediction", dataclass=SwappedPredictionConfig)
 class SwappedPredictionCriterion(FairseqCriterion):
-    """The Spin loss, summed over codebooks.
+    """The Spin loss, summed over codebooks, each with its weight (DC-Spin, arXiv 2410.24177, has two codebooks).
 
     The loss handed to fairseq is a sum over frames, `sample_size` the number of frames: fairseq divides by the frames
     of all ranks, so that each frame weighs the same whatever rank it is on. Statistics are weighted by frames as well.
     """
 
-    def __init__(self, task, epsilon, sinkhorn_iterations, temperature, target_mix, hard_targets):
+    def __init__(self, task, epsilon, sinkhorn_iterations, temperature, target_mix, hard_targets, codebook_weights=""):
         super().__init__(task)
         _check("epsilon", epsilon, 0 < epsilon < math.inf, "above 0")
         _check("temperature", temperature, 0 < temperature < math.inf, "above 0")
         _check("sinkhorn_iterations", sinkhorn_iterations, sinkhorn_iterations >= 1, "at least 1")
         _check("target_mix", target_mix, 0 <= target_mix <= 1, "between 0 and 1")
+        self.codebook_weights = _parse_weights(codebook_weights)
         self.options = {
             "epsilon": epsilon,
             "iterations": sinkhorn_iterations,
@@ -61,7 +80,7 @@ class SwappedPredictionCriterion(FairseqCriterion):
         if sample.get("ignored"):  # a filler on a rank that has no batch left: no part in other ranks' targets either
             frames, valid = 0, torch.zeros_like(valid)
         half = len(valid) // 2  # the second half of the batch holds the second views
-        loss = 0.0
+        loss, weights = 0.0, self._weights(net_output["scores"])
         logging_output = {
             "ntokens": frames,
             "nsentences": len(sample["id"]),
@@ -72,8 +91,11 @@ class SwappedPredictionCriterion(FairseqCriterion):
             result = swapped_prediction_loss(
                 view_1, view_2, valid=valid[:half].flatten(), group=get_data_parallel_group(), **self.options
             )
-            loss = loss + result.loss * frames
             suffix = f"_{codebook}" if codebook else ""
+            of_codebook = result.loss * frames
+            loss = loss + of_codebook * weights[codebook]
+            if len(weights) > 1:
+                logging_output["codebook_loss" + suffix] = of_codebook.detach()
             logging_output["accuracy" + suffix] = result.accuracy * frames
             logging_output["code_ppl" + suffix] = result.code_perplexity * frames
             logging_output["prob_ppl" + suffix] = result.probability_perplexity * frames
@@ -85,6 +107,16 @@ class SwappedPredictionCriterion(FairseqCriterion):
             )
         return loss, frames, logging_output
 
+    def _weights(self, scores):
+        """One of each codebook. scores: a list, an entry a codebook. Raises ConfigError."""
+        weights = self.codebook_weights or [1.0] * len(scores)
+        if len(weights) != len(scores):
+            raise ConfigError(
+                f"criterion.codebook_weights has {len(weights)} numbers, model.codebook_sizes has {len(scores)}: "
+                "give one weight for each codebook"
+            )
+        return weights
+
     @staticmethod
     def reduce_metrics(logging_outputs):
         """Means over the frames of all ranks; tensors stay tensors until they are printed."""
@@ -94,7 +126,7 @@ class SwappedPredictionCriterion(FairseqCriterion):
         loss = sum(log["loss"] for log in logging_outputs if "loss" in log)
         metrics.log_scalar("loss", loss / frames, frames, round=4)
         for key in sorted({key for log in logging_outputs for key in log}):
-            if key.startswith(("accuracy", "code_ppl", "prob_ppl")):
+            if key.startswith(("accuracy", "code_ppl", "prob_ppl", "codebook_loss")):
                 total = sum(log[key] for log in logging_outputs if key in log)
                 metrics.log_scalar(key, total / frames, frames, round=4)
 

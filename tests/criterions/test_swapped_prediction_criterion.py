@@ -93,6 +93,55 @@ def test_two_codebooks_add_up(task, make_hubert):
     assert log["code_ppl_1"].item() / frames == pytest.approx(results[1].code_perplexity.item(), rel=1e-5)
 
 
+def test_codebooks_weigh_as_told(task, make_hubert):
+    """DC-Spin: the weights are those of the sum, gradients follow them, and equal weights are what no weights are."""
+    model = small_model(make_hubert(**NO_DROPOUT), codebook_sizes=[12, 7]).train()
+    sample = batch_of(task, "train", [0, 1])
+    plain, _, log = recipe_criterion(task)(model, sample)
+    primary, auxiliary = log["codebook_loss"], log["codebook_loss_1"]
+    assert plain.item() == pytest.approx((primary + auxiliary).item(), rel=1e-6)
+    assert recipe_criterion(task, codebook_weights=[1, 1])(model, sample)[0].item() == plain.item()
+    weighted = recipe_criterion(task, codebook_weights="0.5,2")(model, sample)[0]
+    assert weighted.item() == pytest.approx((0.5 * primary + 2 * auxiliary).item(), rel=1e-6)
+    recipe_criterion(task, codebook_weights=[0, 1])(model, sample)[0].backward()
+    assert not model.head.prototypes[0].grad.any() and model.head.prototypes[1].grad.any()
+
+
+def test_one_codebook_logs_no_loss_of_its_own(task, model):
+    """Its name in a log would be another than the loss's, for the same number."""
+    assert "codebook_loss" not in recipe_criterion(task)(model, batch_of(task, "train", [0, 1]))[2]
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 1, 1]])
+def test_as_many_weights_as_codebooks(task, make_hubert, weights):
+    model = small_model(make_hubert(), codebook_sizes=[12, 7])
+    with pytest.raises(ConfigError, match=rf"codebook_weights has {len(weights)} numbers, model.codebook_sizes has 2"):
+        recipe_criterion(task, codebook_weights=weights)(model, batch_of(task, "train", [0, 1]))
+
+
+@pytest.mark.parametrize("weights", [[0, 0], [-1, 1], "a,b", [float("inf"), 1], [float("nan"), 1]], ids=str)
+def test_weights_out_of_range(task, weights):
+    with pytest.raises(ConfigError, match="criterion.codebook_weights is .*: it must be numbers of at least 0"):
+        recipe_criterion(task, codebook_weights=weights)
+
+
+def test_an_auxiliary_codebook_leaves_validation_to_the_primary(task, make_hubert):
+    """PNMI chooses checkpoints: it must be that of the units, whatever codebooks are trained beside."""
+    model = small_model(make_hubert(**NO_DROPOUT), codebook_sizes=[12, 40]).eval()
+    sample = batch_of(task, "dev", [0, 1, 2])
+    with torch.no_grad():
+        log = recipe_criterion(task).eval()(model, sample)[2]
+        both = torch.cat(
+            [
+                model.extract_units(sample["net_input"]["source"][row : row + 1, :length])[0]
+                for row, length in enumerate(sample["lengths"])
+            ]
+        )
+    index, counts = log["pairs"]
+    assert log["units"] == 12 and counts.sum() > 0
+    assert set((index % 12).tolist()) <= set(both.tolist())
+
+
 def test_an_ignored_batch_moves_nothing(task, model):
     sample = {**batch_of(task, "train", [0, 1]), "ignored": True}
     loss, frames, log = recipe_criterion(task)(model, sample)

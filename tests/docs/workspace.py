@@ -62,8 +62,10 @@ class Workspace:
         for file in (root / "config").glob("*.yaml"):
             text = file.read_text()
             config = yaml.safe_load(text)
+            codebooks = len(config.get("model", {}).get("codebook_sizes") or [0])
             for section, keys in SMALL_TRAINING.items():
                 config.setdefault(section, {}).update(keys)
+            config["model"]["codebook_sizes"] = [16, 24, 32][:codebooks]
             header = "".join(line + "\n" for line in text.splitlines() if line.startswith("# @package"))
             file.write_text(header + yaml.safe_dump(config, sort_keys=False))
         (root / "bin").mkdir()

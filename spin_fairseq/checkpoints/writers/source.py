@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ... import __version__
-from ...errors import CheckpointError
+from ...errors import CheckpointError, ConfigError
 from ..encoder import read_model
 from ..files import read_file
 from ..provenance import about_of_folder, last_part, plain_values, what_is_told
@@ -47,8 +47,11 @@ class Source:
             )
 
 
-def read_source(path, given=None):
-    """given: keys of the encoder's configuration, as for `load_encoder`. Raises CheckpointError."""
+def read_source(path, given=None, codebook=None):
+    """given: keys of the encoder's configuration, as for `load_encoder`. codebook: the one that is kept of several; None: all.
+
+    Raises CheckpointError; ConfigError where there is no such codebook.
+    """
     from ...encoders import SpeechEncoder
     from ...spin_model import Spin
 
@@ -56,7 +59,26 @@ def read_source(path, given=None):
     checkpoint = read_model(path, given)
     model = checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder).eval()
     state = about_of_folder(path) if os.path.isdir(path) else read_file(path)
-    return Source(path, model, plain_values(checkpoint.config), _about(path, model, state), _final_proj(model, state))
+    config, about = plain_values(checkpoint.config), _about(path, model, state)
+    if codebook is not None:
+        if not hasattr(model, "head"):
+            raise ConfigError(f"--codebook is {codebook}: {path} is an encoder alone, without codebooks; leave it out")
+        about["codebook"] = f"{codebook} of those with {', '.join(map(str, _codebook_sizes(model)))} units"
+        config["codebook_sizes"] = about["codebook_sizes"] = [_keep_codebook(path, model, codebook)]
+    return Source(path, model, config, about, _final_proj(model, state))
+
+
+def _codebook_sizes(model):
+    return [len(prototypes) for prototypes in model.head.prototypes]
+
+
+def _keep_codebook(path, model, codebook):
+    """Drop a Spin's other codebooks. -> the size of the one that is left."""
+    prototypes = model.head.prototypes
+    if not 0 <= codebook < len(prototypes):
+        raise ConfigError(f"--codebook is {codebook}: {path} has codebooks 0..{len(prototypes) - 1}")
+    model.head.prototypes = torch.nn.ParameterList([prototypes[codebook]])
+    return len(prototypes[codebook])
 
 
 def _final_proj(model, state):
@@ -78,7 +100,7 @@ def _about(path, model, state):
         about.update(
             layer=model.output_layer,
             head_dims=[layer.out_features for layer in model.head.projection if hasattr(layer, "out_features")],
-            codebook_sizes=[len(prototypes) for prototypes in model.head.prototypes],
+            codebook_sizes=_codebook_sizes(model),
             prototypes="normalised where they are used"
             if model.head.normalize_prototypes
             else "used as they are stored",

@@ -159,6 +159,39 @@ def test_nearest_centre_is_our_unit(request, tmp_path, source):
         assert np.array_equal(kmeans.predict(embeddings.double().numpy()), units)
 
 
+@pytest.mark.parametrize("codebook", [0, 1])
+@torch.no_grad()
+def test_an_export_of_one_codebook_gives_its_units(tmp_path, wave, codebook):
+    """The auxiliary codebook could be exported beside the primary one alone, and k-means held the primary one whatever was asked."""
+    checkpoint = save_spin(tmp_path / "two.pt")
+    units = load_spin(checkpoint).extract_units(wave, codebook=codebook)
+    about = convert(checkpoint, tmp_path / "one.pt", "spin", codebook=codebook)
+    one = load_spin(tmp_path / "one.pt")
+    size = [30, 7][codebook]
+    assert about["codebook_sizes"] == [size] == [len(prototypes) for prototypes in one.head.prototypes]
+    assert about["codebook"] == f"{codebook} of those with 30, 7 units"
+    assert torch.equal(one.extract_units(wave), units)
+
+    convert(tmp_path / "one.pt", tmp_path / "again.pt", "spin")
+    assert read_file(tmp_path / "again.pt")["about"]["codebook_sizes"] == [size]
+    convert(checkpoint, tmp_path / "km.bin", "kmeans", codebook=codebook)
+    embeddings = load_spin(checkpoint).extract_embeddings(wave)[0].numpy()
+    assert joblib.load(tmp_path / "km.bin").predict(embeddings).tolist() == units[0].tolist()
+
+
+def test_a_codebook_that_cannot_be_exported(small_hubert, tmp_path):
+    checkpoint = save_spin(tmp_path / "two.pt")
+    for source, to, codebook, message in [
+        (checkpoint, "spin", 2, "--codebook is 2: .*two.pt has codebooks 0..1"),
+        (checkpoint, "spin", -1, "--codebook is -1"),
+        (checkpoint, "hubert", 0, "--codebook is for .*: --to hubert holds no codebook"),
+        (small_hubert, "onnx", 0, "is an encoder alone"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            convert(source, tmp_path / "out", to, codebook=codebook)
+        assert not (tmp_path / "out").exists()
+
+
 def test_onnx(checkpoint, tmp_path):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -233,6 +266,12 @@ def test_what_cannot_be_written_leaves_nothing(small_hubert, tmp_path):
     with pytest.raises(ConfigError, match="--to is 'wav'"):
         convert(small_hubert, tmp_path / "out", "wav")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_the_command_keeps_a_codebook(tmp_path, capsys):
+    checkpoint = save_spin(tmp_path / "two.pt")
+    assert spin_fairseq("convert", checkpoint, "--to", "spin", "--codebook", 1, "--out", tmp_path / "one.pt") == 0
+    assert '"codebook": "1 of those with 30, 7 units"' in capsys.readouterr().out
 
 
 def test_the_command(small_hubert, tmp_path, capsys):
