@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .encoders import AS_USUAL, Encoded, Mode, SpeechEncoder
-from .encoders.trainable_layers import freeze, layer_names, parse_list
+from .encoders.trainable_layers import freeze, layer_lr_factors, layer_names, parse_list
 from .errors import ConfigError
 from .modules.prototypes import PrototypeHead
 
@@ -40,6 +40,13 @@ class SpinConfig:
     randomize: Any = field(default="", metadata={"help": "layers that start from random weights; names as in freeze"})
     frozen_layers_without_dropout: bool = field(
         default=False, metadata={"help": "run frozen layers without dropout (the recipe keeps it)"}
+    )
+    layer_lr_decay: float = field(
+        default=1.0,
+        metadata={
+            "help": "the learning rate's factor from each layer to the one below: optimization.lr is that of the head and of "
+            "output_layer; cnn and pos are below layer 1; 1: the same for all"
+        },
     )
     head_dims: Any = field(default="256", metadata={"help": "widths of the projection's linear layers"})
     codebook_sizes: Any = field(
@@ -88,6 +95,11 @@ class Spin(nn.Module):
             )
         if cfg.codebook_init not in ("random", "kmeans"):
             raise ConfigError(f"model.codebook_init is {cfg.codebook_init!r}: it must be random or kmeans")
+        self.layer_lr_decay: float = cfg.layer_lr_decay
+        if not 0 < self.layer_lr_decay <= 1:
+            raise ConfigError(
+                f"model.layer_lr_decay is {cfg.layer_lr_decay}: it must be above 0 and at most 1; model.freeze stops layers altogether"
+            )
         self.head = PrototypeHead(
             encoder.width,
             parse_sizes("model.head_dims", cfg.head_dims, 1),
@@ -115,6 +127,11 @@ class Spin(nn.Module):
         for module in self._without_dropout:
             module.eval()
         return self
+
+    def lr_factors(self) -> dict[nn.Parameter, float]:
+        """-> the learning rate's factor of each trained weight, by `layer_lr_decay`, in the order of `parameters()`."""
+        factors = layer_lr_factors(self.encoder, self.layer_lr_decay, self.output_layer)
+        return {parameter: factors.get(parameter, 1.0) for parameter in self.parameters() if parameter.requires_grad}
 
     def forward(self, source: Tensor, padding_mask: Tensor | None = None, mode: Mode = AS_USUAL) -> dict[str, Any]:
         """source: (B, T), padding_mask: (B, T) bool ->

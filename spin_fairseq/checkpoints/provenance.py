@@ -9,7 +9,7 @@ from .files import plain
 # Sections and keys of a training configuration that are the recipe. Paths are no part of it.
 _RECIPE = {
     "task": ["perturbation", "perturb_both_views", "min_sample_size", "max_sample_size"],
-    "model": ["freeze", "randomize"],
+    "model": ["freeze", "randomize", "layer_lr_decay"],
     "criterion": ["epsilon", "sinkhorn_iterations", "temperature", "target_mix", "hard_targets", "codebook_weights"],
     "optimization": ["max_update", "lr", "clip_norm"],
     "dataset": ["max_tokens"],

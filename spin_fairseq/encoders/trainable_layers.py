@@ -58,6 +58,20 @@ def freeze(encoder: SpeechEncoder, names: Sequence[str], output_layer: int) -> l
     return frozen
 
 
+def layer_lr_factors(encoder: SpeechEncoder, decay: float, output_layer: int) -> dict[nn.Parameter, float]:
+    """-> the learning rate's factor of the encoder's weights: decay ** (output_layer - layer); "cnn" and "pos" are layer 0.
+
+    Weights that are no part of a layer are left out. As in ELECTRA (Clark et al. 2020, appendix), from the top layer down.
+    """
+    factors = {}
+    for name, modules in encoder.layer_groups().items():
+        layer = int(name) if name.isdigit() else 0
+        for module in modules:
+            for parameter in module.parameters():
+                factors[parameter] = decay ** max(0, output_layer - layer)
+    return factors
+
+
 def randomize(encoder: SpeechEncoder, names: Sequence[str], build: Callable[[], SpeechEncoder]) -> None:
     """Give the named groups the weights, norms included, of a new encoder made by `build()`."""
     if not names:

@@ -27,6 +27,7 @@ from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
 from ..extraction.batches import sample_features
 from ..modules.codebook_start import broadcast_weights, start_from_kmeans
+from ..modules.scaled_updates import scale_updates
 from ..perturbation.backends import build_backend
 from .collapse import CollapseWatch
 from .skipped import SkippedUtterances
@@ -148,6 +149,7 @@ class SpinTask(FairseqTask):
         self._pair_counts = {}
         self._warned_of_small_batch = False
         self._fewest_samples = FEWEST_SAMPLES  # of an utterance
+        self._scaled_optimizer = None
         self._batches = {}  # of each dataset, of the latest epoch
 
     @classmethod
@@ -283,6 +285,14 @@ class SpinTask(FairseqTask):
         loss, frames, log = super().valid_step(complete_views(sample, SAMPLE_RATE), model, criterion)
         skipped = self._skipped[sample["split"]].add(sample["skipped"])
         return loss, frames, {**log, "skipped": skipped, "split": sample["split"]}
+
+    def optimizer_step(self, optimizer, model, update_num):
+        """fairseq's own; with `model.layer_lr_decay`, lower layers take smaller steps."""
+        stepping = optimizer.optimizer  # torch's own, whatever fairseq wraps around it; a resumed run gets a new one
+        if model.layer_lr_decay != 1 and stepping is not self._scaled_optimizer:
+            scale_updates(stepping, [(weight.numel(), factor) for weight, factor in model.lr_factors().items()])
+            self._scaled_optimizer = stepping
+        super().optimizer_step(optimizer, model, update_num)
 
     def _warn_of_small_batch(self, sample, model):
         if self._warned_of_small_batch:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from spin_fairseq.compat import apply
 from spin_fairseq.errors import CheckpointError
+from spin_fairseq.modules.scaled_updates import scale_updates
 from tests.fake_cuda import fake_cuda
 
 
@@ -130,6 +131,16 @@ def test_a_resumed_run_goes_on_from_float32_weights(make_optimizer):
     rounded = restart(make_optimizer, weights, optimizer, without=["fp32_params"])[1]
     assert not all(map(torch.equal, optimizer.fp32_optimizer.params, rounded.fp32_optimizer.params))
     assert all(map(torch.equal, updates(weights, optimizer, 5, 5), updates(again, resumed, 5, 5)))
+
+
+def test_updates_of_float32_copies_are_scaled(make_optimizer):
+    """The optimiser holds copies, flattened or not: a factor of a half-precision weight reached none of them."""
+    weights, optimizer = make_optimizer([torch.zeros(3, 2), torch.zeros(5)])
+    scale_updates(optimizer.optimizer, [(6, 0.25), (5, 1.0)])
+    updates(weights, optimizer, 1)  # Adam's first step is as long as the learning rate
+    masters = torch.cat([copied.detach().reshape(-1) for copied in optimizer.fp32_optimizer.params]).abs()
+    assert masters[:6].tolist() == pytest.approx([0.0025] * 6, rel=1e-3)
+    assert masters[6:].tolist() == pytest.approx([0.01] * 5, rel=1e-3)
 
 
 def test_a_state_without_float32_weights_is_resumed_and_said(make_optimizer, caplog):
