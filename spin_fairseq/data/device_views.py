@@ -2,19 +2,23 @@
 
 import torch
 
+from ..perturbation.acoustics import change_acoustics_of_batch, stack
 from ..perturbation.backends import perturb_batch
 from ..perturbation.draws import SpeakerDraw, stack_draws
 from ..perturbation.pitch_marks import PitchMarks, pad_marks
 
 
-def pending_views(draws, marks, lengths):
+def pending_views(draws, marks, lengths, acoustics=None, samples=0):
     """What a batch needs for its changed views, in containers that fairseq moves to the device as they are.
 
     draws: for each utterance a tuple of SpeakerDraws, one for each changed view; marks: PitchMarks of each utterance;
-    lengths: samples of each.
+    lengths: samples of each. acoustics: for each utterance the Acoustics of both views, or None; samples: of a row.
     """
     views = [tuple(stack_draws(view)) for view in zip(*draws)]
-    return {"marks": tuple(pad_marks(marks)), "draws": views, "lengths": torch.tensor(lengths)}
+    pending = {"marks": tuple(pad_marks(marks)), "draws": views, "lengths": torch.tensor(lengths)}
+    if acoustics is not None:
+        pending["acoustics"] = [stack(view, samples) for view in zip(*acoustics)]
+    return pending
 
 
 def complete_views(sample, sample_rate):
@@ -32,4 +36,9 @@ def complete_views(sample, sample_rate):
         for draws in pending["draws"]
     ]
     views = changed if len(changed) == 2 else [source, *changed]
+    if "acoustics" in pending:
+        views = [
+            change_acoustics_of_batch(view.float(), lengths, *own).to(source.dtype)
+            for view, own in zip(views, pending["acoustics"])
+        ]
     return {**sample, "net_input": {**net_input, "source": torch.cat(views)}}

@@ -9,6 +9,7 @@ import torch
 from fairseq.data import FairseqDataset
 
 from ..errors import AudioError, ManifestError, PerturbationError
+from ..perturbation.acoustics import AS_RECORDED, change_acoustics
 from ..perturbation.backends import perturb
 from ..perturbation.draws import draw_speaker
 from ..perturbation.pitch_marks import find_pitch_marks
@@ -40,7 +41,7 @@ def long_enough(manifest, min_samples):
 class TwoViewDataset(FairseqDataset):
     """Two views of each utterance of a manifest.
 
-    Every random draw (crop, voice, equaliser) depends on (seed, epoch, index) alone: the same for any number of
+    Every random draw (crop, voice, equaliser, noise, room) depends on (seed, epoch, index) alone: the same for any number of
     workers, on any rank, and after a resume. A bad utterance does not raise: its batch goes on without it and names it
     under "skipped".
 
@@ -52,11 +53,14 @@ class TwoViewDataset(FairseqDataset):
     marks: a PitchMarkCache for the native engine, or None: marks are then found as they are needed.
     on_device: leave the change, by the native engine, to `device_views.complete_views`.
     crop_multiple: training crops utterances to a multiple of so many samples, so that more batches need no padding.
+    acoustics: AcousticsOfViews, noise and rooms for both views, or None. In validation the first view has none, so that
+    its units are those of the recording.
     """
 
     def __init__(
         self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
         strength=1.0, marks=None, on_device=False, crop_multiple=1,
+        acoustics=None,
     ):  # fmt: skip
         self.manifest = long_enough(manifest, min_samples)
         dropped = len(manifest) - len(self.manifest)
@@ -68,6 +72,9 @@ class TwoViewDataset(FairseqDataset):
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views
         self.strength, self.marks, self.on_device = strength, marks, on_device
+        self.acoustics = acoustics or None
+        if self.acoustics:
+            self.acoustics.check(self.manifest)
         self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()  # data workers outlast an epoch
 
     def __len__(self):
@@ -83,7 +90,7 @@ class TwoViewDataset(FairseqDataset):
     def __getitem__(self, index):
         """-> {"index", "views": float32 (T,) arrays, "phones"?} or, for a bad utterance, {"index", "error"}.
 
-        Two views; or, where they are made on the device, the wave alone with its "draws" and "marks".
+        Two views; or, where they are made on the device, the wave alone with its "draws", "marks" and "acoustics".
         """
         index = int(index)
         path = self.manifest.path(index)
@@ -112,9 +119,22 @@ class TwoViewDataset(FairseqDataset):
             if marks is None:
                 floor, ceiling = pitch_range or (None, None)
                 marks = find_pitch_marks(wave, SAMPLE_RATE, pitch_floor=floor, pitch_ceiling=ceiling)
-            return {"views": (wave,), "draws": draws, "marks": marks}
+            item = {"views": (wave,), "draws": draws, "marks": marks}
+            return {**item, "acoustics": self._draw_acoustics(index, wave)} if self.acoustics else item
         changed = [perturb(self.backend, wave, SAMPLE_RATE, pitch_range, draw, marks) for draw in draws]
-        return {"views": tuple(changed) if self.both_views else (wave, *changed)}
+        views = tuple(changed) if self.both_views else (wave, *changed)
+        if self.acoustics:
+            views = tuple(map(change_acoustics, views, self._draw_acoustics(index, wave)))
+        return {"views": views}
+
+    def _draw_acoustics(self, index, wave):
+        """-> Acoustics of the first view and of the second."""
+        return tuple(
+            self.acoustics.draw(self._rng(index, 3 + view), self._rng(index, 5 + view), wave, self.manifest, index)
+            if self.train or view
+            else AS_RECORDED
+            for view in (0, 1)
+        )
 
     def collater(self, items):
         """-> a batch of B utterances:
@@ -147,7 +167,8 @@ class TwoViewDataset(FairseqDataset):
         }
         if good and self.on_device:
             draws, marks = [item["draws"] for item in good], [item["marks"] for item in good]
-            batch["pending"] = pending_views(draws, marks, lengths)
+            acoustics = [item["acoustics"] for item in good] if self.acoustics else None
+            batch["pending"] = pending_views(draws, marks, lengths, acoustics, width)
         if self.phones is not None:
             batch["phones"] = [item["phones"] for item in good]
         return batch

@@ -10,7 +10,7 @@ import io
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import soundfile
@@ -89,6 +89,33 @@ def read_utterance(manifest, index: int, *, start: int = 0, frames: int = -1) ->
         AudioError: as of `read_audio`; among them, the file has another number of samples than the manifest says.
     """
     return read_audio(manifest.path(index), start=start, frames=frames, expected=int(manifest.sizes[index]))
+
+
+def read_first_channel(
+    path: str | Path, stretch: Callable[[int, int], tuple[int, int]] = lambda length, rate: (0, length)
+) -> tuple[np.ndarray, int]:
+    """The first channel of a file at any rate, or a stretch of it.
+
+    Args:
+        path: as of `read_audio`.
+        stretch: (samples of the file, its rate in Hz) -> the first sample, and how many.
+
+    Returns:
+        (T,) float32, and the sample rate in Hz.
+
+    Raises:
+        AudioError: the file is missing, unreadable, cut off, empty, or holds NaN or infinity.
+    """
+    with _opened(path) as file:
+        start, frames = stretch(_checked_length(file, path), file.samplerate)
+        file.seek(start)
+        wave = np.ascontiguousarray(file.read(frames, dtype="float32", always_2d=True)[:, 0])
+        rate = file.samplerate
+    if len(wave) < frames:
+        raise AudioError(f"{path}: is cut off: {len(wave)} samples instead of {frames}; {REPLACE}")
+    if not np.isfinite(wave).all():
+        raise AudioError(f"{path}: has samples that are NaN or infinite; {REPLACE}")
+    return wave, rate
 
 
 def usable_samples(path: str | Path) -> int:

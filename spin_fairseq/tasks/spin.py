@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from omegaconf import II, MISSING, open_dict
 
 from .. import compat
 from ..compat.paths import launch_path
+from ..data.acoustics import AcousticsOfViews
 from ..data.device_views import complete_views
 from ..data.epoch_batches import EpochBatches
 from ..speech.audio import SAMPLE_RATE
@@ -66,6 +67,29 @@ class SpinTaskConfig(FairseqDataclass):
         },
     )
     perturb_both_views: bool = field(default=False, metadata={"help": "change the first view too"})
+    # `Any`, as a typed list would be evaluated by fairseq's argument parser; "a,b" and [a, b] both serve.
+    noise: Any = field(
+        default="",
+        metadata={
+            "help": "noise over both views: speech-shaped, babble (other utterances of the split), a folder, manifest or archive "
+            "of recordings; or a list, of which one is drawn"
+        },
+    )
+    noise_snr: Any = field(
+        default="-10,10",
+        metadata={"help": "lowest and highest signal-to-noise ratio of a view, dB; uniform between them"},
+    )
+    noise_probability: float = field(default=1.0, metadata={"help": "of a view to have noise, where task.noise is set"})
+    reverberation: Any = field(
+        default="",
+        metadata={
+            "help": "rooms for both views: synthetic, a folder, manifest or archive of impulse responses; or a list, of which one "
+            "is drawn"
+        },
+    )
+    reverberation_probability: float = field(
+        default=0.5, metadata={"help": "of a view to be in a room, where task.reverberation is set"}
+    )
     min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
     max_sample_size: int = field(default=272000, metadata={"help": "crop training utterances above (samples)"})
     crop_multiple: int = field(
@@ -194,6 +218,14 @@ class SpinTask(FairseqTask):
             marks=self._open_marks(split, manifest, pitch),
             on_device=cfg.perturb_on == "device",
             crop_multiple=cfg.crop_multiple,
+            acoustics=AcousticsOfViews(
+                cfg.noise,
+                cfg.noise_snr,
+                cfg.noise_probability,
+                cfg.reverberation,
+                cfg.reverberation_probability,
+                self.launch_path,
+            ),
         )
         self._skipped[os.path.basename(split)] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
 

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve
 
 from ...errors import ConfigError
 from ...perturbation import change_speaker
+from ...perturbation.noise import speech_shaped_noise
+from ...perturbation.rooms import DECAY_SECONDS, DIRECT_DB, synthetic_room
 from ...speech.audio import SAMPLE_RATE
 
-SMOOTHING = 200.0  # Hz: more than harmonics are apart, less than formants
 TEMPO = (0.8, 1.2)
 SEMITONES = 4.0
 FORMANTS = 1.2
-DECAY_SECONDS = (0.2, 0.8)  # reverberation time T60
-DIRECT_DB = (0.0, 6.0)  # energy of the direct sound over that of the room
 STRETCH_WINDOW = 1024  # samples, 64 ms: a few pitch periods, so that harmonics are resolved
 
 
@@ -45,29 +43,20 @@ class Distortion:
 
 
 def add_noise(wave, rng, snr_db):
-    """Stationary Gaussian noise with the utterance's long-term spectrum, smoothed over 200 Hz. SNR over the whole wave."""
+    """Stationary Gaussian noise with the utterance's long-term spectrum. SNR over the whole wave."""
     wave = wave.astype(np.float64)
-    power = uniform_filter1d(
-        np.abs(np.fft.rfft(wave)) ** 2, max(1, round(SMOOTHING * len(wave) / SAMPLE_RATE)), mode="nearest"
-    )
-    power = np.maximum(power, 0.0)  # running sums can fall below by rounding
-    noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(len(wave))) * np.sqrt(power), len(wave))
+    noise = speech_shaped_noise(wave, rng, SAMPLE_RATE)
     level = np.sqrt(np.mean(np.square(noise)))
     scale = np.sqrt(np.mean(np.square(wave))) / level if level > 0 else 0.0
     return wave + scale * 10 ** (-snr_db / 20) * noise
 
 
 def reverberate(wave, rng):
-    """Convolution with a synthetic room (Polack's model): the direct sound, then Gaussian noise that decays by 60 dB in T60.
+    """Convolution with a synthetic room.
 
     What comes after the end of the utterance is cut, so frames stay where they were; the level stays as it was.
     """
-    decay = rng.uniform(*DECAY_SECONDS)
-    time = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
-    room = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay)
-    room *= np.sqrt(10 ** (-rng.uniform(*DIRECT_DB) / 10) / np.sum(np.square(room)))
-    room[0] = 1.0
-    changed = fftconvolve(wave, room)[: len(wave)]
+    changed = fftconvolve(wave, synthetic_room(rng, SAMPLE_RATE))[: len(wave)]
     power = np.mean(np.square(changed))
     return changed * np.sqrt(np.mean(np.square(wave, dtype=np.float64)) / power) if power > 0 else changed
 
