@@ -49,6 +49,7 @@ setup(
         "scipy",  # filter design and lengths that an FFT likes
         "numba",  # compiles the inner loops of the perturbation for the CPU
         "soundfile",  # decodes and writes audio; brings its own libsndfile
+        "soxr",  # resamples audio that arrives through a pipe
         "sox",  # converts what soundfile cannot read, and is a perturbation backend; needs the sox program
         "safetensors",  # reads and writes the files of transformers
         "scikit-learn",  # PNMI, k-means, the linear speaker classifier

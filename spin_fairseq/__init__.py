@@ -21,6 +21,7 @@ _PUBLIC = {
     "load_encoder": "checkpoints",
     "load_model": "checkpoints",
     "load_spin": "checkpoints",
+    "StreamingSpin": "extraction.streaming",
     "change_speaker": "perturbation",
     "equalize": "perturbation",
     "find_pitch_marks": "perturbation",

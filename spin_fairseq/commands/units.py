@@ -10,12 +10,16 @@ and WavLM. The suffix of --out chooses the format:
 An interrupted command resumes when it is given again. Files get their final names when they are complete.
 A long file is computed in chunks, whose length changes the memory that it takes and not the result. Its attention takes
 time with the square of its length; --attention-seconds 60 bounds that for files of many minutes, and changes units.
+
+With - for AUDIO, standard input is read, a WAV or raw samples, and the units are printed as they come: a line for each
+chunk, or with --deduplicate for each run of equal units. Where the audio ends, or at Ctrl-C, the rest is printed.
 """
 
 from __future__ import annotations
 
 from spin_fairseq.threads import settle
 
+from . import units_of_a_pipe
 from .outputs import refuse_to_replace
 from .parser import UsageError, usable_device
 
@@ -24,17 +28,17 @@ EXAMPLES = (
     "spin-fairseq units checkpoint_last.pt my_audio --out units.jsonl --threads 4",
     "spin-fairseq units checkpoint_last.pt data/mine/dev.tsv --out embeddings/dev_0_1.npy --output embeddings",
     "spin-fairseq units hubert_base_ls960.pt data/mine/dev.tsv --out layer9.npy --output features --layer 9",
+    "ffmpeg -i talk.mp4 -f wav - | spin-fairseq units checkpoint_last.pt -",
+    "arecord -f S16_LE -r 16000 -t raw | spin-fairseq units checkpoint_last.pt - --sample-rate 16000",
 )
 KEPT = "the utterances finished so far are kept"
 
 
 def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="of Spin, in any form that this package reads")
-    parser.add_argument("audio", metavar="AUDIO", help="manifest (.tsv, .json) or folder")
-    parser.add_argument(
-        "--out", required=True, metavar="FILE", help="to write, such as dev.km, dev.jsonl or dev_0_1.npy"
-    )
-    parser.add_argument("--output", choices=("units", "embeddings", "scores", "features"), default="units",
+    parser.add_argument("audio", metavar="AUDIO", help="manifest (.tsv, .json), folder, or - for standard input")
+    parser.add_argument("--out", metavar="FILE", help="to write, such as dev.km, dev.jsonl or dev_0_1.npy")
+    parser.add_argument("--output", choices=("units", "embeddings", "scores", "features"),
                         help="what of each frame (default units)")  # fmt: skip
     parser.add_argument(
         "--layer", type=int, metavar="N", help="1-based layer of --output features (default: the one the head reads)"
@@ -43,7 +47,9 @@ def add_arguments(parser):
         "--codebook", type=int, default=0, metavar="I", help="which codebook, when there are several (default 0)"
     )
     parser.add_argument("--format", choices=("km", "npy", "jsonl"), help="whatever the name of the output says")
-    parser.add_argument("--deduplicate", action="store_true", help="in .km, write a run of equal units as one")
+    parser.add_argument(
+        "--deduplicate", action="store_true", help="in .km and lines, write a run of equal units as one"
+    )
     parser.add_encoder()
     parser.add_overwrite("replace the file")
     parser.add_device()
@@ -54,18 +60,20 @@ def add_arguments(parser):
         metavar="S",
         help="of audio in a batch (default 30; 12 on a CPU, where each is run by one thread)",
     )
-    parser.add_argument(
-        "--chunk-seconds", type=float, default=10.0, metavar="S", help="computed at a time of a file (default 10)"
-    )
+    parser.add_argument("--chunk-seconds", type=float, metavar="S", help="computed at a time of a file (default 10)")
     parser.add_argument(
         "--attention-seconds",
         type=float,
         metavar="S",
         help="longer files attend within overlapping chunks of this length alone",
     )
+    units_of_a_pipe.add_arguments(parser)
 
 
 def run(args):
+    units_of_a_pipe.check(args)
+    if args.audio == "-":
+        return units_of_a_pipe.run(args)
     for name in ("batch_seconds", "chunk_seconds", "attention_seconds"):
         seconds = getattr(args, name)
         if seconds is not None and not seconds > 0:
@@ -80,12 +88,13 @@ def run(args):
     from spin_fairseq.speech.folder import manifest_of
 
     batch_seconds = args.batch_seconds or (12.0 if device == "cpu" else 30.0)
-    load = load_model if args.output == "features" else load_spin
+    output = args.output or "units"
+    load = load_model if output == "features" else load_spin
     manifest = manifest_of(args.audio)
     dump(
-        load(args.checkpoint, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, args.out, output=args.output,
+        load(args.checkpoint, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, args.out, output=output,
         layer=args.layer, codebook=args.codebook, format=args.format, deduplicate=args.deduplicate, device=device,
-        workers=args.threads, max_samples=int(batch_seconds * SAMPLE_RATE), chunk_seconds=args.chunk_seconds,
-        attention_seconds=args.attention_seconds, progress=args.output,
+        workers=args.threads, max_samples=int(batch_seconds * SAMPLE_RATE), chunk_seconds=args.chunk_seconds or 10.0,
+        attention_seconds=args.attention_seconds, progress=output,
     )  # fmt: skip
-    args.say(f"{args.out}: {args.output} of {len(manifest):,} utterances")
+    args.say(f"{args.out}: {output} of {len(manifest):,} utterances")

@@ -3,7 +3,7 @@
 from .config import EncoderConfig
 from .conv_layers import parse_conv_layers
 from .encoder import AS_EXPORTED, AS_USUAL, Encoded, Mode, SpeechEncoder
-from .waves import WaveStatistics
+from .waves import RunningStatistics, WaveStatistics
 
 __all__ = [
     "AS_EXPORTED",
@@ -11,6 +11,7 @@ __all__ = [
     "Encoded",
     "EncoderConfig",
     "Mode",
+    "RunningStatistics",
     "SpeechEncoder",
     "WaveStatistics",
     "parse_conv_layers",

@@ -19,7 +19,7 @@ from .front_end import FrontEnd
 from .layout import Packed, Padded, Progress, in_blocks
 from .masking import masked_spans
 from .transformer import Transformer, records
-from .waves import WaveStatistics, wave_statistics
+from .waves import RunningStatistics, WaveStatistics, wave_statistics
 
 Tensor = torch.Tensor
 
@@ -166,7 +166,20 @@ class SpeechEncoder(nn.Module):
         """
         wanted = range(1, self.num_layers + 1) if layers is None else layers
         mode = mode.on(source.device, source.numel())
-        batch = self._enter(self._embed(source, padding_mask, mode, max(wanted)), mode)
+        return self._outputs(self._embed(source, padding_mask, mode, max(wanted)), wanted, mode)
+
+    def encode_embedded(self, embedded: Tensor, layers: Sequence[int], mode: Mode = AS_USUAL) -> list[Tensor]:
+        """The transformer alone: `encode_layers` of waves that went through the convolutions before, without padding.
+
+        embedded: (B, frames, width), what `extract_features(ret_conv=True)` returns, or frames of it. mode: its
+        statistics are of no effect, since they belong to the convolutions.
+        """
+        batch = _Batch(embedded, Padded(None, mode.progress), embedded.size(1), None)
+        return self._outputs(batch, layers, mode.on(embedded.device, embedded.size(1) * self.hop))
+
+    def _outputs(self, embedded: _Batch, wanted: Sequence[int], mode: Mode) -> list[Tensor]:
+        """(B, frames, width) of each of the wanted layers."""
+        batch = self._enter(embedded, mode)
         found = {0: batch.layout.to_rows(batch.x, batch.frames)} if 0 in wanted else {}
         for index, output in enumerate(self._layers(batch, mode, max(wanted)), 1):
             if index in wanted:
@@ -191,6 +204,11 @@ class SpeechEncoder(nn.Module):
         """What the norms take from waves (B, T), of which the first `lengths` samples are no padding."""
         kernel, stride = self.feature_extractor.sizes[0]
         return wave_statistics(wave, lengths, kernel, stride, self.feature_extractor.has_group_norm)
+
+    def running_statistics(self, memory: int | None = None) -> RunningStatistics:
+        """Statistics of a wave that is still growing. memory: samples they go back at least; None: to its beginning."""
+        kernel, stride = self.feature_extractor.sizes[0]
+        return RunningStatistics(kernel, stride, self.feature_extractor.has_group_norm, memory)
 
     # --- the way through ------------------------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ a product of weights w and windows x of the wave, so its mean is w E[x] and its 
 windows, a matrix of kernel x kernel numbers, give both for all channels without a convolution.
 """
 
+from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -67,3 +69,74 @@ def wave_statistics(wave: Tensor, lengths: Tensor | None, kernel: int, stride: i
     centre = total / count
     covariance = products / count.unsqueeze(-1) - centre.unsqueeze(2) * centre.unsqueeze(1)
     return WaveStatistics(mean, variance, centre + mean, covariance)
+
+
+class _Moments(NamedTuple):
+    """count: of vectors of `size` numbers; mean: (size,), covariance: (size, size), float64."""
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+
+    def with_others(self, other: "_Moments") -> "_Moments":
+        """Of both sets together (Chan, Golub and LeVeque, 1979)."""
+        count = self.count + other.count
+        if count == 0:
+            return self
+        weight = other.count / count
+        apart = other.mean - self.mean
+        covariance = torch.lerp(self.covariance, other.covariance, weight)
+        covariance = covariance + weight * (1.0 - weight) * torch.outer(apart, apart)
+        return _Moments(count, self.mean + weight * apart, covariance)
+
+
+class RunningStatistics:
+    """`wave_statistics` of one wave that comes in pieces, in memory that does not grow with it.
+
+    kernel, stride, windows: as of `wave_statistics`. memory: only the last pieces count, as many as have at least so many
+    samples; None: all of the wave.
+    """
+
+    def __init__(self, kernel: int, stride: int, windows: bool, memory: int | None = None) -> None:
+        self.kernel, self.stride, self.windows, self.memory = kernel, stride, windows, memory
+        self._pieces: deque[tuple[_Moments, _Moments]] = deque()
+        self._behind = torch.zeros(0)  # samples from the first window on that is not complete yet
+
+    def add(self, piece: Tensor) -> None:
+        """piece: (T,), what follows the pieces before."""
+        if len(piece) == 0:
+            return
+        found = (self._of_samples(piece), self._of_windows(piece))
+        if self.memory is None and self._pieces:
+            before = self._pieces.pop()
+            found = (before[0].with_others(found[0]), before[1].with_others(found[1]))
+        self._pieces.append(found)
+        if self.memory is not None:
+            samples = sum(of_samples.count for of_samples, _ in self._pieces)
+            while samples - self._pieces[0][0].count >= self.memory:
+                samples -= self._pieces.popleft()[0].count
+
+    def statistics(self) -> WaveStatistics:
+        """Of what was added, which must be one window of samples at least. One row."""
+        samples, windows = self._pieces[0]
+        for of_samples, of_windows in list(self._pieces)[1:]:
+            samples, windows = samples.with_others(of_samples), windows.with_others(of_windows)
+        if not self.windows:
+            return WaveStatistics(samples.mean[None], samples.covariance)
+        return WaveStatistics(samples.mean[None], samples.covariance, windows.mean[None], windows.covariance[None])
+
+    def _of_samples(self, piece: Tensor) -> _Moments:
+        found = wave_statistics(piece[None], None, self.kernel, self.stride, False)
+        return _Moments(len(piece), found.mean[0], found.variance)
+
+    def _of_windows(self, piece: Tensor) -> _Moments:
+        if not self.windows:
+            return _Moments(0, piece.new_zeros(1), piece.new_zeros(1, 1))
+        wave = torch.cat([self._behind.to(piece), piece])
+        count = max(0, (len(wave) - self.kernel) // self.stride + 1)
+        self._behind = wave[count * self.stride :].clone()
+        if count == 0:
+            zeros = torch.zeros(self.kernel, self.kernel, dtype=torch.float64, device=piece.device)
+            return _Moments(0, zeros[0], zeros)
+        found = wave_statistics(wave[None], None, self.kernel, self.stride, True)
+        return _Moments(count, found.window_mean[0], found.window_covariance[0])

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spin_fairseq.encoders.waves import RunningStatistics, wave_statistics
+
+WAVE = torch.from_numpy(np.random.default_rng(0).standard_normal(3000)).float().cumsum(0) * 0.01 + 0.3
+
+
+def close(found, expected):
+    for name in ("mean", "variance", "window_mean", "window_covariance"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.lists(st.integers(0, len(WAVE)), max_size=20), windows=st.booleans())
+def test_pieces_have_the_statistics_of_the_whole(cuts, windows):
+    """Guards against windows that are left out, or counted twice, where two pieces meet."""
+    running = RunningStatistics(10, 5, windows)
+    for piece in np.split(WAVE.numpy(), sorted(cuts)):
+        running.add(torch.from_numpy(piece))
+    expected = wave_statistics(WAVE[None], None, 10, 5, windows)
+    found = running.statistics()
+    if windows:
+        close(found, expected)
+    else:
+        assert found.window_mean is None
+        torch.testing.assert_close(found.variance, expected.variance, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory", [1000, 1001])
+def test_memory_holds_the_last_pieces_alone(memory):
+    """Guards against a memory that grows, and against one that forgets more than it was told to."""
+    running = RunningStatistics(10, 5, False, memory)
+    for piece in WAVE.split(100):
+        running.add(piece)
+    kept = WAVE[-1000 if memory == 1000 else -1100 :]
+    torch.testing.assert_close(running.statistics().mean.item(), kept.double().mean().item())
