@@ -63,7 +63,7 @@ def run(args) -> int | None:
         **{name: value for name, value in given.items() if value is not None},
     )  # fmt: skip
     lines = Lines(_printed, None if args.deduplicate else stream.chunk, args.times, stream.encoder.frame_seconds)
-    with _stopped_between_pieces() as stopped:
+    with stopped_between_pieces() as stopped:
         pieces = piped_audio(
             Readable(sys.stdin.buffer, stopped), sample_rate=args.sample_rate, encoding=args.encoding or "s16le",
             channels=args.channels or 1, channel=args.channel,
@@ -137,7 +137,7 @@ class Readable:
 
 
 @contextmanager
-def _stopped_between_pieces() -> Iterator[Stopped]:
+def stopped_between_pieces() -> Iterator[Stopped]:
     """Ctrl-C ends the audio instead of a computation, so that what has been heard is printed; the second one ends it all."""
     stopped = Stopped()
 

@@ -1,7 +1,9 @@
 import io
+import os
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_spin
+from spin_fairseq.commands import units_of_a_pipe
 from spin_fairseq.extraction.streaming import StreamingSpin
 from tests.commands.running import spin_fairseq
 from tests.speech.test_piped_audio import wav
@@ -81,41 +84,72 @@ def test_options_of_the_other_way_are_refused(checkpoint, words, status, message
     assert message in capsys.readouterr().err
 
 
-def started(checkpoint, *words):
-    """The command as a process that reads a pipe."""
-    command = [sys.executable, "-m", "spin_fairseq", "units", checkpoint, "-", "--sample-rate", RATE, *CONTEXT, *words]
-    return subprocess.Popen(
-        list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+class Recorder:
+    """Writes into a real pipe, and presses Ctrl-C when so many units are printed; the pipe stays open."""
+
+    def __init__(self, monkeypatch, data, units):
+        reading, self.writing = os.pipe()
+        self.file = os.fdopen(reading)
+        monkeypatch.setattr(sys, "stdin", self.file)
+        monkeypatch.setattr(units_of_a_pipe, "_printed", self.printed)
+        self.lines, self.units, self.done = [], units, threading.Event()
+        self.writer = threading.Thread(target=self.write, args=(data,))
+
+    def write(self, data):
+        with os.fdopen(self.writing, "wb", buffering=0) as file:
+            file.write(data)
+            self.done.wait(60)
+
+    def printed(self, line):
+        self.lines.append(line)
+        if sum(len(line.split()) for line in self.lines) >= self.units:
+            # While the program waits for more, as a person would; the pipe is still open.
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            self.units = float("inf")
 
 
-def test_units_come_before_the_audio_ends_and_ctrl_c_prints_the_rest(checkpoint, expected):
-    """Guards against output that waits in a buffer, and against units of the last second that Ctrl-C throws away."""
-    process = started(checkpoint)
-    process.stdin.write(PCM.tobytes())
-    process.stdin.flush()
-    first = process.stdout.readline()  # the pipe is still open
-    while len(first.split()) < len(expected) - 15:  # all that needs no end
-        first += process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    assert [int(unit) for unit in (first + out).split()] == expected
-    assert process.returncode == 130 and b"Traceback" not in error
-
-
-def test_a_reader_that_leaves_ends_it_quietly(checkpoint):
-    process = started(checkpoint)
-    process.stdin.write(PCM.tobytes())
-    process.stdin.flush()
-    process.stdout.readline()
-    process.stdout.close()
+def test_units_come_before_the_audio_ends_and_ctrl_c_prints_the_rest(checkpoint, expected, monkeypatch, capsys):
+    """Guards against units that wait for the end, and against those of the last moment that Ctrl-C throws away."""
+    recorder = Recorder(monkeypatch, PCM.tobytes(), len(expected) - 15)  # all that does not wait for look-ahead
+    recorder.writer.start()
+    before = signal.getsignal(signal.SIGINT)
     try:
-        for _ in range(20):
+        status = spin_fairseq("units", checkpoint, "-", "--sample-rate", RATE, *CONTEXT)
+    finally:
+        recorder.done.set()
+        recorder.writer.join()
+        recorder.file.close()
+    assert status == 130 and capsys.readouterr().err == "" and signal.getsignal(signal.SIGINT) is before
+    assert [int(unit) for unit in " ".join(recorder.lines).split()] == expected
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_a_computation_waits_for_it_once(presses):
+    """Guards against a chunk that is lost in the middle, and against a program that cannot be ended."""
+    with units_of_a_pipe.stopped_between_pieces() as stopped:
+        signal.raise_signal(signal.SIGINT)
+        assert stopped.asked
+        if presses == 2:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert units_of_a_pipe.Readable(io.BytesIO(b"more"), stopped).read1(4) == b""
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_ends_it_quietly(checkpoint):
+    """Guards against a traceback after `| head`."""
+    words = [sys.executable, "-m", "spin_fairseq", "units", checkpoint, "-", "--sample-rate", RATE, *CONTEXT]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(list(map(str, words)), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
             process.stdin.write(PCM.tobytes())
             process.stdin.flush()
-        process.stdin.close()
-    except BrokenPipeError:
-        pass
-    process.wait(60)
-    assert b"Error" not in process.stderr.read()
+            assert process.stdout.readline()
+            process.stdout.close()
+            for _ in range(20):
+                process.stdin.write(PCM.tobytes())
+                process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        _, error = process.communicate(timeout=60)
+        assert b"Error" not in error and b"error" not in error
