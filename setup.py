@@ -71,6 +71,7 @@ setup(
             'fastabx; python_version >= "3.12"',
         ],
         "wandb": ["wandb"],  # fairseq's common.wandb_project
+        "slurm": ["submitit"],  # --launcher submitit: shards as jobs
         "onnx": ["onnx", "onnxruntime"],  # spin-fairseq convert --to onnx
         "fairseq-scripts": ["npy-append-array"],  # fairseq's own feature-dumping scripts write with it
         "test": [
@@ -80,6 +81,7 @@ setup(
             "transformers>=4.56,<5",  # an independent HuBERT and WavLM
             TENSORBOARD_X,  # curves for the report, written as fairseq writes them
             "import-linter",  # tests/test_structure.py: who imports whom
+            "submitit",  # --launcher submitit, whose jobs are processes where there is no Slurm
         ],
         "lint": ["ruff", "import-linter"],  # `make lint`
     },

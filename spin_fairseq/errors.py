@@ -39,3 +39,7 @@ class PitchMarkError(SpinError):
 
 class EvaluationError(SpinError):
     """Units, features or speakers cannot be evaluated; it names the utterance."""
+
+
+class ShardError(SpinError):
+    """Shards of a piece of work are missing, cut off, or do not belong together; or one cannot be run."""

@@ -14,6 +14,17 @@ def file_fingerprint(path):
     return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
+def content_digest(path):
+    """Of what a file holds, or the files of a folder: the same for a copy, on whatever machine."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(path).iterdir()) if os.path.isdir(path) else [Path(path)]:
+        if file.is_file():
+            with open(file, "rb") as content:
+                while block := content.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
 def manifest_fingerprint(manifest):
     """Paths and lengths of a split, in order, as a hexadecimal digest."""
     digest = hashlib.sha256(np.ascontiguousarray(manifest.sizes).tobytes())

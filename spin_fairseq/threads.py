@@ -18,25 +18,26 @@ BUSY = 0.5  # fraction of that time; a CPU that is busy for more of it is taken
 SLEEPING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
 COUNT = "OMP_NUM_THREADS"
 
-_settled = False  # this process chose the number, not its user
+_line = ""  # what `settle` has said, where this process chose the number and not its user
 
 
 def settle() -> str:
     """Set the environment of the thread pools of this process and of those that it starts; what is set already wins.
 
-    -> one line that says how many threads there are, and why.
+    -> one line that says how many threads there are, and why. Called again, it changes nothing.
     """
-    global _settled
+    global _line
     for name, value in SLEEPING.items():
         os.environ.setdefault(name, value)
     if chosen_by_user():
         return described(os.environ[COUNT], COUNT)
-    usable, free = usable_cpus(), free_cpus()
-    os.environ[COUNT] = str(free)
-    _settled = True
-    if "torch" in sys.modules:  # it has read its environment before
-        sys.modules["torch"].set_num_threads(free)
-    return described(free, f"{free} of {usable} CPUs free; {COUNT} sets another number")
+    if not _line:
+        free = free_cpus()
+        os.environ[COUNT] = str(free)
+        _line = described(free, f"{free} of {usable_cpus()} CPUs free; {COUNT} sets another number")
+        if "torch" in sys.modules:  # it has read its environment before
+            sys.modules["torch"].set_num_threads(free)
+    return _line
 
 
 def described(count: int | str, reason: str) -> str:
@@ -46,7 +47,7 @@ def described(count: int | str, reason: str) -> str:
 
 def chosen_by_user() -> bool:
     """Whether OMP_NUM_THREADS was set, and not by `settle`."""
-    return bool(os.environ.get(COUNT)) and not _settled
+    return bool(os.environ.get(COUNT)) and not _line
 
 
 def usable_cpus() -> int:

@@ -2,7 +2,8 @@
 
 A verb's module has EXAMPLES (command lines that work as they stand), `add_arguments(parser)`, `run(args)`, which returns
 the exit status or None for 0, and KEPT: what Ctrl-C leaves behind; AGAIN where the command that resumes has --overwrite, or
-lacks it. Its docstring is the help. It imports what computes inside `run`, so that `--help` is quick.
+lacks it. Its docstring is the help. It imports what computes inside `run`, so that `--help` is quick. `sharding` says what
+more a verb has that several machines can share.
 """
 
 # In the order of a project's life.
@@ -15,6 +16,7 @@ VERBS = {
     "inspect": "say what a checkpoint is: format, encoder, layer, codebooks, what it can become",
     "units": "write the units of a checkpoint, or its features, for every utterance",
     "evaluate": "compare models: phones, speakers, robustness, with intervals and paired tests",
+    "merge": "join what several machines have made with --shard",
     "report": "write one HTML page of trainings and evaluations",
     "convert": "write a checkpoint in the format of another tool",
 }

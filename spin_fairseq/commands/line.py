@@ -44,9 +44,9 @@ def run_verb(verb: str, words: Sequence[str]) -> int:
         args = parser.parse(module.add_arguments, words)
         if args is None:
             return DONE
-        args.command = shlex.join([PROGRAM, verb, *words])
+        args.words, args.command = list(words), shlex.join([PROGRAM, verb, *words])
         with _told_as_asked(args):
-            return module.run(args) or DONE
+            return _run(verb, module, args) or DONE
     except UsageError as error:
         return _complain(f"{error}; see {PROGRAM} {verb} --help", WRONG_USAGE)
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -62,6 +62,19 @@ def run_verb(verb: str, words: Sequence[str]) -> int:
     except Exception as error:  # a fault of this package, or a library that is missing
         _trace(words)
         return _complain(f"{type(error).__name__}: {error} (not foreseen; --verbose shows where)", FAILED)
+
+
+def _run(verb: str, module, args) -> int | None:
+    """All of the work, one shard of it, or all shards on several machines."""
+    if getattr(args, "shard", None):
+        from .sharding import run_shard
+
+        return run_shard(verb, module, args)
+    if getattr(args, "launcher", None):
+        from .launching import launch
+
+        return launch(verb, module, args)
+    return module.run(args)
 
 
 def overview() -> str:

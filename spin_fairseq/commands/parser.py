@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from spin_fairseq.threads import usable_cpus
 
-from .values import at_least
+from .values import at_least, setting, shard
 
 
 class UsageError(Exception):
@@ -80,6 +80,19 @@ class Parser(argparse.ArgumentParser):
             default=[],
             help="what the checkpoint leaves open of its encoder, such as encoder_attention_heads=12; may be repeated",
         )
+
+    def add_shards(self) -> None:
+        """For a verb with `shard_inputs`, `compute_shard` and `merge_shards`."""
+        several = self.add_argument_group("several machines (see docs/clusters.md)")
+        how = several.add_mutually_exclusive_group()
+        how.add_argument("--shard", type=shard, metavar="K/N", help="compute the K-th of N parts of the work, such as 3/64, and "
+                         "keep it in OUT.shards; when all are there, spin-fairseq merge OUT joins them")  # fmt: skip
+        how.add_argument("--launcher", choices=("local", "submitit"), help="run all shards and join them: in processes of this "
+                         "machine, or as jobs of Slurm, by submitit")  # fmt: skip
+        several.add_argument("--shards", type=at_least(1), metavar="N", help="of --launcher (default: one per CPU that may be "
+                             "used; 8 jobs)")  # fmt: skip
+        several.add_argument("--slurm", type=setting, action="append", metavar="KEY=VALUE", help="of the jobs, such as "
+                             "partition=gpu, gres=gpu:1, time=120 (minutes), mem=16G; may be repeated")  # fmt: skip
 
     def add_overwrite(self, what: str) -> None:
         self.add_argument("--overwrite", action="store_true", help=what)

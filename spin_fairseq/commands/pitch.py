@@ -28,21 +28,68 @@ def add_arguments(parser):
     parser.add_argument("--files-per-speaker", type=at_least(1), default=20, metavar="N", help="at most (default 20)")
     parser.add_seed("the choice of files")
     parser.add_workers()
+    parser.add_shards()
     parser.add_overwrite("replace the table")
 
 
 def run(args):
-    from spin_fairseq.preparation.speaker_pitch import estimate_speaker_pitch, write_speaker_pitch
-    from spin_fairseq.speech.manifest import load_manifest
+    from spin_fairseq.preparation.speaker_pitch import write_speaker_pitch
 
     refuse_to_replace([args.out], args.overwrite)
-    manifests = [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
-    ranges, broken = estimate_speaker_pitch(
-        manifests, files_per_speaker=args.files_per_speaker, seed=args.seed, workers=args.workers
-    )
+    ranges, broken = _estimate(args)
     write_speaker_pitch(args.out, ranges)
-    left_out = f"; {broken:,} files left out, named above" if broken else ""
-    args.say(
-        f"{args.out}: pitch ranges of {len(ranges):,} speakers by {sum(r.files for r in ranges):,} files{left_out}"
+    _tell(args, len(ranges), sum(one.files for one in ranges), broken)
+    return 3 if broken else 0
+
+
+def _manifests(args):
+    from spin_fairseq.speech.manifest import load_manifest
+
+    return [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
+
+
+def _estimate(args, shard=None):
+    from spin_fairseq.preparation.speaker_pitch import estimate_speaker_pitch
+
+    return estimate_speaker_pitch(
+        _manifests(args), files_per_speaker=args.files_per_speaker, seed=args.seed, workers=args.workers, shard=shard
     )
+
+
+def _tell(args, speakers, files, broken):
+    left_out = f"; {broken:,} files left out, named above" if broken else ""
+    args.say(f"{args.out}: pitch ranges of {speakers:,} speakers by {files:,} files{left_out}")
+
+
+# --- several machines: see `sharding` -----------------------------------------------------------------------------
+
+
+def shard_inputs(args):
+    from spin_fairseq.fingerprints import digest_of, manifest_fingerprint
+
+    return digest_of(
+        [[manifest_fingerprint(manifest) for manifest in _manifests(args)], args.files_per_speaker, args.seed]
+    )
+
+
+def compute_shard(args, shard, folder):
+    from spin_fairseq.preparation.speaker_pitch import write_speaker_pitch
+
+    refuse_to_replace([args.out], args.overwrite)
+    ranges, broken = _estimate(args, shard)
+    table = folder.file(shard, ".tsv")
+    if ranges:
+        write_speaker_pitch(table, ranges)
+    return [table] * bool(ranges), {"files": sum(one.files for one in ranges), "broken": broken}
+
+
+def merge_shards(args, folder, records):
+    from spin_fairseq.errors import AudioError
+    from spin_fairseq.preparation.speaker_pitch import merge_speaker_pitch
+
+    refuse_to_replace([args.out], args.overwrite)
+    files, broken = (sum(record.facts[key] for record in records) for key in ("files", "broken"))
+    if not files:
+        raise AudioError(f"none of {broken} files could be read, as the shards have said")
+    _tell(args, merge_speaker_pitch(args.out, folder.files(records, ".tsv")), files, broken)
     return 3 if broken else 0

@@ -48,6 +48,7 @@ def add_arguments(parser):
         help="the folder has LibriSpeech's shape, or has not (default: found out)",
     )
     parser.add_workers()
+    parser.add_shards()
     parser.add_overwrite("replace manifests that are there")
     tree = parser.add_argument_group("LibriSpeech")
     tree.add_argument("--train", nargs="+", metavar="SUBSET", help="subsets of train.tsv (default train-clean-100)")
@@ -78,6 +79,14 @@ def add_arguments(parser):
 
 
 def run(args):
+    from spin_fairseq.preparation.manifests import check
+
+    listing, write = _plan(args)
+    args.say(*write(check(listing, jobs=args.workers, channel=args.channel)))
+
+
+def _plan(args):
+    """-> the files that there are, and what makes manifests of them: a function of what was found in each."""
     from spin_fairseq.preparation.manifests import is_librispeech
 
     tree = args.librispeech
@@ -97,31 +106,70 @@ def run(args):
             )
     if args.channel is not None and args.convert_to is None:
         raise UsageError("--channel is for --convert-to, which is not given")
-    args.say(*(_librispeech(args) if tree else _folders(args)))
+    return _librispeech(args) if tree else _folders(args)
 
 
 def _librispeech(args):
     from spin_fairseq.preparation.alignments import write_phone_labels
-    from spin_fairseq.preparation.manifests import prepare_librispeech
+    from spin_fairseq.preparation.manifests import list_librispeech, write_librispeech
 
     splits = {"train": args.train or ["train-clean-100"], "dev": args.dev or ["dev-clean", "dev-other"]}
     for name, *subsets in args.subsets or []:
         splits[name] = subsets or [name]
     _refuse(args, splits)
-    report = prepare_librispeech(args.folders[0], args.out, splits, jobs=args.workers)
-    return report + (write_phone_labels(args.phones, args.out, list(splits), jobs=args.workers) if args.phones else [])
+    listing = list_librispeech(args.folders[0], splits)
+
+    def write(checked):
+        report = write_librispeech(listing, args.out, checked)
+        return report + (
+            write_phone_labels(args.phones, args.out, list(splits), jobs=args.workers) if args.phones else []
+        )
+
+    return listing, write
 
 
 def _folders(args):
-    from spin_fairseq.preparation.manifests import prepare_folders
+    from functools import partial
 
-    _refuse(args, [args.split or "train", *([args.dev_split or "dev"] if args.dev_fraction else [])])
-    return prepare_folders(
-        args.folders, args.out, split=args.split or "train", jobs=args.workers, speaker_from=args.speaker_from or "stem",
-        convert_to=args.convert_to, channel=args.channel, dev_split=args.dev_split or "dev", dev_fraction=args.dev_fraction or 0.0,
-        dev_by=args.dev_by or "file", seed=args.seed,
+    from spin_fairseq.preparation.manifests import list_folders, write_folders
+
+    split, speaker_from = args.split or "train", args.speaker_from or "stem"
+    dev_split = (args.dev_split or "dev") if args.dev_fraction else None
+    _refuse(args, [split, *([dev_split] if dev_split else [])])
+    listing = list_folders(
+        args.folders, split, dev_split=dev_split, speaker_from=speaker_from, convert_to=args.convert_to
+    )
+    return listing, partial(
+        write_folders, listing, args.out, folders=args.folders, speaker_from=speaker_from, dev_split=dev_split or "dev",
+        dev_fraction=args.dev_fraction or 0.0, dev_by=args.dev_by or "file", seed=args.seed,
     )  # fmt: skip
 
 
 def _refuse(args, splits):
     refuse_to_replace([Path(args.out) / f"{split}.tsv" for split in splits], args.overwrite)
+
+
+# --- several machines: see `sharding` -----------------------------------------------------------------------------
+
+
+def shard_inputs(args):
+    from spin_fairseq.fingerprints import digest_of
+
+    return digest_of([_plan(args)[0], args.channel])
+
+
+def compute_shard(args, shard, folder):
+    from spin_fairseq.preparation.manifests import check, write_checked
+
+    checked = check(_plan(args)[0], jobs=args.workers, channel=args.channel, shard=shard)
+    file = folder.file(shard, ".checked.json")
+    write_checked(file, checked)
+    return [file], {}
+
+
+def merge_shards(args, folder, records):
+    from spin_fairseq.preparation.manifests import read_checked
+
+    listing, write = _plan(args)
+    args.say(*write(read_checked(listing, folder.files(records, ".checked.json"))))
+    return 0

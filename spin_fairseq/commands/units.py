@@ -54,6 +54,7 @@ def add_arguments(parser):
     parser.add_overwrite("replace the file")
     parser.add_device()
     parser.add_threads()
+    parser.add_shards()
     parser.add_argument(
         "--batch-seconds",
         type=float,
@@ -74,27 +75,85 @@ def run(args):
     units_of_a_pipe.check(args)
     if args.audio == "-":
         return units_of_a_pipe.run(args)
+    settle()
+    manifest = _manifest(args)
+    refuse_to_replace([args.out], args.overwrite)
+    _dump(args, manifest, args.out)
+    args.say(f"{args.out}: {_output(args)} of {len(manifest):,} utterances")
+
+
+def _manifest(args):
+    from spin_fairseq.speech.folder import manifest_of
+
     for name in ("batch_seconds", "chunk_seconds", "attention_seconds"):
         seconds = getattr(args, name)
         if seconds is not None and not seconds > 0:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
-    refuse_to_replace([args.out], args.overwrite)
+    return manifest_of(args.audio)
+
+
+def _output(args):
+    return args.output or "units"
+
+
+def _format(args):
+    from spin_fairseq.extraction.dumping import format_of
+
+    return args.format or format_of(args.out, _output(args))
+
+
+def _dump(args, manifest, out):
     args.say(settle())
     device = usable_device(args.device)
     from spin_fairseq.checkpoints import load_model, load_spin
     from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.extraction.dumping import dump
     from spin_fairseq.speech.audio import SAMPLE_RATE
-    from spin_fairseq.speech.folder import manifest_of
 
     batch_seconds = args.batch_seconds or (12.0 if device == "cpu" else 30.0)
-    output = args.output or "units"
+    output = _output(args)
     load = load_model if output == "features" else load_spin
-    manifest = manifest_of(args.audio)
     dump(
-        load(args.checkpoint, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, args.out, output=output,
-        layer=args.layer, codebook=args.codebook, format=args.format, deduplicate=args.deduplicate, device=device,
+        load(args.checkpoint, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, out, output=output,
+        layer=args.layer, codebook=args.codebook, format=_format(args), deduplicate=args.deduplicate, device=device,
         workers=args.threads, max_samples=int(batch_seconds * SAMPLE_RATE), chunk_seconds=args.chunk_seconds or 10.0,
         attention_seconds=args.attention_seconds, progress=output,
     )  # fmt: skip
-    args.say(f"{args.out}: {output} of {len(manifest):,} utterances")
+
+
+# --- several machines: see `sharding` -----------------------------------------------------------------------------
+
+
+def shard_inputs(args):
+    from spin_fairseq.fingerprints import content_digest, digest_of, manifest_fingerprint
+
+    units_of_a_pipe.check(args)
+    data = [manifest_fingerprint(_manifest(args)), content_digest(args.checkpoint), args.encoder]
+    options = [_output(args), args.layer, args.codebook, _format(args), args.deduplicate, args.attention_seconds]
+    return digest_of([data, options])
+
+
+def compute_shard(args, shard, folder):
+    import numpy as np
+
+    from spin_fairseq.extraction.shards import rows_of_shard
+
+    refuse_to_replace([args.out], args.overwrite)
+    manifest = _manifest(args)
+    begin, end = rows_of_shard(manifest.sizes, shard)
+    if begin == end:
+        return [], {"utterances": 0}
+    out = folder.file(shard, f".{_format(args)}")
+    _dump(args, manifest.select(np.arange(begin, end)), out)
+    beside = (out.with_suffix(suffix) for suffix in (".len", ".ids"))
+    return [out, *(file for file in beside if file.exists())], {"utterances": end - begin}
+
+
+def merge_shards(args, folder, records):
+    from spin_fairseq.extraction.shards import merge_dumps
+
+    refuse_to_replace([args.out], args.overwrite)
+    merge_dumps(folder.files(records, f".{_format(args)}"), args.out)
+    utterances = sum(record.facts["utterances"] for record in records)
+    args.say(f"{args.out}: {_output(args)} of {utterances:,} utterances, of {len(records)} shards")
+    return 0

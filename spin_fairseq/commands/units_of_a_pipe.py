@@ -15,7 +15,8 @@ from .values import at_least, channel
 
 # Options of one of the two ways, which the other refuses.
 OF_A_PIPE = ("sample_rate", "encoding", "channels", "channel", "chunk_ms", "look_ahead_ms", "left_context_ms", "times")
-OF_FILES = ("out", "output", "layer", "format", "overwrite", "batch_seconds", "chunk_seconds", "attention_seconds")
+OF_FILES = ("out", "output", "layer", "format", "overwrite", "batch_seconds", "chunk_seconds", "attention_seconds", "shard",
+            "launcher", "shards", "slurm")  # fmt: skip
 PIPE_BYTES = 1 << 20  # 33 s of 16 bits at 16 kHz: a recorder need not wait while the model is loaded
 
 

@@ -56,3 +56,21 @@ def size(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 4G or 500M")
     return value
+
+
+def shard(text):
+    """ "3/64" -> the third of 64 shards."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shard such as 3/64; they are counted from 1/64 to 64/64")
+    from spin_fairseq.shards import Shard  # with numpy, which the help does without
+
+    return Shard(int(number), int(of))
+
+
+def setting(text):
+    """ "partition=gpu" -> ("partition", "gpu"); numbers are numbers."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE, such as partition=gpu")
+    return key, int(value) if value.isdecimal() else value

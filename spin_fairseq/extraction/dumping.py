@@ -95,7 +95,8 @@ def _rows(results, format, deduplicate):
     return {"out": "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")}
 
 
-def _npy_header(frames, width, dtype):
+def npy_header(frames, width, dtype):
+    """The first bytes of a .npy file with an array of shape (frames, *width)."""
     file = io.BytesIO()
     shape = (frames, *width)
     np.lib.format.write_array_header_1_0(
@@ -169,7 +170,7 @@ def dump(
     ):
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
-            files.append(0, out=_npy_header(int(frames.sum()), _width(model, output, codebook), dtype))
+            files.append(0, out=npy_header(int(frames.sum()), _width(model, output, codebook), dtype))
         for begin, end in stretches(manifest.sizes, PART_SAMPLES):
             if end <= files.done:
                 continue

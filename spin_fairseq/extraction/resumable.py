@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -32,15 +33,25 @@ class ResumableFiles:
 
     def __exit__(self, *_):
         for file in self._files.values():
-            file.close()
+            with suppress(OSError):  # closing writes what a full disk has refused before
+                file.close()
 
     def append(self, items, **content):
-        """Add `content`, bytes for each key, which are so many items. A kill leaves all of it, or none."""
-        for key, data in content.items():
-            self._files[key].write(data)
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
+        """Add `content`, bytes for each key, which are so many items. A kill leaves all of it, or none.
+
+        Raises ConfigError: the disk is full, or another error of writing; what was added before stays.
+        """
+        try:
+            for key, data in content.items():
+                self._files[key].write(data)
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ConfigError(
+                f"{next(iter(self.paths.values()))}: cannot be written ({error.strerror or error}); make room there and give "
+                "the command again: what it has finished is kept"
+            ) from error
         self.done += items
         state = {
             "fingerprint": self._fingerprint,

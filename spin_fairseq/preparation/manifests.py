@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 from collections.abc import Sequence
 
-from spin_fairseq.errors import ManifestError
+from spin_fairseq.errors import ManifestError, ShardError
 from spin_fairseq.files import whole_file, write_text
-from spin_fairseq.preparation.recordings import Recording, check_audio, stem_of
+from spin_fairseq.preparation.recordings import Checked, Recording, check_audio, stem_of
 from spin_fairseq.preparation.speakers import implied_speaker, speaker_report, speaker_rule
 from spin_fairseq.preparation.splitting import divide
+from spin_fairseq.shards import Shard, span
 from spin_fairseq.speech.audio import SAMPLE_RATE
 from spin_fairseq.speech.finding import AUDIO_SUFFIXES, find_audio, printable
 from spin_fairseq.speech.manifest import write_manifest
@@ -21,6 +24,61 @@ LIBRISPEECH_SUBSETS = tuple(
     "dev-clean dev-other test-clean test-other train-clean-100 train-clean-360 train-other-500".split()
 )
 MOST_NAMED = 3  # files in a report
+
+
+class Listing(NamedTuple):
+    """Files that manifests are to be made of."""
+
+    root: str  # absolute; that of the manifests
+    paths: dict[str, list[str]]  # split -> absolute paths
+    targets: dict[str, str] | None = None  # path -> where it is converted to
+
+
+def check(listing: Listing, *, jobs: int, channel: int | None = None, shard: Shard | None = None) -> dict[str, Checked]:
+    """Decode or convert every file of a listing, or those of a shard, each of which has about as many bytes to read.
+
+    Raises:
+        ManifestError: a conversion would take the place of another file's.
+    """
+    convert, checked = listing.targets.__getitem__ if listing.targets else None, {}
+    for split, paths in listing.paths.items():
+        if shard is not None:
+            begin, end = span([_bytes_of(path) for path in paths], shard)
+            paths = paths[begin:end]
+        checked[split] = check_audio(paths, jobs=jobs, description=split, convert=convert, channel=channel)
+    return checked
+
+
+def _bytes_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:  # a broken link, which is told when it is read
+        return 0
+
+
+def write_checked(path: str | Path, checked: dict[str, Checked]) -> None:
+    """Keep what `check` found of a shard, as JSON. Raises ManifestError."""
+    write_text(path, json.dumps(checked), ManifestError)
+
+
+def read_checked(listing: Listing, paths: Sequence[Path]) -> dict[str, Checked]:
+    """What `check` would find of a listing, from what `write_checked` has kept of its shards, in their order.
+
+    Raises:
+        ShardError: they are not of the same files, since sizes changed between the shards.
+    """
+    joined = {split: Checked([], []) for split in listing.paths}
+    for path in paths:
+        for split, (usable, broken) in json.loads(path.read_text()).items():
+            joined[split].usable.extend(Recording(*fields) for fields in usable)
+            joined[split].broken.extend((place, reason) for place, reason in broken)
+    for split, (usable, broken) in joined.items():
+        if sorted([*(one.source for one in usable), *(place for place, _ in broken)]) != sorted(listing.paths[split]):
+            raise ShardError(
+                f"split {split}: its shards do not have every file once, since files changed while they ran; run all of them "
+                "anew"
+            )
+    return joined
 
 
 def write_split(
@@ -74,18 +132,15 @@ def is_librispeech(root: str | Path) -> bool:
     )
 
 
-def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, list[str]], *, jobs: int) -> list[str]:
-    """Write a manifest per split of a LibriSpeech-shaped tree, and put its SPEAKERS.TXT beside them.
+def list_librispeech(root: str | Path, splits: dict[str, list[str]]) -> Listing:
+    """The files of each split of a LibriSpeech-shaped tree.
 
     Args:
         root: the folder that holds the subsets, or the one with `LibriSpeech/` in it.
         splits: split -> subsets, such as {"train": ["train-clean-100"]}.
 
-    Returns:
-        lines of report.
-
     Raises:
-        ManifestError: a subset is missing, or a split has no usable audio.
+        ManifestError: a subset is missing.
     """
     root = Path(os.path.abspath(root))
     if (root / "LibriSpeech").is_dir():
@@ -97,10 +152,20 @@ def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, lis
             f"{root}: no folder {', '.join(missing)}; there {'are: ' + ', '.join(there) if there else 'is none at all'}. "
             "Choose subsets with --train and --dev, or unpack the missing ones (https://www.openslr.org/12)"
         )
-    report = []
-    for split, subsets in splits.items():
-        paths = [path for subset in subsets for path in find_audio(root / subset)]
-        report.append(write_split(out, split, root, *check_audio(paths, jobs=jobs, description=split)))
+    paths = {
+        split: [path for subset in subsets for path in find_audio(root / subset)] for split, subsets in splits.items()
+    }
+    return Listing(str(root), paths)
+
+
+def write_librispeech(listing: Listing, out: str | Path, checked: dict[str, Checked]) -> list[str]:
+    """Write a manifest of each split, and put SPEAKERS.TXT beside them -> lines of report.
+
+    Raises:
+        ManifestError: a split has no usable audio.
+    """
+    root = Path(listing.root)
+    report = [write_split(out, split, root, *checked[split]) for split in listing.paths]
     speakers = root / "SPEAKERS.TXT"
     if speakers.is_file():
         copied = Path(out) / "SPEAKERS.TXT"
@@ -113,45 +178,39 @@ def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, lis
     return report
 
 
+def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, list[str]], *, jobs: int) -> list[str]:
+    """Write a manifest per split of a LibriSpeech-shaped tree: `list_librispeech`, `check`, `write_librispeech`."""
+    listing = list_librispeech(root, splits)
+    return write_librispeech(listing, out, check(listing, jobs=jobs))
+
+
 # --- any folder -------------------------------------------------------------------------------------------------
 
 
-def prepare_folders(
+def list_folders(
     folders: Sequence[str | Path],
-    out: str | Path,
-    *,
     split: str,
-    jobs: int,
+    *,
+    dev_split: str | None = None,
     speaker_from: str = "stem",
     convert_to: str | Path | None = None,
-    channel: int | None = None,
-    dev_split: str = "dev",
-    dev_fraction: float = 0.0,
-    dev_by: str = "file",
-    seed: int = 0,
-) -> list[str]:
-    """Write `{split}.tsv` of all audio below `folders`, and `{dev_split}.tsv` of a random part of it if wanted.
+) -> Listing:
+    """All audio below `folders`, and where it is converted to.
 
     Args:
+        dev_split: the name of the other split, if some of the audio is to become one.
         speaker_from: as `speakers.speaker_rule` takes it.
         convert_to: where to put 16 kHz mono FLAC copies; None: files that are not such are left out.
-        channel: which one is converted of files with several, from 1; None: their mean.
-        dev_fraction: of the utterances, or of the audio, that goes to `dev_split`; 0..1.
-        dev_by: "file", or "speaker": no speaker is in both splits.
-        seed: of the choice of files or speakers.
-
-    Returns:
-        lines of report.
 
     Raises:
-        ManifestError: a folder is missing or has no usable audio; a conversion would take the place of another file;
-            the speakers cannot be told, or divided.
+        ManifestError: a folder is missing or has no audio; a conversion would take the place of another file; the
+            speakers cannot be told.
     """
     tops = [os.path.abspath(folder) for folder in folders]
     for top in tops:
         if not os.path.isdir(top):
             raise ManifestError(f"{top}: no such folder; check its name")
-    if dev_fraction and dev_split == split:
+    if dev_split == split:
         raise ManifestError(f"--split and --dev-split are both {split!r}; name one of them otherwise")
     paths = sorted({path for top in tops for path in find_audio(top, leave_out=convert_to)})
     if not paths:
@@ -163,8 +222,34 @@ def prepare_folders(
         speaker_of(path)  # a pattern that does not match is told before the work
     common = os.path.commonpath(tops)
     root = os.path.abspath(convert_to) if convert_to else common
-    convert = target_names(paths, common, root).__getitem__ if convert_to else None
-    recordings, broken = check_audio(paths, jobs=jobs, description=split, convert=convert, channel=channel)
+    return Listing(root, {split: paths}, target_names(paths, common, root) if convert_to else None)
+
+
+def write_folders(
+    listing: Listing,
+    out: str | Path,
+    checked: dict[str, Checked],
+    folders: Sequence[str | Path],
+    *,
+    speaker_from: str = "stem",
+    dev_split: str = "dev",
+    dev_fraction: float = 0.0,
+    dev_by: str = "file",
+    seed: int = 0,
+) -> list[str]:
+    """Write the manifest of a listing, and `{dev_split}.tsv` of a random part of it if wanted -> lines of report.
+
+    Args:
+        dev_fraction: of the utterances, or of the audio, that goes to `dev_split`; 0..1.
+        dev_by: "file", or "speaker": no speaker is in both splits.
+        seed: of the choice of files or speakers.
+
+    Raises:
+        ManifestError: there is no usable audio, or the speakers cannot be divided.
+    """
+    (split,), root = listing.paths, listing.root
+    speaker_of = speaker_rule(speaker_from, [os.path.abspath(folder) for folder in folders])
+    recordings, broken = checked[split]
     named = []
     for one in recordings:
         speaker = speaker_of(one.source)
@@ -181,6 +266,35 @@ def prepare_folders(
             f"note: {_count(repeated, 'file')} share their name with another; their ids are their paths below {root}"
         )
     return report + speaker_report(named, speaker_of, speaker_from)
+
+
+def prepare_folders(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    split: str,
+    jobs: int,
+    speaker_from: str = "stem",
+    convert_to: str | Path | None = None,
+    channel: int | None = None,
+    dev_split: str = "dev",
+    dev_fraction: float = 0.0,
+    dev_by: str = "file",
+    seed: int = 0,
+) -> list[str]:
+    """Write `{split}.tsv` of all audio below `folders`: `list_folders`, `check`, `write_folders`.
+
+    Args:
+        channel: which one is converted of files with several, from 1; None: their mean.
+        speaker_from, convert_to: as in `list_folders`. dev_split, dev_fraction, dev_by, seed: as in `write_folders`.
+    """
+    other = dev_split if dev_fraction else None
+    listing = list_folders(folders, split, dev_split=other, speaker_from=speaker_from, convert_to=convert_to)
+    checked = check(listing, jobs=jobs, channel=channel)
+    return write_folders(
+        listing, out, checked, folders, speaker_from=speaker_from, dev_split=dev_split, dev_fraction=dev_fraction,
+        dev_by=dev_by, seed=seed,
+    )  # fmt: skip
 
 
 def target_names(paths: Sequence[str], common: str, root: str) -> dict[str, str]:

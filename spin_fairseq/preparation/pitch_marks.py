@@ -54,16 +54,27 @@ class Measured(NamedTuple):
         return f"{self.path}: pitch marks of {self.utterances:,} utterances, {size}{kept}{broken}"
 
 
-def measure_pitch_marks(manifest: Manifest, pitch: SpeakerPitch, out: str | Path, *, workers: int) -> Measured:
-    """Write `{split}.marks` of a manifest. An utterance that cannot be read is named on stderr and left out.
+def marks_path(manifest: Manifest, out: str | Path) -> Path:
+    """Where the marks of a manifest lie in the folder `out`."""
+    return Path(out) / f"{manifest.source.stem}.marks"
+
+
+def measure_pitch_marks(
+    manifest: Manifest, pitch: SpeakerPitch, out: str | Path, *, workers: int, path: Path | None = None
+) -> Measured:
+    """Write the marks of a manifest. An utterance that cannot be read is named on stderr and left out.
 
     Run again after a stop, it resumes; run again on a changed manifest, it measures what is new or changed.
 
+    Args:
+        out: the folder for `{split}.marks`.
+        path: another file to write, for a part of the manifest; there is none where none of its utterances can be read.
+
     Raises:
         SpeakerPitchError: the table of pitch ranges lacks a speaker.
-        PitchMarkError: no utterance could be measured.
+        PitchMarkError: no utterance of the manifest could be measured.
     """
-    path = Path(out) / f"{manifest.source.stem}.marks"
+    is_part, path = path is not None, path or marks_path(manifest, out)
     parts_folder = path.with_name(f".{path.name}.parts")
     old, rows = _rows_of_old_marks(path, manifest, pitch)
     todo, rows = np.flatnonzero(rows < 0), rows[rows >= 0]
@@ -87,11 +98,23 @@ def measure_pitch_marks(manifest: Manifest, pitch: SpeakerPitch, out: str | Path
     if broken < len(manifest) and (files or len(old) > len(rows)):
         _merge(path, files, old, rows)
     shutil.rmtree(parts_folder)
+    if broken == len(manifest) and is_part:
+        path.unlink(missing_ok=True)
+        return Measured(path, 0, 0, 0, 0, broken)
     if broken == len(manifest):
         raise PitchMarkError(f"{manifest.source}: none of its {broken} utterances could be measured, as named above")
     written = PitchMarkCache(path)
     samples = int(written.entries["samples"].sum())
     return Measured(path, len(written), samples, path.stat().st_size, kept, broken)
+
+
+def merge_pitch_marks(path: str | Path, files: list[Path]) -> int:
+    """Join the marks of the shards of a manifest, in their order, as `measure_pitch_marks` writes them at once.
+
+    -> the number of utterances. Raises PitchMarkError: a file is damaged, or `path` cannot be written.
+    """
+    _merge(Path(path), files, None, np.zeros(0, np.int64))
+    return len(PitchMarkCache(path))
 
 
 def measure_part(part: Part) -> tuple[int, int, list[str]]:

@@ -20,6 +20,7 @@ from ..perturbation.native import check_installed
 from ..perturbation.waves import as_waves
 from ..speech.audio import SAMPLE_RATE, read_audio
 from ..speech.manifest import Manifest
+from ..shards import Shard, span
 from ..speech.speaker_pitch import load_speaker_pitch
 from ..processes import in_processes
 from ..progress import ProgressBar
@@ -51,7 +52,7 @@ class _File(NamedTuple):
 
 
 def estimate_speaker_pitch(
-    manifests: list[Manifest], *, files_per_speaker: int, seed: int, workers: int
+    manifests: list[Manifest], *, files_per_speaker: int, seed: int, workers: int, shard: Shard | None = None
 ) -> tuple[list[SpeakerRange], int]:
     """-> the speakers' ranges, sorted by name, and how many files were left out.
 
@@ -59,11 +60,16 @@ def estimate_speaker_pitch(
     those of at most `files_per_speaker` files, chosen by `seed` and the speaker's name. A file that cannot be read is
     named on stderr and left out; a speaker of whom nothing is voiced is named, and has `pitch.WIDE_RANGE`.
 
+    Args:
+        shard: of the speakers, of whom about as much is analysed in each shard; None: all speakers.
+
     Raises:
         SpeakerPitchError: a speaker's name cannot stand in a table.
-        AudioError: no file could be read.
+        AudioError: no file could be read, of all speakers.
     """
     files = _chosen_files(manifests, files_per_speaker, seed)
+    if shard is not None:
+        files = _of_shard(files, shard)
     check_installed()
     ranges, broken = [], 0
     with ProgressBar(total=len(files), desc="pitch", unit="file", dynamic_ncols=True) as bar:
@@ -81,9 +87,16 @@ def estimate_speaker_pitch(
             if not ranges[-1].voiced_seconds:
                 wide = "{:g} to {:g} Hz".format(*pitch.WIDE_RANGE)
                 bar.write(f"speaker {speaker}: nothing is voiced in {len(contours)} files; {wide}", file=sys.stderr)
-    if broken == len(files):
+    if broken == len(files) and shard is None:
         raise AudioError(f"none of {broken} files could be read, as named above")
     return ranges, broken
+
+
+def _of_shard(files: list[_File], shard: Shard) -> list[_File]:
+    """The files of the speakers of a shard; a speaker's are in one shard, as the range is that of all of them."""
+    speakers = [list(group) for _, group in groupby(files, itemgetter(0))]
+    begin, end = span([sum(min(file.samples, LONGEST) for file in group) for group in speakers], shard)
+    return [file for group in speakers[begin:end] for file in group]
 
 
 def write_speaker_pitch(path: str | Path, ranges: list[SpeakerRange]) -> None:
@@ -91,6 +104,14 @@ def write_speaker_pitch(path: str | Path, ranges: list[SpeakerRange]) -> None:
     with whole_file(path, SpeakerPitchError) as temporary:
         temporary.write_text(HEADER + "".join(speaker.row() for speaker in ranges), encoding="utf-8")
         load_speaker_pitch(temporary)
+
+
+def merge_speaker_pitch(path: str | Path, tables: list[Path]) -> int:
+    """Join the tables of the shards, in their order, as `write_speaker_pitch` writes them at once -> speakers."""
+    rows = [table.read_text(encoding="utf-8").removeprefix(HEADER) for table in tables]
+    with whole_file(path, SpeakerPitchError) as temporary:
+        temporary.write_text(HEADER + "".join(rows), encoding="utf-8")
+        return len(load_speaker_pitch(temporary))
 
 
 def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File]:

@@ -39,7 +39,7 @@ def voices(folder, names, rate=16000):
 @pytest.fixture(scope="module")
 def everything(speech_folder, make_hubert, tmp_path_factory):
     """A folder with all files that the examples name."""
-    place = tmp_path_factory.mktemp("everything")
+    place, before = tmp_path_factory.mktemp("everything"), os.getcwd()
     for number, subset in enumerate(SUBSETS):
         voices(place / "LibriSpeech" / subset / str(number) / "1", [f"{number}-1-000{n}.flac" for n in range(2)])
         for n in range(2):
@@ -80,6 +80,10 @@ def everything(speech_folder, make_hubert, tmp_path_factory):
         )
         == 0
     )
+    os.chdir(place)  # a shard remembers its command, whose paths are those of the example
+    words = ["units", "checkpoint_last.pt", "data/mine/dev.tsv", "--out", "units.km"]
+    assert [spin_fairseq(*words, "--shard", f"{number}/2") for number in (1, 2)] == [0, 0]
+    os.chdir(before)
     return place
 
 

@@ -1,0 +1,66 @@
+"""A verb on several machines: one of its shards, or all of them joined.
+
+A verb that has --shard has, besides `run(args)`,
+
+    shard_inputs(args) -> a digest of all that the result depends on: the same for every shard and for the merge
+    compute_shard(args, shard, folder) -> (files that were written, facts for the record); facts["broken"] counts what was
+        left out
+    merge_shards(args, folder, records) -> exit status; writes what `run` would have written
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from spin_fairseq.errors import ShardError
+from spin_fairseq.threads import settle
+
+from .parser import Parser
+
+
+def run_shard(verb: str, module, args) -> int:
+    """Compute args.shard, unless it is there -> exit status: 0, or 3 where something was left out."""
+    settle()
+    from spin_fairseq.shards import ShardFolder
+
+    folder, shard = ShardFolder(args.out), args.shard
+    with folder.alone(shard):
+        inputs = module.shard_inputs(args)
+        if folder.is_finished(shard, inputs):
+            args.say(f"{folder.path}: shard {shard} is finished already")
+            return 0
+        files, facts = module.compute_shard(args, shard, folder)
+        folder.finish(shard, verb, args.words, inputs, files, facts)
+    left_out = f"; {facts['broken']:,} left out, named above" if facts.get("broken") else ""
+    args.say(f"{folder.path}: shard {shard} is finished{left_out}; when all are: spin-fairseq merge {args.out}")
+    return 3 if facts.get("broken") else 0
+
+
+def merge(out: str, *, keep: bool, overwrite: bool, say) -> int:
+    """Join the shards of `out` as their verb does -> exit status. Raises ShardError."""
+    from spin_fairseq.shards import ShardFolder, without_shard
+
+    from . import VERBS
+
+    folder = ShardFolder(out)
+    records = folder.records()
+    verb, words = records[0].verb, without_shard(records[0].command)
+    if verb not in VERBS:
+        raise ShardError(f"{folder.path}: its shards are of {verb!r}, which this release does not know; use theirs")
+    module = importlib.import_module(f"{__package__}.{verb}")
+    args = Parser(f"spin-fairseq {verb}", module.__doc__, module.EXAMPLES).parse(module.add_arguments, words)
+    args.say, args.overwrite = say, args.overwrite or overwrite
+    own = ShardFolder(args.out)
+    if not own.path.is_dir() or not own.path.samefile(folder.path):
+        raise ShardError(
+            f"{folder.path}: its shards were made for --out {args.out} of another folder; merge from there"
+        )
+    if module.shard_inputs(args) != records[0].inputs:
+        raise ShardError(
+            f"{folder.path}: the audio, the manifest or the checkpoint has changed since the shards were made; restore it, or "
+            "run the shards again"
+        )
+    status = module.merge_shards(args, folder, records)
+    if not keep:
+        folder.remove()
+    return status
