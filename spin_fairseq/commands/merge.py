@@ -14,7 +14,7 @@ KEPT = "the shards are kept"
 
 
 def add_arguments(parser):
-    parser.add_argument("out", metavar="OUT", help="the --out of the shards")
+    parser.add_argument("out", metavar="OUT", help="what the shards had as --out")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the shards")
     parser.add_overwrite("replace OUT")
 
