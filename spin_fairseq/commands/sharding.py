@@ -23,9 +23,9 @@ def run_shard(verb: str, module, args) -> int:
     settle()
     from spin_fairseq.shards import ShardFolder
 
+    inputs = module.shard_inputs(args)
     folder, shard = ShardFolder(args.out), args.shard
     with folder.alone(shard):
-        inputs = module.shard_inputs(args)
         if folder.is_finished(shard, inputs):
             args.say(f"{folder.path}: shard {shard} is finished already")
             return 0

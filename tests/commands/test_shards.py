@@ -276,3 +276,9 @@ def test_an_unknown_setting_of_slurm(speech_folder, tmp_path, capsys):
 def test_a_shard_that_is_none(text, tmp_path, capsys):
     assert spin_fairseq("marks", tmp_path / "a.tsv", "--out", tmp_path, f"--shard={text}") == 2
     assert "is no shard such as 3/64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--shard", "1/2"], ["--launcher", "local"], ["--slurm", "time=1"]])
+def test_a_pipe_has_no_shards(options, checkpoint, capsys):
+    assert spin_fairseq("units", checkpoint, "-", *options) == 2
+    assert f"{options[0]} is for files, not for standard input" in capsys.readouterr().err
