@@ -1,5 +1,5 @@
-"""Join the shards of a verb that ran with --shard K/N on several machines. OUT is what that verb had as --out; the shards are
-in OUT.shards. The result is the same, bit for bit, as that of one machine.
+"""Join what a verb has made with --shard on several machines. OUT is what it had as --out; its shards are in OUT.shards.
+The result is the same, bit for bit, as that of one machine.
 
 All shards must be there, whole, and made of the same inputs with the same options; those that are not are named, with the
 command that makes them. When the result is whole, the folder of the shards is removed.
