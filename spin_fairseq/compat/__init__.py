@@ -1,25 +1,25 @@
-"""All that is patched in fairseq, torch and hydra; nothing else in the package asks for a version of them.
+"""Patches of fairseq, torch and hydra. No other room depends on their versions.
 
-`apply` is called when the task of a training is set up, in each of its processes. Every patch is a function that says what
-it mends, and where:
+`apply` runs when the task of a training is set up, in each process of the training. Each patch is a function whose
+docstring says what goes wrong without it, and in which versions. The modules:
 
-- `data_workers`: a worker that cannot hand over its batch, and the wait for workers at the end of an epoch;
-- `hydra_errors`: errors that hydra 1.0 cannot print;
-- `ranks`: counts that ranks on CPUs exchange;
-- `training`: how fairseq saves, resumes and stops a run;
+- `data_workers`: trainings that wait for ever for a lost batch, or 5 s for each worker at the end of an epoch;
+- `hydra_errors`: errors that hydra 1.0 fails to print;
+- `ranks`: validation counts, which ranks on CPUs could not exchange;
+- `training`: saving, resuming and stopping a run;
 - `paths`: where fairseq looks for files;
-- `threads`: more threads than CPUs that are free;
-- `attention`: cuDNN's, which plans for every shape, is left out;
-- `half_precision`: what half precision loses, and logging that waits for the GPU.
+- `threads`: torch's threads, which are more than there are free CPUs;
+- `attention`: cuDNN's attention, which is slow for speech, is switched off;
+- `half_precision`: resuming in half precision, and logging that waits for the GPU.
 
-`pickles` patches nothing: it tells torch which classes a fairseq checkpoint consists of.
+`pickles` patches nothing: it lists the classes that torch may build from a fairseq checkpoint.
 """
 
 __all__ = ["apply"]
 
 
 def apply():
-    """Patch what a training needs; safe to call twice."""
+    """Apply all patches; safe to call twice."""
     from .attention import leave_out_cudnn_attention
     from .data_workers import end_workers_quickly, end_workers_that_cannot_deliver, import_what_workers_would
     from .half_precision import mend_half_precision

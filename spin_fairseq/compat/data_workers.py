@@ -1,4 +1,4 @@
-"""Data workers that end when they should. All versions of torch and fairseq, unless a function says otherwise."""
+"""Make data workers end when they should. All versions of torch and fairseq need this, unless a function says otherwise."""
 
 import importlib
 import multiprocessing.queues
@@ -11,20 +11,22 @@ SECONDS_FOR_A_WORKER_TO_END = 0.2
 
 
 def end_workers_quickly():
-    """Do not wait 5 s for each data worker at the end of an epoch or validation.
+    """Wait 0.2 s instead of 5 s for each data worker at the end of an epoch or validation.
 
-    fairseq leaves its loaders to Python's garbage collector (they are in cycles: with their batch sampler, and with
-    tracebacks that omegaconf keeps). That ends the queues to the workers first, so no worker hears that it should stop,
-    and training stands still until torch gives up waiting and kills it. The batches have all been delivered by then.
+    fairseq does not close its data loaders. Reference cycles (with the batch sampler, and with tracebacks that omegaconf
+    keeps) hold them until Python's garbage collector finds them. The collector closes the queues to the workers first, so
+    that no worker receives the message to stop. Training then waits for torch's timeout, after which torch kills the
+    worker. All batches have been delivered by then, so that a short timeout loses nothing.
     """
     if hasattr(torch_data_utils, "MP_STATUS_CHECK_INTERVAL"):
         torch_data_utils.MP_STATUS_CHECK_INTERVAL = SECONDS_FOR_A_WORKER_TO_END
 
 
 def end_workers_that_cannot_deliver():
-    """A batch that a worker cannot hand over (no files or shared memory left) is lost, and training waits for ever.
+    """End a data worker that cannot hand over its batch, because file handles or shared memory ran out.
 
-    Python prints such an error in the worker and goes on. Where the worker ends instead, torch tells.
+    Python prints such an error in the worker, drops the batch and goes on; training then waits for the batch for ever.
+    When the worker ends instead, torch raises an error in the training.
     """
     report = multiprocessing.queues.Queue._on_queue_feeder_error
 
@@ -38,8 +40,12 @@ def end_workers_that_cannot_deliver():
 
 
 def import_what_workers_would():
-    """torch 2.2 imports this in a thread of a forked data worker, where the import lock may never be free again."""
+    """Import a module before data workers are forked.
+
+    torch 2.2 imports it in a thread of the worker. That thread waits for ever if another thread held the import lock at
+    the time of the fork.
+    """
     try:
         importlib.import_module("torch.nested._internal.nested_tensor")
-    except ImportError:  # another torch has it elsewhere
+    except ImportError:  # other versions of torch have no such module
         pass

@@ -1,12 +1,13 @@
-"""What fairseq's half-precision training loses, and where it waits for the GPU.
+"""Half-precision training: gradients that fairseq unscales twice, state that it does not save, and waits for the GPU.
 
-- `common.amp`: the optimiser takes the gradients that were unscaled for clipping. fairseq asks the scaler to unscale one
-  optimiser and to step another, the wrapper around it, so the scaler divides the same gradients by the scale twice.
-- `common.amp`: the scale is saved and goes on from where it was.
-- `common.fp16`, `common.bf16`: the float32 weights are saved beside the optimiser's state, and a resumed run goes on from
-  them. fairseq makes them anew from the rounded weights of the model, so the run that goes on is another one.
-- Logging does not wait: fairseq asks the device for five numbers after each optimiser step, to round values that it prints
-  only every `common.log_interval` updates.
+- `common.amp`: gradients are divided by the loss scale once. fairseq unscales the gradients of one optimiser, but steps
+  another, the wrapper around it, so that torch's scaler divides the same gradients twice.
+- `common.amp`: the loss scale is saved, and restored when the run resumes.
+- `common.fp16`, `common.bf16`: the float32 copies of the weights are saved with the optimiser's state, and a resumed run
+  continues from them. fairseq recomputes them from the rounded half-precision weights, so that a resumed run differs
+  from an uninterrupted one.
+- Logging does not wait for the GPU. After each optimiser step fairseq reads five numbers from the device to round them,
+  but prints them only every `common.log_interval` updates.
 """
 
 import logging
@@ -50,7 +51,7 @@ def _load_scale(load_state_dict):
 
 
 def _masters(optimizer):
-    """The float32 weights: a list of tensors, each of one parameter or, flattened, of all of a device."""
+    """The float32 copies of the weights: a list with one tensor for each parameter, or one flat tensor for each device."""
     params = optimizer.fp32_params
     return list(params.values()) if isinstance(params, dict) else list(params)
 
@@ -90,8 +91,8 @@ def _load_masters(load_state_dict):
 
 
 def _norm_on_host(clip_grad_norm):
-    """The norm decides whether there is an optimiser step at all, so it is waited for before; once, instead of each time
-    that something looks at it."""
+    """Copy the norm of the gradient to the host, once. The optimiser step depends on it, so that this wait is needed; fairseq
+    would wait each time that it reads the norm."""
 
     def clip(self, clip_norm):
         return clip_grad_norm(self, clip_norm).cpu()
@@ -100,7 +101,8 @@ def _norm_on_host(clip_grad_norm):
 
 
 def _sums_on_host(sync):
-    """With several ranks: sums over the ranks come to the host where fairseq waits for one of them, before the optimiser."""
+    """With several ranks: copy all sums over ranks to the host before the optimiser step, where fairseq waits for one of
+    them anyway."""
 
     from fairseq.utils import move_to_cpu
 
@@ -111,8 +113,8 @@ def _sums_on_host(sync):
 
 
 def _round_later(reduce_and_log):
-    """Values are rounded when they are printed. fairseq rounds them after each update as well, for a result of which its
-    command only asks whether there is one."""
+    """Round values only when they are printed. fairseq also rounds them after each update, for a return value that its
+    training command only compares with None."""
 
     from fairseq.logging import meters
 
@@ -127,7 +129,7 @@ def _round_later(reduce_and_log):
 
 
 def mend_half_precision():
-    """Put the above in the place of fairseq's own; safe to call twice."""
+    """Apply the patches of this module; safe to call twice."""
     from fairseq.optim.amp_optimizer import AMPOptimizer
     from fairseq.optim.fp16_optimizer import FP16Optimizer
     from fairseq.trainer import Trainer

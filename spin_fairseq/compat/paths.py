@@ -1,9 +1,12 @@
-"""Paths that fairseq reads by itself, past the task: relative to where the command was given, and there.
+"""Paths that fairseq reads by itself, without asking the task, and a check before the training starts.
 
-- hydra changes the working directory to the run's folder before anything is read.
-- fairseq lists the folder of the data for validation splits that nobody asked for, and takes a `:` in it for two folders.
-- A best checkpoint by a metric that nothing reports is a KeyError after the first validation.
-- A checkpoint to start from that is not there is one line in fairseq's log, and the training starts from scratch.
+- Relative paths are relative to the folder where the command was given. hydra changes the working directory to the run's
+  folder before any file is read.
+- fairseq lists the data folder, to find validation splits that are not used. It splits the path at `:`, so that a
+  folder with a colon in its name is not found.
+- `checkpoint.best_checkpoint_metric` may name a metric that validation does not report. fairseq fails with a KeyError, but
+  only after the first validation.
+- A checkpoint to start from may not exist. fairseq logs one line about it, and trains from scratch.
 """
 
 import copy
@@ -18,13 +21,13 @@ from omegaconf import OmegaConf, open_dict
 from ..errors import CheckpointError, ConfigError
 from .training import replace
 
-# fairseq's default: the latest checkpoint of this very run, if there is one.
+# fairseq's default of restore_file: the latest checkpoint of this run, if there is one.
 OWN_LATEST = "checkpoint_last.pt"
 NEED_PHONES = ("pnmi", "cluster_purity", "phone_purity")
 
 
 def launch_path(task_cfg, path):
-    """`path` (str or None), joined to where the command was given: `task.launch_dir`, or hydra's own record of it."""
+    """Join `path` (str or None) to the folder where the command was given: `task.launch_dir`, or else hydra's record of it."""
     folder = task_cfg.launch_dir or (get_original_cwd() if HydraConfig.initialized() else "")
     return path if path is None else os.path.join(folder, path)
 
@@ -69,10 +72,11 @@ def _find_what_was_asked_for(load):
 
 
 def with_checkpoints_found(cfg, launch_path, suffix="", must_exist=True):
-    """fairseq's `checkpoint` section -> a copy whose files to start from are absolute paths, or such as exist.
+    """Copy fairseq's `checkpoint` section, with absolute paths of the checkpoints to start from.
 
-    launch_path: of a relative path, where it is for the one who gave the command; a path that is not there is looked for
-    in the run's folder and in save_dir too. suffix: of this rank's shard, which fairseq puts before ".pt".
+    launch_path: a function that joins a relative path to the folder where the command was given. A file that is not there
+    is looked for in the run's folder and in save_dir. suffix: of this rank's shard; fairseq puts it before ".pt".
+    must_exist: whether a missing file is an error.
     Raises CheckpointError: a file that was asked for is in none of these places.
     """
     found = copy.deepcopy(cfg)
@@ -102,7 +106,7 @@ def with_checkpoints_found(cfg, launch_path, suffix="", must_exist=True):
 
 
 def mend_paths():
-    """Put the above in the place of fairseq's own; safe to call twice."""
+    """Apply the patches of this module; safe to call twice."""
     from fairseq import checkpoint_utils
     from fairseq.data import data_utils
 

@@ -1,10 +1,13 @@
-"""What the ranks of a training exchange."""
+"""Communication between the ranks of a training."""
 
 import torch
 
 
 def gather_over_gloo():
-    """fairseq (all versions) gathers validation counts through a CUDA buffer; ranks on CPUs, which talk by gloo, have none."""
+    """Let ranks on CPUs exchange validation counts.
+
+    fairseq (all versions) sends them through a CUDA buffer, which ranks that communicate by gloo do not have.
+    """
     from fairseq.distributed import utils
     from fairseq.utils import move_to_cpu
 

@@ -1,11 +1,11 @@
-"""How fairseq saves, resumes and stops a training run, where a run could be lost by it.
+"""Saving, resuming and stopping a run, where fairseq could lose the run.
 
-- A checkpoint appears under its name whole or not at all: fairseq copies the first file to the other names in place,
-  and writes a file again behind the half of it that a failed try has left.
-- A save that fails says what is full, and leaves nothing behind; an unreadable checkpoint names the whole ones.
-- A run that has made all its updates makes none when it is started again; fairseq makes one more, each time.
-- A non-finite loss or gradient names the utterances of the batch.
-- A data worker that was killed: the error says what to do.
+- A checkpoint gets its name only when it is complete. fairseq copies the first file to the other names in place, and after
+  a failed write it writes the file again behind the incomplete data.
+- A save that fails names the folder and leaves no incomplete file. An unreadable checkpoint's error lists readable ones.
+- A finished run makes no update when it is started again. fairseq makes one more each time.
+- A non-finite loss or gradient: the error names the utterances of the batch.
+- A killed data worker: the error says what to do.
 """
 
 import functools
@@ -27,7 +27,7 @@ GOES_ON = "give the same command again: it goes on from the last checkpoint"
 
 
 def replace(owner, name, make):
-    """owner.name = make(owner.name), once."""
+    """Replace `owner.name` by `make(owner.name)`, unless that was done before."""
     old = getattr(owner, name)
     if getattr(old, "mended", False):
         return
@@ -40,7 +40,8 @@ def replace(owner, name, make):
 
 
 def write_whole(path, write):
-    """`write(file)` into a neighbour of `path`, which then takes its name. Raises CheckpointError when a write fails."""
+    """Call `write(file)` on a temporary file beside `path`, and then rename it to `path`. Raises CheckpointError when writing
+    fails."""
     remedy = f"mend what is wrong with the folder; earlier checkpoints are whole: {GOES_ON}"
     with whole_file(path, CheckpointError, temporary=f"{path}.tmp", remedy=remedy) as temporary:
         with open(temporary, "wb") as file:
@@ -71,7 +72,7 @@ def _copy_whole(remote):
 
 
 def _whole_neighbours(path):
-    """Names of the readable checkpoints in the folder of `path`, newest first; a file that is cut off is no archive."""
+    """Names of the readable checkpoints in the folder of `path`, newest first. A truncated one is no zip archive."""
     files = [file for file in Path(path).parent.glob("checkpoint*.pt") if zipfile.is_zipfile(file)]
     return [file.name for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]
 
@@ -138,7 +139,7 @@ def _stop_in_time(train_epoch):
 
 
 def mend_training():
-    """Put the above in the place of fairseq's own; safe to call twice."""
+    """Apply the patches of this module; safe to call twice."""
     from fairseq import checkpoint_utils
     from fairseq.file_io import PathManager
     from fairseq.trainer import Trainer
@@ -147,6 +148,6 @@ def mend_training():
     replace(checkpoint_utils, "load_checkpoint_to_cpu", _name_whole_checkpoints)
     replace(PathManager, "copy", _copy_whole)
     replace(Trainer, "train_step", _explain_non_finite)
-    # The commands have imported it before the plugin. Nobody else needs it, and importing it sets up logging.
+    # fairseq's commands import it before this package. It is not imported here, because importing it sets up logging.
     if "fairseq_cli.train" in sys.modules:
         replace(sys.modules["fairseq_cli.train"], "train", _stop_in_time)

@@ -1,4 +1,4 @@
-"""Criterion "swapped_prediction": what a Spin step minimises, and what it logs."""
+"""Criterion "swapped_prediction": the loss of Spin, and the statistics that are logged."""
 
 import math
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ class SwappedPredictionCriterion(FairseqCriterion):
         net_output = model(**sample["net_input"])
         frames_of_each = [model.encoder.output_lengths(samples) for samples in sample["lengths"]]
         frames, valid = sum(frames_of_each), net_output["valid"]
-        if sample.get("ignored"):  # a filler on a rank that has no batch left: no part in other ranks' targets either
+        if sample.get("ignored"):  # a rank that has no batch left: its filler has no influence on the targets
             frames, valid = 0, torch.zeros_like(valid)
         half = len(valid) // 2  # the second half of the batch holds the second views
         loss, weights = 0.0, self._weights(net_output["scores"])

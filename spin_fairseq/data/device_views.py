@@ -1,4 +1,4 @@
-"""Second views made on the model's device, for a whole batch at once: what workers prepare, and how it is used."""
+"""Change a whole batch on the model's device: its voices, noise and rooms. Data workers only prepare the random draws."""
 
 import torch
 
@@ -9,7 +9,7 @@ from ..perturbation.pitch_marks import PitchMarks, pad_marks
 
 
 def pending_views(draws, marks, lengths, acoustics=None, samples=0):
-    """What a batch needs for its changed views, in containers that fairseq moves to the device as they are.
+    """All that `complete_views` needs to make the changed views, in containers that fairseq can move to the device.
 
     draws: for each utterance a tuple of SpeakerDraws, one for each changed view; marks: PitchMarks of each utterance;
     lengths: samples of each. acoustics: for each utterance the Acoustics of both views, or None; samples: of a row.
@@ -22,9 +22,10 @@ def pending_views(draws, marks, lengths, acoustics=None, samples=0):
 
 
 def complete_views(sample, sample_rate):
-    """A batch whose "pending" views are made -> the batch as the other way of perturbing makes it.
+    """Make the "pending" views of a batch. The result is the batch that data workers would have made.
 
-    sample["net_input"]["source"]: (B, T), the waves as they are. Nothing here waits for the device.
+    sample["net_input"]["source"]: (B, T), the waves as recorded; in the result (2B, T), both views. A batch without
+    "pending" is returned as it is. Nothing here waits for the device.
     """
     if "pending" not in sample:
         return sample

@@ -1,28 +1,29 @@
-"""fairseq's batches of an epoch: for any number of ranks, even if it changed at a resume, with persistent data workers."""
+"""The batches of an epoch, for fairseq: a run may resume with another number of ranks, and data workers are kept."""
 
 from fairseq.data.iterators import EpochBatchIterator
 
 
 class EpochBatches(EpochBatchIterator):
-    """EpochBatchIterator, except for three things.
+    """fairseq's EpochBatchIterator, with three differences.
 
-    The batch that stands in for one that a rank lacks is a filler without utterances, as the dataset's collater makes of
-    none. fairseq would make a whole batch for it, in the main process, at each validation; and let it count in what
-    ranks compute together.
+    A rank that has no batch left gets a batch without utterances. fairseq loads a whole batch for that purpose, in the main
+    process, at each validation, and counts its frames in what the ranks compute together.
 
-    The position in the epoch is kept beside the epoch's length. With another number of ranks or another batch size an
-    epoch has another number of steps; a resumed run then goes on at the same part of it, where fairseq would go on
-    after the same number of steps, or refuse.
+    A checkpoint stores the position in the epoch together with the number of steps of the epoch. With another number of
+    ranks or another batch size, an epoch has another number of steps. A resumed run then continues after the same fraction
+    of the epoch. fairseq would continue after the same number of steps, or refuse.
 
-    Data workers stay from one epoch to the next although each epoch has batches of its own. fairseq would fork new ones,
-    which start slowly, and hold on to all memory that the main process had by then.
+    Data workers are kept from one epoch to the next, although each epoch has its own batches. fairseq forks new workers,
+    which start slowly and keep all memory that the main process has at that time.
     """
 
     @classmethod
     def of(cls, batches, before=None):
-        """One of these, out of one of fairseq's that has not begun: fairseq's task builds those, whatever its version takes.
+        """Turn an iterator that fairseq's task has built, and that has not begun, into one of this class. Its arguments differ
+        between versions of fairseq, so that it is not built here.
 
-        before: those of an earlier epoch of the same dataset, which are done with, or None.
+        before: the iterator of an earlier epoch of the same dataset, which has ended and whose workers are taken over; or
+        None.
         """
         made = cls.__new__(cls)
         vars(made).update(vars(batches))

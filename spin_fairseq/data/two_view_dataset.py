@@ -19,16 +19,16 @@ from .device_views import pending_views
 logger = logging.getLogger(__name__)
 
 BUCKET_SAMPLES = 4000  # utterances whose lengths differ by less than this may share a batch, in random order
-ROUND_SAMPLES = 4000  # padded batches are as long as a multiple of this: a GPU then meets few shapes, and plans for few
+ROUND_SAMPLES = 4000  # padded batches are padded to a multiple of this: a GPU then sees few different shapes
 FILLER_SAMPLES = 8000  # stands in for a batch in which every utterance is bad
 
-# Python's garbage collection writes into each object that it visits. In a forked data worker that would copy all that the
-# main process has, some 200 MB; nothing of that is the worker's to throw away.
+# Python's garbage collector writes into each object that it visits. In a forked data worker that would copy some 200 MB of
+# the main process's memory; so the worker leaves all objects that exist at the fork out of garbage collection.
 os.register_at_fork(after_in_child=gc.freeze)
 
 
 def long_enough(manifest, min_samples):
-    """-> the manifest without utterances under `min_samples`. Raises ManifestError: all are."""
+    """-> the manifest without utterances of fewer than `min_samples` samples. Raises ManifestError if none is left."""
     keep = manifest.sizes >= min_samples
     if not keep.any():
         raise ManifestError(
@@ -75,7 +75,9 @@ class TwoViewDataset(FairseqDataset):
         self.acoustics = acoustics or None
         if self.acoustics:
             self.acoustics.check(self.manifest)
-        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()  # data workers outlast an epoch
+        self._epoch = torch.ones(
+            1, dtype=torch.int64
+        ).share_memory_()  # shared with data workers, which are kept for many epochs
 
     def __len__(self):
         return len(self.manifest)
@@ -88,9 +90,10 @@ class TwoViewDataset(FairseqDataset):
         return np.random.default_rng([self.seed, self.epoch if self.train else 0, index, stream])
 
     def __getitem__(self, index):
-        """-> {"index", "views": float32 (T,) arrays, "phones"?} or, for a bad utterance, {"index", "error"}.
+        """-> {"index", "views": a tuple of two float32 (T,) arrays, "phones" if there are labels}.
 
-        Two views; or, where they are made on the device, the wave alone with its "draws", "marks" and "acoustics".
+        If views are made on the device, "views" holds the recorded wave alone, and "draws", "marks" and "acoustics" are
+        added. For a bad utterance: {"index", "error"}.
         """
         index = int(index)
         path = self.manifest.path(index)
@@ -192,17 +195,17 @@ class TwoViewDataset(FairseqDataset):
         return order[np.argsort(buckets[order], kind="stable")]
 
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
-        """fairseq's own, without the multiple: it would drop the last utterances of a split."""
+        """As fairseq's, but without the multiple, by which the last utterances of a split would be dropped."""
         return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
 
     @property
     def can_reuse_epoch_itr_across_epochs(self):
-        """No: each epoch has batches of its own."""
+        """False: each epoch has its own batches."""
         return False
 
     @property
     def supports_fetch_outside_dataloader(self):
-        """No in training: fairseq would perturb a whole batch in the main process at each epoch's start."""
+        """False in training: fairseq would perturb a whole batch in the main process at the start of each epoch."""
         return not self.train
 
     def set_epoch(self, epoch):

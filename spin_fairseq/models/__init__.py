@@ -1,1 +1,1 @@
-"""Models registered with fairseq, and the encoders that they stand on."""
+"""Models registered with fairseq: `spin` and `wavlm`."""

@@ -1,4 +1,4 @@
-"""Model "spin" for fairseq: the plain Spin, registered, and built from a configuration of fairseq's."""
+"""Model "spin" for fairseq: the Spin of spin_model.py, registered and built from fairseq's configuration."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from ..encoders.trainable_layers import layer_names, randomize
 
 @dataclass
 class SpinConfig(spin_model.SpinConfig, FairseqDataclass):
-    """The same keys, where fairseq looks for them."""
+    """The keys of spin_model.SpinConfig, as a dataclass of fairseq's."""
 
 
 @register_model("spin", dataclass=SpinConfig)
@@ -23,8 +23,8 @@ class SpinModel(spin_model.Spin, BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg, task=None):
-        """fairseq's door. With cfg.encoder set (a Spin checkpoint being loaded) the weights come later; else the
-        pretrained encoder is read from cfg.checkpoint."""
+        """Build the model for fairseq. When a Spin checkpoint is loaded, cfg.encoder is set, and fairseq fills in the weights
+        afterwards. Otherwise the pretrained encoder is read from cfg.checkpoint."""
         if cfg.encoder:
             return cls(cfg, SpeechEncoder(cfg.encoder))
         given = encoder_keys(cfg.encoder_keys, "model.encoder_keys")
@@ -35,5 +35,5 @@ class SpinModel(spin_model.Spin, BaseFairseqModel):
         return cls(cfg, encoder)
 
     def max_positions(self):
-        """No limit."""
+        """None: utterances may have any length."""
         return None

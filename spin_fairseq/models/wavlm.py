@@ -1,4 +1,4 @@
-"""Model "wavlm" for fairseq, which has none: the plain encoder, registered."""
+"""Model "wavlm" for fairseq, which has no WavLM: the encoder of this package, registered."""
 
 from dataclasses import dataclass, field
 
@@ -24,21 +24,21 @@ class WavLMConfig(HubertConfig):
 
 @register_model("wavlm", dataclass=WavLMConfig)
 class WavLM(SpeechEncoder, BaseFairseqModel):
-    """A WavLM that fairseq builds and loads. It gives features, and has no pre-training objective.
+    """A WavLM that fairseq builds and loads. It extracts features; it cannot be pre-trained.
 
-    The relative position bias is a weight of layer 1, where the checkpoints have it, and is frozen and randomised with
-    it: all layers read it, so a layer that is frozen must find it unchanged, and layer 1 is the one that always runs.
+    As in Microsoft's checkpoints, the table of relative position biases is a weight of layer 1, which always runs. All
+    layers use the table. It is frozen and randomised with layer 1, so that it stays as it is while any layer is frozen.
     """
 
     @classmethod
     def build_model(cls, cfg, task=None):
-        """fairseq's door. The wave is not normalised by the model then: fairseq's tasks and scripts do it before."""
+        """Build the model for fairseq. It does not normalise waves, because fairseq's tasks and scripts do that before."""
         sample_rate = getattr(getattr(task, "cfg", None), "sample_rate", 16000)
         config = OmegaConf.to_container(OmegaConf.create(cfg), resolve=False)
         return cls({**config, "kind": "wavlm", "normalize": False, "sample_rate": sample_rate})
 
     def forward(self, source, padding_mask=None, mask=False, output_layer=None):
-        """What HubertModel gives with features_only: {"x": features, (B, frames, width), "features": what enters the
+        """What HubertModel returns with features_only=True: {"x": features, (B, frames, width), "features": what enters the
         transformer, of the same shape, "padding_mask": of frames, or None}. Arguments as in `encode`."""
         x, frame_mask = self.encode(source, padding_mask, output_layer, mask)
         conv, _ = self.extract_features(source, padding_mask, ret_conv=True)

@@ -1,4 +1,4 @@
-"""Watching for a collapse: few prototypes in use, for many updates in a row."""
+"""Warn of a collapse: only few prototypes are in use, for many updates in a row."""
 
 import logging
 import math
@@ -9,11 +9,11 @@ logger = logging.getLogger(__name__)
 
 
 class CollapseWatch:
-    """Warns when the perplexity of a codebook's used prototypes was low in each of `updates` updates in a row.
+    """Warns when a codebook's perplexity, which is about the number of prototypes in use, was low for `updates` updates in a row.
 
-    Perplexities stay where they are; one look at them in `updates` updates is all that waits for the device.
+    Perplexities stay on the device; they are read, and the device waited for, once in `updates` updates.
 
-    share: of a codebook's size, under which its perplexity is low; 0: never. updates: how many make a look.
+    share: a perplexity is low below this fraction of the codebook's size; 0: no warning. updates: between two checks.
     """
 
     def __init__(self, share, updates):

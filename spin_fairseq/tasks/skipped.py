@@ -1,4 +1,4 @@
-"""Keeping count of bad utterances: each named once, and the run stopped when there are too many."""
+"""Count bad utterances: log each of them once, and stop the run when there are too many."""
 
 import logging
 
@@ -8,14 +8,14 @@ from ..errors import AudioError
 
 logger = logging.getLogger(__name__)
 
-# The sum over several ranks lies on the device; a look at it waits for the device.
+# The sum over several ranks is on the device, and reading it waits for the device: it is read once in so many steps.
 STEPS_BETWEEN_LOOKS = 20
 
 
 class SkippedUtterances:
-    """Bad utterances of a split in this epoch, those of all ranks together: then all ranks stop at the same step.
+    """Bad utterances of a split in this epoch, of all ranks together, so that all ranks stop at the same step.
 
-    total: utterances of the split; largest_share: of them that may be bad before the run stops.
+    total: utterances of the split; largest_share: the fraction of them that may be bad before the run stops.
     """
 
     def __init__(self, split, total, largest_share):
@@ -29,12 +29,15 @@ class SkippedUtterances:
         self._steps = 0
 
     def begin_epoch(self):
-        """Look at what is left of the last epoch, and count anew: a file that answers again is no longer bad."""
+        """Check the count of the last epoch, and start again from zero: a file may be readable by now."""
         self._look()
         self._reset()
 
     def add(self, skipped):
-        """skipped: [(index, reason)], as in a batch of this rank. -> how many are new in this epoch, for `count`."""
+        """Log bad utterances that were not logged before. skipped: [(index, reason)] of a batch of this rank.
+
+        -> how many of them are new in this epoch; their sum over ranks is for `count`.
+        """
         new = {index: reason for index, reason in skipped if index not in self._met}
         self._met.update(new)
         for index, reason in new.items():
@@ -44,9 +47,10 @@ class SkippedUtterances:
         return len(new)
 
     def count(self, new):
-        """new: what `add` returned, summed over ranks: an int, or a tensor, which is looked at now and then.
+        """Add to the count, and stop the run if too many are bad.
 
-        Raises AudioError, with this rank's list, when more than the share are bad.
+        new: what `add` returned, summed over ranks: an int, or a tensor, which is read every STEPS_BETWEEN_LOOKS steps.
+        Raises AudioError with the list of this rank.
         """
         self._of_all_ranks = self._of_all_ranks + new
         self._steps += 1

@@ -1,4 +1,4 @@
-"""Task "spin": ties data, model and criterion together for fairseq."""
+"""Task "spin": connects data, model and criterion for fairseq."""
 
 import logging
 import os
@@ -132,7 +132,7 @@ def _samples_of_a_frame(conv_layers):
 
 @register_task("spin", dataclass=SpinTaskConfig)
 class SpinTask(FairseqTask):
-    """Two-view datasets, a model whose checkpoint stands alone, PNMI over the validation split."""
+    """Loads two-view datasets, builds a model whose checkpoints need no other file, and measures PNMI on validation splits."""
 
     source_dictionary = target_dictionary = None  # there is no text
 
@@ -178,17 +178,17 @@ class SpinTask(FairseqTask):
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
-        """fairseq's door, at the start of a training: what it needs is patched here."""
+        """Called by fairseq at the start of a training: applies the patches of `compat`, and makes the task."""
         compat.apply()
         return cls(cfg)
 
     @property
     def _train(self):
-        """Name of the training split. Read when it is needed: the task of a checkpoint has no dataset.train_subset."""
+        """Name of the training split. Not read in __init__, because the task of a checkpoint has no dataset.train_subset."""
         return os.path.basename(self.cfg.train_subset)
 
     def launch_path(self, path):
-        """`path` (str or None) from where the command was given: hydra, and ranks that fairseq spawns, are elsewhere."""
+        """Join `path` (str or None) to the folder where the command was given: hydra, and ranks that fairseq starts, run elsewhere."""
         return launch_path(self.cfg, path)
 
     # --- data ---------------------------------------------------------------------------------------------------
@@ -250,13 +250,13 @@ class SpinTask(FairseqTask):
         return phones
 
     def name_utterances(self, samples):
-        """Ids of the utterances of an update: samples, as of the training split's iterator."""
+        """Ids of the utterances of an update. samples: its batches, from the training split's iterator."""
         manifest = self.datasets[self.cfg.train_subset].manifest
         indices = [index for sample in samples if sample for index in sample["id"].tolist()]
         return [manifest.utterance_id(index) for index in indices if index >= 0]
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
-        """fairseq's own, for any number of ranks, and with the data workers of the epoch before: see EpochBatches."""
+        """As fairseq's, but with any number of ranks, and with the data workers of the epoch before: see EpochBatches."""
         batches = EpochBatches.of(super().get_batch_iterator(dataset, *args, **kwargs), self._batches.get(dataset))
         self._batches[dataset] = batches
         return batches
@@ -264,7 +264,7 @@ class SpinTask(FairseqTask):
     # --- model --------------------------------------------------------------------------------------------------
 
     def build_model(self, cfg, from_checkpoint=False):
-        """The configuration keeps the encoder's own, so that a checkpoint of this model needs no other file."""
+        """Build the model, and store the encoder's configuration in `cfg`, so that a checkpoint needs no other file."""
         to_be_trained = not cfg.encoder
         model = super().build_model(cfg, from_checkpoint)
         self._fewest_samples = max(FEWEST_SAMPLES, _samples_of_a_frame(model.encoder.conv_layers))
@@ -280,9 +280,9 @@ class SpinTask(FairseqTask):
         return model
 
     def _start_head(self, model):
-        """Head and prototypes from the training split's speech: found by the first rank, on its device, for all ranks.
+        """Start head and prototypes from k-means of the training split's features, unless a checkpoint will be loaded.
 
-        Not where a checkpoint is about to bring them.
+        The first rank computes them, on its device, and sends them to the others.
         """
         ranks = get_data_parallel_world_size()
         if (ranks == 1 or get_data_parallel_rank() == 0) and not self._resumes():
@@ -298,14 +298,14 @@ class SpinTask(FairseqTask):
             broadcast_weights(model.head, get_data_parallel_group())
 
     def _resumes(self):
-        """Whether fairseq will load a checkpoint of this run, by its own rule for the name."""
+        """Whether fairseq will load a checkpoint of this run, by fairseq's own rule for its name."""
         last = self.cfg.restore_file == "checkpoint_last.pt"
         return os.path.isfile(os.path.join(self.cfg.save_dir, self.cfg.restore_file) if last else self.cfg.restore_file)
 
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """fairseq's own; bad utterances are counted, and a filler batch has no part in anybody's targets."""
+        """As fairseq's. Counts bad utterances, and keeps a batch without utterances out of the targets of all ranks."""
         self._codebook_sizes = [len(prototypes) for prototypes in model.head.prototypes]
         self._warn_of_small_batch(sample, model)
         ignored = ignore_grad or sample["ignored"]
@@ -319,7 +319,7 @@ class SpinTask(FairseqTask):
         return loss, frames, {**log, "skipped": skipped, "split": sample["split"]}
 
     def optimizer_step(self, optimizer, model, update_num):
-        """fairseq's own; with `model.layer_lr_decay`, lower layers take smaller steps."""
+        """As fairseq's; with `model.layer_lr_decay`, lower layers take smaller steps."""
         stepping = optimizer.optimizer  # torch's own, whatever fairseq wraps around it; a resumed run gets a new one
         if model.layer_lr_decay != 1 and stepping is not self._scaled_optimizer:
             scale_updates(stepping, [(weight.numel(), factor) for weight, factor in model.lr_factors().items()])
@@ -350,7 +350,7 @@ class SpinTask(FairseqTask):
                 skipped.begin_epoch()
 
     def count_units(self, sample, scores, frames, frame_seconds):
-        """How often each phone meets each unit in a batch: {} without labels, else sparse counts for `reduce_metrics`.
+        """Count how often each phone occurs with each unit in a batch: sparse counts for `reduce_metrics`, or {} without labels.
 
         scores: (B, frames, K) of the first views; frames: list of B ints, without padding;
         frame_seconds: the encoder's.
