@@ -70,6 +70,7 @@ setup(
             'zerospeech-libriabx2; python_version < "3.12"',
             'fastabx; python_version >= "3.12"',
         ],
+        "pieces": ["tokenizers"],  # spin-fairseq pieces: byte-pair encoding
         "wandb": ["wandb"],  # fairseq's common.wandb_project
         "slurm": ["submitit"],  # --launcher submitit: shards as jobs
         "onnx": ["onnx", "onnxruntime"],  # spin-fairseq convert --to onnx
@@ -80,6 +81,7 @@ setup(
             "hypothesis",
             "transformers>=4.56,<5",  # an independent HuBERT and WavLM
             TENSORBOARD_X,  # curves for the report, written as fairseq writes them
+            "tokenizers",  # acoustic pieces
             "import-linter",  # tests/test_structure.py: who imports whom
             "submitit",  # --launcher submitit, whose jobs are processes where there is no Slurm
         ],

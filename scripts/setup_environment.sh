@@ -19,7 +19,7 @@ python=${2:-}
 programs=("${@:3}")
 state=$venv/spin_fairseq_setup  # holds "installing", or the checksum of what was installed
 log=$venv/setup.log
-extras=praat,evaluation,onnx,fairseq-scripts,test,lint
+extras=praat,evaluation,onnx,pieces,fairseq-scripts,test,lint
 
 say() { echo "set-up: $*"; }
 stop() { echo "set-up: $*" >&2; exit 1; }

@@ -37,6 +37,10 @@ class PitchMarkError(SpinError):
     """A file of cached pitch marks is missing, cut off, damaged, or something else."""
 
 
+class PiecesError(SpinError):
+    """Acoustic pieces, or the units that they are made of, are missing, malformed or do not belong to the manifest."""
+
+
 class EvaluationError(SpinError):
     """Units, features or speakers cannot be evaluated; it names the utterance."""
 

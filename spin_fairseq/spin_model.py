@@ -55,6 +55,10 @@ class SpinConfig:
     codebook_init: str = field(
         default="random", metadata={"help": "where head and prototypes start: random, or kmeans of the training speech"}
     )
+    pieces: int = field(
+        default=0,
+        metadata={"help": "acoustic pieces that the last layer predicts in training; filled in from task.pieces"},
+    )
     # Both are what some of the reference's models are; a model to be trained here has neither.
     without_l2_norm: bool = field(default=False, metadata={"help": "leave the embeddings as they are projected"})
     prototypes_as_stored: bool = field(default=False, metadata={"help": "use the prototypes without normalising them"})
@@ -136,12 +140,13 @@ class Spin(nn.Module):
     def forward(self, source: Tensor, padding_mask: Tensor | None = None, mode: Mode = AS_USUAL) -> dict[str, Any]:
         """source: (B, T), padding_mask: (B, T) bool ->
 
-        {"scores": list of (B, frames, K) float32 cosines, a codebook each; "valid": (B, frames) bool}.
+        {"scores": list of (B, frames, K) float32 cosines, a codebook each; "valid": (B, frames) bool;
+        "features": (B, frames, width), what the head reads}.
         """
         features, frame_mask = self.encoder.encode(source, padding_mask, self.output_layer, mode=mode)
         if frame_mask is None:
             frame_mask = torch.zeros(features.shape[:2], dtype=torch.bool, device=features.device)
-        return {"scores": self.head(features), "valid": ~frame_mask}
+        return {"scores": self.head(features), "valid": ~frame_mask, "features": features}
 
     def extract_features(
         self, source: Tensor, padding_mask: Tensor | None = None, mask: bool = False, ret_conv: bool = False,

@@ -39,23 +39,44 @@ def composed(name, folder):
         "--config-name",
         name,
     ]
-    command += ["task.data=data", "model.checkpoint=base.pt"]
+    command += [
+        "task.data=data",
+        "model.checkpoint=base.pt",
+        *(["task.pieces=pieces"] if name.startswith("rspin") else []),
+    ]
     process = subprocess.run(command, cwd=folder, env={"OUT": str(out), "PATH": ""}, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     return yaml.safe_load(out.read_text())
 
 
-def test_wavlm_takes_the_recipe_of_hubert(tmp_path):
+@pytest.mark.parametrize("recipe, updates", [("spin", 5000), ("rspin", 10000)])
+def test_wavlm_takes_the_recipe_of_hubert(tmp_path, recipe, updates):
     """Guards against two copies of the recipe that go apart, comments included."""
     recipes = [
-        (ROOT / "config" / f"spin_{name}_base.yaml").read_text().partition("\nhydra:")[2]
+        (ROOT / "config" / f"{recipe}_{name}_base.yaml").read_text().partition("\nhydra:")[2]
         for name in ("hubert", "wavlm")
     ]
     assert recipes[0] == recipes[1]
-    hubert, wavlm = (composed(f"spin_{name}_base", tmp_path) for name in ("hubert", "wavlm"))
+    hubert, wavlm = (composed(f"{recipe}_{name}_base", tmp_path) for name in ("hubert", "wavlm"))
     folders = hubert.pop("run_folder"), wavlm.pop("run_folder")
-    assert folders == (str(tmp_path / "outputs/spin_hubert_base"), str(tmp_path / "outputs/spin_wavlm_base"))
-    assert wavlm == hubert and hubert["optimization"]["max_update"] == 5000
+    assert folders == tuple(str(tmp_path / f"outputs/{recipe}_{name}_base") for name in ("hubert", "wavlm"))
+    assert wavlm == hubert and hubert["optimization"]["max_update"] == updates
+
+
+def test_rspin_is_spin_but_for_what_the_paper_changes(tmp_path):
+    """Guards against a key of Spin's recipe that R-Spin's does not follow."""
+    spin, rspin = (composed(f"{name}_hubert_base", tmp_path) for name in ("spin", "rspin"))
+    different = {
+        f"{section}.{key}"
+        for section in spin.keys() - {"run_folder"}
+        for key in spin[section].keys() | rspin[section].keys()
+        if spin[section].get(key) != rspin[section].get(key)
+    }
+    assert different == {
+        "task.noise", "task.reverberation", "task.pieces", "model.freeze", "model.codebook_sizes", "dataset.max_tokens",
+        "optimization.max_update", "lr_scheduler.warmup_updates", "lr_scheduler.total_num_update",
+    }  # fmt: skip
+    assert rspin["dataset"]["max_tokens"] == 384 * 16000 and rspin["criterion"]["pieces_weight"] == 5
 
 
 def test_the_page_of_keys_is_current():

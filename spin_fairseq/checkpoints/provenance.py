@@ -9,8 +9,16 @@ from .files import plain
 # Sections and keys of a training configuration that are the recipe. Paths are no part of it.
 _RECIPE = {
     "task": ["perturbation", "perturb_both_views", "min_sample_size", "max_sample_size"],
-    "model": ["freeze", "randomize", "layer_lr_decay"],
-    "criterion": ["epsilon", "sinkhorn_iterations", "temperature", "target_mix", "hard_targets", "codebook_weights"],
+    "model": ["freeze", "randomize", "layer_lr_decay", "pieces"],
+    "criterion": [
+        "epsilon",
+        "sinkhorn_iterations",
+        "temperature",
+        "target_mix",
+        "hard_targets",
+        "codebook_weights",
+        "pieces_weight",
+    ],
     "optimization": ["max_update", "lr", "clip_norm"],
     "dataset": ["max_tokens"],
 }
@@ -74,6 +82,9 @@ def _told_by_training(state):
     recipe = {
         key: sections[section][key] for section, keys in _RECIPE.items() for key in keys if key in sections[section]
     }
+    if not recipe.get("pieces"):  # Spin's own training has none
+        for key in ("pieces", "pieces_weight"):
+            recipe.pop(key, None)
     history = state.get("optimizer_history") or []
     if history and isinstance(history[-1], dict):
         recipe["updates"] = history[-1].get("num_updates")

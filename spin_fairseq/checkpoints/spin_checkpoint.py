@@ -41,7 +41,9 @@ def read(path, state, given):
     if not encoder:
         raise CheckpointError(f"{path}: the configuration of the encoder, model.encoder, is not in it; {AS_WRITTEN}")
     _check_head(path, config, tensors)
-    return Checkpoint(str(path), {**config, "encoder": encoder}, tensors)
+    if config.get("pieces"):  # R-Spin's linear layer serves its training alone
+        tensors = {name: tensor for name, tensor in tensors.items() if not str(name).startswith("pieces.")}
+    return Checkpoint(str(path), {**config, "encoder": encoder, "pieces": 0}, tensors)
 
 
 def _check_head(path, config, tensors):

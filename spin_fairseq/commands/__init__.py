@@ -15,6 +15,7 @@ VERBS = {
     "train": "train Spin with fairseq, by one of the configurations that come with the package",
     "inspect": "say what a checkpoint is: format, encoder, layer, codebooks, what it can become",
     "units": "write the units of a checkpoint, or its features, for every utterance",
+    "pieces": "learn R-Spin's acoustic pieces from units, and write them for every utterance",
     "evaluate": "compare models: phones, speakers, robustness, with intervals and paired tests",
     "merge": "join what several machines have made with --shard",
     "report": "write one HTML page of trainings and evaluations",

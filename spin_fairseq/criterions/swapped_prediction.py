@@ -12,6 +12,7 @@ from fairseq.logging import metrics
 
 from ..encoders.trainable_layers import parse_list
 from ..errors import ConfigError
+from ..modules.pieces_loss import pieces_loss
 from ..modules.swapped_prediction import swapped_prediction_loss
 
 __all__ = ["SwappedPredictionCriterion", "swapped_prediction_loss"]
@@ -30,6 +31,9 @@ class SwappedPredictionConfig(FairseqDataclass):
     codebook_weights: Any = field(
         default="",
         metadata={"help": "weight of each codebook's loss in the sum, in the codebooks' order; none: 1 each"},
+    )
+    pieces_weight: float = field(
+        default=5.0, metadata={"help": "weight of R-Spin's auxiliary loss, where task.pieces is set"}
     )
 
 
@@ -53,17 +57,23 @@ def _parse_weights(value):
 class SwappedPredictionCriterion(FairseqCriterion):
     """The Spin loss, summed over codebooks, each with its weight (DC-Spin, arXiv 2410.24177, has two codebooks).
 
+    With acoustic pieces (R-Spin, arXiv 2311.09117) their cross-entropy is added, a mean over both views.
+
     The loss handed to fairseq is a sum over frames, `sample_size` the number of frames: fairseq divides by the frames
     of all ranks, so that each frame weighs the same whatever rank it is on. Statistics are weighted by frames as well.
     """
 
-    def __init__(self, task, epsilon, sinkhorn_iterations, temperature, target_mix, hard_targets, codebook_weights=""):
+    def __init__(
+        self, task, epsilon, sinkhorn_iterations, temperature, target_mix, hard_targets, codebook_weights="",
+        pieces_weight=5.0,
+    ):  # fmt: skip
         super().__init__(task)
         _check("epsilon", epsilon, 0 < epsilon < math.inf, "above 0")
         _check("temperature", temperature, 0 < temperature < math.inf, "above 0")
         _check("sinkhorn_iterations", sinkhorn_iterations, sinkhorn_iterations >= 1, "at least 1")
         _check("target_mix", target_mix, 0 <= target_mix <= 1, "between 0 and 1")
-        self.codebook_weights = _parse_weights(codebook_weights)
+        _check("pieces_weight", pieces_weight, 0 <= pieces_weight < math.inf, "at least 0")
+        self.codebook_weights, self.pieces_weight = _parse_weights(codebook_weights), pieces_weight
         self.options = {
             "epsilon": epsilon,
             "iterations": sinkhorn_iterations,
@@ -99,6 +109,10 @@ class SwappedPredictionCriterion(FairseqCriterion):
             logging_output["accuracy" + suffix] = result.accuracy * frames
             logging_output["code_ppl" + suffix] = result.code_perplexity * frames
             logging_output["prob_ppl" + suffix] = result.probability_perplexity * frames
+        if "pieces" in net_output and "pieces" in sample:
+            of_pieces, right, counted = pieces_loss(net_output["pieces"], sample["pieces"], valid)
+            loss = loss + of_pieces * self.pieces_weight
+            logging_output.update(pieces_loss=of_pieces.detach(), pieces_right=right, pieces_frames=counted)
         logging_output["loss"] = loss.detach()
         if not self.training:
             first_views = net_output["scores"][0][:half]
@@ -129,6 +143,13 @@ class SwappedPredictionCriterion(FairseqCriterion):
             if key.startswith(("accuracy", "code_ppl", "prob_ppl", "codebook_loss")):
                 total = sum(log[key] for log in logging_outputs if key in log)
                 metrics.log_scalar(key, total / frames, frames, round=4)
+        if any("pieces_loss" in log for log in logging_outputs):
+            of_pieces, right, counted = (
+                sum(log[f"pieces_{name}"] for log in logging_outputs if "pieces_loss" in log)
+                for name in ("loss", "right", "frames")
+            )
+            for key, value in (("pieces_loss", of_pieces), ("pieces_accuracy", right)):
+                metrics.log_scalar(key, value / counted.clamp(min=1), frames, round=4)
 
     def logging_outputs_can_be_summed(self):
         """True in training: scalars alone, summed on the device. Validation adds counts of (phone, unit) pairs."""

@@ -9,6 +9,7 @@ import torch
 from fairseq.data import FairseqDataset
 
 from ..errors import AudioError, ManifestError, PerturbationError
+from ..modules.pieces_loss import IGNORE
 from ..perturbation.acoustics import AS_RECORDED, change_acoustics
 from ..perturbation.backends import perturb
 from ..perturbation.draws import draw_speaker
@@ -55,12 +56,13 @@ class TwoViewDataset(FairseqDataset):
     crop_multiple: training crops utterances to a multiple of so many samples, so that more batches need no padding.
     acoustics: AcousticsOfViews, noise and rooms for both views, or None. In validation the first view has none, so that
     its units are those of the recording.
+    pieces: AcousticPieces, targets of the frames, or None. Crops then begin where a frame does.
     """
 
     def __init__(
         self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
         strength=1.0, marks=None, on_device=False, crop_multiple=1,
-        acoustics=None,
+        acoustics=None, pieces=None,
     ):  # fmt: skip
         self.manifest = long_enough(manifest, min_samples)
         dropped = len(manifest) - len(self.manifest)
@@ -75,6 +77,7 @@ class TwoViewDataset(FairseqDataset):
         self.acoustics = acoustics or None
         if self.acoustics:
             self.acoustics.check(self.manifest)
+        self.pieces, self._piece_rows = pieces, None if pieces is None else pieces.rows_of(self.manifest)
         self._epoch = torch.ones(
             1, dtype=torch.int64
         ).share_memory_()  # shared with data workers, which are kept for many epochs
@@ -90,7 +93,7 @@ class TwoViewDataset(FairseqDataset):
         return np.random.default_rng([self.seed, self.epoch if self.train else 0, index, stream])
 
     def __getitem__(self, index):
-        """-> {"index", "views": a tuple of two float32 (T,) arrays, "phones" if there are labels}.
+        """-> {"index", "views": a tuple of two float32 (T,) arrays, "phones" and "pieces" where there are such}.
 
         If views are made on the device, "views" holds the recorded wave alone, and "draws", "marks" and "acoustics" are
         added. For a bad utterance: {"index", "error"}.
@@ -100,6 +103,8 @@ class TwoViewDataset(FairseqDataset):
         samples, whole = int(self.sizes[index]), int(self.manifest.sizes[index])
         spare = whole - samples
         start = int(self._rng(index, 0).integers(0, spare + 1)) if self.train else 0
+        if self.pieces is not None:
+            start -= start % self.pieces.frame_samples
         try:
             item = {"index": index, **self._views(index, start, samples)}
         except AudioError as error:
@@ -108,6 +113,9 @@ class TwoViewDataset(FairseqDataset):
             return {"index": index, "error": f"{path}: {error}"}
         if self.phones is not None:
             item["phones"] = self.phones[self.manifest.utterance_id(index)]
+        if self.pieces is not None:
+            step = self.pieces.frame_samples
+            item["pieces"] = self.pieces.targets(self._piece_rows[index], start // step, -(-samples // step))
         return item
 
     def _views(self, index, start, samples):
@@ -146,6 +154,7 @@ class TwoViewDataset(FairseqDataset):
                       "padding_mask": (2B, T) bool, True behind the end, or None where all are of one length};
         "pending": what `device_views.complete_views` needs; "source" is then (B, T), the waves as they are;
         "id": (B,) int64; "lengths": list of B ints, samples; "phones": list of B arrays;
+        "pieces": (B, frames) int64, the target of each frame, IGNORE behind the end;
         "split": its name; "skipped": [(index, what is wrong)].
         """
         good = [item for item in items if "error" not in item]
@@ -174,6 +183,9 @@ class TwoViewDataset(FairseqDataset):
             batch["pending"] = pending_views(draws, marks, lengths, acoustics, width)
         if self.phones is not None:
             batch["phones"] = [item["phones"] for item in good]
+        if self.pieces is not None:
+            targets = [torch.from_numpy(item["pieces"]) for item in good] or [torch.zeros(0, dtype=torch.int64)]
+            batch["pieces"] = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORE)
         return batch
 
     def num_tokens(self, index):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
+from torch import nn
 
 from .. import spin_model
 from ..checkpoints.encoder import read_encoder
@@ -19,7 +20,20 @@ class SpinConfig(spin_model.SpinConfig, FairseqDataclass):
 
 @register_model("spin", dataclass=SpinConfig)
 class SpinModel(spin_model.Spin, BaseFairseqModel):
-    """A Spin that fairseq trains, saves and loads."""
+    """A Spin that fairseq trains, saves and loads.
+
+    With cfg.pieces it has R-Spin's linear layer as well, `pieces`, which predicts acoustic pieces: a part of the training,
+    which `load_spin` and exports leave out.
+    """
+
+    def __init__(self, cfg, encoder):
+        super().__init__(cfg, encoder)
+        self.pieces = nn.Linear(encoder.width, cfg.pieces) if cfg.pieces else None
+
+    def forward(self, source, padding_mask=None):
+        """As Spin's; with cfg.pieces also "pieces": (B, frames, pieces) logits."""
+        output = super().forward(source, padding_mask)
+        return {**output, "pieces": self.pieces(output["features"])} if self.pieces is not None else output
 
     @classmethod
     def build_model(cls, cfg, task=None):

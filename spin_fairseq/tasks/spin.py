@@ -18,6 +18,7 @@ from ..compat.paths import launch_path
 from ..data.acoustics import AcousticsOfViews
 from ..data.device_views import complete_views
 from ..data.epoch_batches import EpochBatches
+from ..speech.acoustic_pieces import AcousticPieces, number_of_classes
 from ..speech.audio import SAMPLE_RATE
 from ..speech.manifest import load_manifest
 from ..speech.phone_labels import load_phone_labels
@@ -89,6 +90,12 @@ class SpinTaskConfig(FairseqDataclass):
     )
     reverberation_probability: float = field(
         default=0.5, metadata={"help": "of a view to be in a room, where task.reverberation is set"}
+    )
+    pieces: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "folder of acoustic pieces (spin-fairseq pieces), which R-Spin predicts; none: no auxiliary loss"
+        },
     )
     min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
     max_sample_size: int = field(default=272000, metadata={"help": "crop training utterances above (samples)"})
@@ -174,6 +181,7 @@ class SpinTask(FairseqTask):
         self._warned_of_small_batch = False
         self._fewest_samples = FEWEST_SAMPLES  # of an utterance
         self._scaled_optimizer = None
+        self._frame_samples = None  # from a frame to the next, once there is a model
         self._batches = {}  # of each dataset, of the latest epoch
 
     @classmethod
@@ -226,6 +234,7 @@ class SpinTask(FairseqTask):
                 cfg.reverberation_probability,
                 self.launch_path,
             ),
+            pieces=self._open_pieces(split),
         )
         self._skipped[os.path.basename(split)] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
 
@@ -235,6 +244,21 @@ class SpinTask(FairseqTask):
         marks = PitchMarkCache.open(self.launch_path(self.cfg.pitch_marks), split)
         logger.info(marks.summary(marks.survey(manifest, pitch.range)))
         return marks
+
+    def _open_pieces(self, split):
+        folder = self.launch_path(self.cfg.pieces)
+        if folder is None:
+            return None
+        if split != self.cfg.train_subset and not AcousticPieces.there(folder, split):
+            logger.info(f"{folder}: has no pieces of {split!r}: its validation is without the auxiliary loss")
+            return None
+        pieces = AcousticPieces(folder, split)
+        if self._frame_samples not in (None, pieces.frame_samples):
+            raise ConfigError(
+                f"task.pieces={folder}: its frames are {pieces.frame_samples} samples apart, those of this encoder "
+                f"{self._frame_samples}; make pieces of the units of a model with its frame rate"
+            )
+        return pieces
 
     def _load_phones(self, manifest, split):
         if self.cfg.phones is None:
@@ -266,7 +290,11 @@ class SpinTask(FairseqTask):
     def build_model(self, cfg, from_checkpoint=False):
         """Build the model, and store the encoder's configuration in `cfg`, so that a checkpoint needs no other file."""
         to_be_trained = not cfg.encoder
+        if to_be_trained:
+            with open_dict(cfg):
+                cfg.pieces = number_of_classes(self.launch_path(self.cfg.pieces)) if self.cfg.pieces else 0
         model = super().build_model(cfg, from_checkpoint)
+        self._frame_samples = round(model.encoder.frame_seconds * SAMPLE_RATE)
         self._fewest_samples = max(FEWEST_SAMPLES, _samples_of_a_frame(model.encoder.conv_layers))
         if self.cfg.max_sample_size < self._fewest_samples:
             raise ConfigError(

@@ -37,6 +37,7 @@ TYPES = {
     },
     SwappedPredictionConfig: {
         "epsilon": NOT_NUMBERS, "temperature": NOT_NUMBERS, "sinkhorn_iterations": NOT_WHOLE, "target_mix": NOT_NUMBERS,
+        "pieces_weight": NOT_NUMBERS,
         "hard_targets": NOT_BOOLEAN, "unknown": [1],
     },
 }  # fmt: skip
@@ -67,6 +68,7 @@ OUT_OF_RANGE = {
     "max_bad_share": [-0.1, 1.1, NAN, INFINITE, -INFINITE],
     "collapse_share": [-0.1, 1.0, 2.0, NAN, INFINITE],
     "collapse_updates": [0, -1],
+    "pieces": ["gone", ""],
     "noise": ["gone", "speech-shaped,gone", ["babble", "gone"], "Babble", "/dev/null"],
     "noise_snr": ["", "loud", "5", [1], [10, -10], [NAN, 0], [-INFINITE, 0], [0, 1000], [1, 2, 3]],
     "noise_probability": [-0.1, 1.1, NAN, INFINITE],
@@ -174,6 +176,7 @@ def test_model_without_a_base(path):
         for key, values in {
             "epsilon": [0.0, -0.02, NAN, INFINITE, -INFINITE], "temperature": [0.0, -0.1, NAN, INFINITE],
             "sinkhorn_iterations": [0, -3], "target_mix": [-0.01, 1.01, NAN, INFINITE],
+            "pieces_weight": [-1.0, NAN, INFINITE],
         }.items()
         for value in values
     ],

@@ -15,7 +15,20 @@ from spin_fairseq.commands import VERBS, inspect, train
 from tests.commands.running import spin_fairseq
 
 REPOSITORY = Path(__file__).parents[2]
-ORDER = ["prepare", "pitch", "marks", "pack", "train", "inspect", "units", "evaluate", "merge", "report", "convert"]
+ORDER = [
+    "prepare",
+    "pitch",
+    "marks",
+    "pack",
+    "train",
+    "inspect",
+    "units",
+    "pieces",
+    "evaluate",
+    "merge",
+    "report",
+    "convert",
+]
 every_verb = pytest.mark.parametrize("verb", VERBS)
 
 
@@ -62,7 +75,7 @@ def test_one_vocabulary(verb, capsys):
     assert ("--out " in told) == (verb not in ("train", "inspect", "merge"))
     assert ("--overwrite" in told) == (verb not in ("train", "inspect"))
     assert ("--workers N" in told) == (verb in ("prepare", "pitch", "marks"))
-    assert ("--threads N" in told) == ("--device" in told) == (verb in ("units", "evaluate"))
+    assert ("--threads N" in told) == ("--device" in told) == (verb in ("units", "pieces", "evaluate"))
     shared = verb in ("prepare", "pitch", "marks", "units")
     assert ("--shard K/N" in told) == ("--launcher" in told) == shared
     assert "--jobs" not in told

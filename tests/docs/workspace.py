@@ -160,6 +160,7 @@ FIXTURES = {
     "outputs/demo/dev.tsv": demo_split,
     "outputs/demo/train.tsv": demo_split,
     "outputs/spin_hubert_base/checkpoints/checkpoint_last.pt": spin,
+    "spin_2048.pt": spin,
     "data/mine/train.tsv": manifests,
     "data/mine/dev.tsv": manifests,
     "data/librispeech": librispeech_manifests,
