@@ -13,7 +13,7 @@ set -euo pipefail
 asked=${1:-}
 pyenv_root=$(pyenv root 2>/dev/null || echo "${PYENV_ROOT:-${HOME:-/root}/.pyenv}")
 
-# Prints version, path and the Debian packages that this interpreter lacks, a line each.
+# Prints four lines: version, path, the Debian packages that this interpreter lacks, and what they bring.
 probe='
 import os, platform, shutil, sys, sysconfig
 from importlib.util import find_spec
@@ -22,14 +22,14 @@ libc, release = platform.libc_ver()
 new_libc = libc == "glibc" and tuple(int(number) for number in release.split(".")[:2]) >= (2, 28)
 ready = name == "python3.12" and platform.machine() == "x86_64" and new_libc
 compiles = not ready or os.environ.get("SPIN_FAIRSEQ_FROM_SOURCE") == "1"
-lacks = []
+lacks = {}
 if not (find_spec("venv") and find_spec("ensurepip")):
-    lacks.append(name + "-venv")
+    lacks[name + "-venv"] = "virtual environments"
 if compiles and not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
-    lacks.append(name + "-dev")
+    lacks[name + "-dev"] = "C headers"
 if compiles and not shutil.which("g++"):
-    lacks.append("g++")
-print(name, sys.executable, " ".join(lacks), sep="\n")
+    lacks["g++"] = "a C++ compiler"
+print(name, sys.executable, " ".join(lacks), ", ".join(lacks.values()), sep="\n")
 '
 
 complaint=""  # the first interpreter that runs but lacks something
@@ -45,7 +45,7 @@ try() {
         echo "${answer[1]}"
         exit 0
     fi
-    complaint=${complaint:-"what ${answer[1]} needs (virtual environments; C headers and a C++ compiler): apt install ${answer[2]}"}
+    complaint=${complaint:-"what ${answer[1]} needs (${answer[3]:-see the packages}): apt install ${answer[2]}"}
 }
 
 on_path() { # NAME

@@ -178,6 +178,16 @@ say "3/3 everything else$([ $train = train ] || echo ', and fairseq from its sou
 install ${isolation[@]+"${isolation[@]}"} pip setuptools wheel -e ".[$train,$extras]"
 
 say "checking"
+# soundfile has wheels with and without libsndfile. Where an index holds only the latter, uv takes that one, and looks into
+# no further index for the same version; pip does. Without either the system's library will do.
+loads_soundfile() { "$venv/bin/python" -W ignore -c 'import soundfile' </dev/null >>"$log" 2>&1; }
+if ! loads_soundfile; then
+    say "soundfile came without libsndfile; looking for another wheel of it"
+    installer=pip
+    try_install --force-reinstall --no-deps soundfile || true
+    rm -f "$state"  # nothing is half installed
+    loads_soundfile || stop "soundfile finds no libsndfile (see $log). On Debian or Ubuntu: apt install libsndfile1; then run the same command again"
+fi
 "$venv/bin/python" -W ignore -c '
 import fairseq, numpy, spin_fairseq, torch
 print(f"set-up: fairseq {fairseq.__version__}, torch {torch.__version__}, numpy {numpy.__version__}")' 9<&- ||

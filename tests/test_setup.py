@@ -283,6 +283,9 @@ def quick_python(path, version, lacks=""):
             f'      printf "%s\\n" "#!{BASH}" \'echo "$UV_CONSTRAINT $*" >>"${{0%/bin/uv}}/uv_calls"\' \\\n'
             '        \'case "$UV $*" in fails*-e*) echo "uv is lost"; exit 1 ;; esac\' >"$uv"; chmod +x "$uv"; } ;; esac ;;\n'
             '  *"import torchaudio"*) exit "${TORCHAUDIO:-0}" ;;\n'
+            '  *"import soundfile"*) case "${SOUNDFILE:-works}" in works) ;; *)\n'
+            '    case "$SOUNDFILE $(tail -n 1 "${0%/bin/python}/pip_calls")" in "pip "*" --no-deps soundfile") ;; *) exit 1 ;; esac\n'
+            "    ;; esac ;;\n"
             "esac\n"
         )
 
@@ -397,6 +400,20 @@ def test_a_torchaudio_that_does_not_load_is_removed(quick):
     result = quick(TORCHAUDIO="1")
     assert result.returncode == 0 and "torchaudio does not load" in result.stdout
     assert "-y torchaudio" in (quick.venv / "uninstalled").read_text()
+
+
+def test_a_soundfile_without_libsndfile_is_replaced(quick):
+    """uv took a wheel without the library, from an index that had no other; on a machine without libsndfile1 nothing worked."""
+    assert "libsndfile" not in quick(UV="works").stdout
+    (quick.venv / "spin_fairseq_setup").unlink()
+    result = quick(UV="works", SOUNDFILE="pip")
+    assert result.returncode == 0 and "soundfile came without libsndfile" in result.stdout, result.stderr
+
+
+def test_without_any_libsndfile_the_package_is_named(quick):
+    result = quick(UV="works", SOUNDFILE="never")
+    assert result.returncode == 1 and "apt install libsndfile1; then run the same command again" in result.stderr
+    assert quick(UV="works").returncode == 0
 
 
 # --- what the machine lacks: installed where that is allowed, said in one line where not

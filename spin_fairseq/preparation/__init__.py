@@ -1,1 +1,1 @@
-"""What is done once, before training: manifests of any folder, conversion, alignments, pitch ranges, pitch marks, packing."""
+"""What is done once before training: manifests of any folder, conversion, alignments, pitch ranges, pitch marks, packing."""

@@ -1,4 +1,4 @@
-"""Forced alignments to phone labels: Praat TextGrids of the Montreal Forced Aligner -> one label per 10 ms."""
+"""Convert forced alignments (Praat TextGrids of the Montreal Forced Aligner) to phone labels, one per 10 ms."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from spin_fairseq.files import whole_file
 
 SAMPLES_PER_LABEL = SAMPLE_RATE // 100  # 10 ms
 ANEW = "align the utterance anew, or delete the file: it has no labels then"
-SILENCE = {"": "SIL", "sil": "SIL", "sp": "SIL", "spn": "SPN"}  # spn: a noise, or a word that could not be aligned
+SILENCE = {"": "SIL", "sil": "SIL", "sp": "SIL", "spn": "SPN"}  # spn: noise, or a word that could not be aligned
 
 _TIER = re.compile(r'name = "phones"(.*?)(?=\n\s*item \[|\Z)', re.DOTALL)
 _INTERVAL = re.compile(r'xmin = (\S+)\s+xmax = (\S+)\s+text = "((?:[^"]|"")*)"')
 
 
 def read_textgrid(path: str | Path) -> list[tuple[float, float, str]]:
-    """The tier "phones" of a TextGrid in Praat's long form: (begin, end, phone), seconds.
+    """Read the tier "phones" of a TextGrid in Praat's long form -> [(begin, end, phone)], in seconds.
 
     Raises:
-        PhoneLabelError: the file is unreadable, of another form, or its intervals are out of order.
+        PhoneLabelError: the file is unreadable or in another form, or its intervals are out of order.
     """
     if not os.path.isfile(path):
         raise PhoneLabelError(f"{path}: no such file; give the folder of the alignments with --phones")
@@ -56,7 +56,7 @@ def read_textgrid(path: str | Path) -> list[tuple[float, float, str]]:
 
 
 def labels_of(intervals: Sequence[tuple[float, float, str]], samples: int) -> list[str]:
-    """One label for each full 10 ms of `samples` at 16 kHz: the phone at the middle of the 10 ms; elsewhere SIL."""
+    """One label for each full 10 ms of `samples` at 16 kHz: the phone in the middle of the 10 ms, or SIL where there is none."""
     middles = (np.arange(samples // SAMPLES_PER_LABEL) + 0.5) * SAMPLES_PER_LABEL / SAMPLE_RATE
     begins = np.array([begin for begin, _, _ in intervals])
     ends = np.array([end for _, end, _ in intervals])
@@ -77,13 +77,14 @@ def write_phone_labels(
     """Write `{data}/phones/{split}.tsv` for the manifests of `data`, from the TextGrids below `alignments`.
 
     An utterance without a TextGrid, or with a broken one, gets no labels (the aligner failed on a few of LibriSpeech).
-    PNMI needs labels for all of its split, so such utterances leave the manifest too, except that of `keep_whole`.
+    PNMI needs labels for every utterance of a split, so such utterances are also removed from the manifest, unless the
+    split is in `keep_whole`.
 
     Returns:
         lines of report.
 
     Raises:
-        PhoneLabelError: the folder is missing, or a split finds no alignment at all.
+        PhoneLabelError: the folder is missing, or a split has no alignment at all.
     """
     if not os.path.isdir(alignments):
         raise PhoneLabelError(f"{alignments}: no such folder; --phones is the folder with the .TextGrid files")
@@ -123,7 +124,7 @@ def write_phone_labels(
 
 
 class _TextGrids:
-    """The TextGrids below a folder, found by the name of an audio file, and where several share it, by its folders."""
+    """The TextGrids below a folder, looked up by the name of an audio file and, if several share that name, by its folders."""
 
     def __init__(self, folder: str | Path):
         self._of_stem: dict[str, list[str]] = {}
@@ -141,8 +142,8 @@ class _TextGrids:
         return sum(map(len, self._of_stem.values()))
 
     def of(self, manifest: Manifest) -> dict[int, str]:
-        """Row -> its TextGrid, for rows that have one. Of several of its name, that with most folders in common; one that
-        several rows would have is that of the row with most folders in common. Where that does not decide: none."""
+        """{row: its TextGrid}, for rows that have one. Among several of its name a row takes the one with most folders in
+        common; a TextGrid that several rows would take goes to the row with most folders in common. A tie gives none."""
         candidates: dict[str, list[tuple[int, int]]] = {}
         for i in range(len(manifest)):
             wanted = os.path.splitext(manifest.name(i))[0].split("/")
@@ -160,7 +161,7 @@ class _TextGrids:
 
 
 def _common_end(first: list[str], second: list[str]) -> int:
-    """How many elements are the same at the end of both."""
+    """How many elements at the end of both are the same."""
     count = 0
     for a, b in zip(reversed(first), reversed(second)):
         if a != b:

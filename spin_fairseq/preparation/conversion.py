@@ -1,7 +1,7 @@
-"""Any audio file to 16 kHz mono 16-bit FLAC, by sox; what sox does not read is decoded by soundfile or ffmpeg first.
+"""Convert any audio file to 16 kHz mono 16-bit FLAC with sox; soundfile or ffmpeg first decode what sox cannot read.
 
-A conversion names in its FLAC comment the file that it was made from, with size and date, and which channel was taken. So
-a source that was replaced is converted again, and two sources never share a conversion.
+The FLAC comment of a conversion records its source file, with size and date, and the channel that was taken. So a source
+that has been replaced is converted again, and two sources never share a conversion.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from spin_fairseq.preparation.mp3_frames import Mp3Lengths, mp3_lengths
 from spin_fairseq.preparation.ogg_links import chained_seconds
 from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio
 
-# A lossy codec pads by up to some thousand samples; a file that is cut off lacks more.
+# A lossy codec pads by up to a few thousand samples; a truncated file lacks more.
 TOLERANCE_SECONDS, TOLERANCE_FRACTION = 0.25, 0.01
 MP3_SUFFIXES = (".mp3", ".mp2", ".mpga")
 OGG_SUFFIXES = (".ogg", ".oga", ".opus")
-# The mean of channels has at least the power of the mean of unrelated ones, sum(p) / N^2, unless they cancel.
+# Unless channels cancel each other, their mean has at least the power that it has for unrelated ones, sum(p) / N^2.
 CANCELLED, PARTLY_CANCELLED = 0.01, 0.1
-LONGEST_NAME = 255  # bytes, on usual file systems
+LONGEST_NAME = 255  # bytes, on most file systems
 SILENT = 1e-9  # mean square
 OTHER_FOLDER = "convert to another folder (--convert-to), or delete the conversion"
 
@@ -46,14 +46,14 @@ class Origin(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """A conversion that is there."""
+    """A conversion on disk."""
 
     samples: int  # at 16 kHz
-    note: str = ""  # what whoever listens should know
+    note: str = ""  # a warning for the user
 
 
 class _Readable(NamedTuple):
-    """A file that soundfile reads, the source or a decoding of it."""
+    """A file that soundfile can read: the source, or its decoding."""
 
     path: str
     contents: Contents
@@ -61,13 +61,13 @@ class _Readable(NamedTuple):
 
 
 def convert_to_flac(source: str, target: str, channel: int | None = None) -> Converted:
-    """Write `target`, all of it or nothing; one that was made of the same source is kept.
+    """Write `target`, completely or not at all; an existing conversion of the same source is kept.
 
     Args:
-        channel: which one to take of a file with several, from 1; None: their mean.
+        channel: which channel of a multichannel file to take, counted from 1; None: their mean.
 
     Raises:
-        AudioError: `source` is unreadable, cut off, empty, holds NaN, lacks the channel, or its channels cancel each
+        AudioError: `source` is unreadable, truncated, empty, contains NaN, lacks the channel, or its channels cancel each
             other; or the sox program is missing.
         ManifestError: `target` is the conversion of another file.
     """
@@ -77,8 +77,8 @@ def convert_to_flac(source: str, target: str, channel: int | None = None) -> Con
         return kept
     if len(os.fsencode(os.path.basename(target))) > LONGEST_NAME:
         raise AudioError(f"{source}: has too long a name for its conversion; rename it")
-    # A name of its own, shorter than the target's may be. A full disk is no fault of the audio: another error, or every
-    # file would be left out as bad.
+    # The temporary name is unique, and short however long the target's is. A full disk is not the fault of the audio:
+    # as an AudioError it would make every file a bad one.
     hidden = os.path.join(os.path.dirname(target), f".{os.getpid()}-{secrets.token_hex(4)}.flac")
     with whole_file(target, ManifestError, temporary=hidden):
         converted = _make(source, hidden, origin)
@@ -96,7 +96,7 @@ def origin_of(source: str, channel: int | None = None) -> Origin:
 
 
 def recorded_origin(target: str) -> tuple[Origin, str] | None:
-    """What a conversion says that it was made from, and its note; None: it is no conversion, or of an earlier release."""
+    """The source that a conversion records, and its note; None: not a conversion, or one by an earlier release."""
     try:
         with soundfile.SoundFile(target) as file:
             fields = json.loads(file.comment)["converted_from"]
@@ -110,7 +110,7 @@ def _comment(origin: Origin, note: str) -> str:
 
 
 def _kept(target: str, origin: Origin) -> Converted | None:
-    """The conversion that is there, if it is whole and of this source."""
+    """The existing conversion, if it is complete and made from this source."""
     there = recorded_origin(target) if os.path.exists(target) else None
     if there is None:
         return None
@@ -128,11 +128,11 @@ def _kept(target: str, origin: Origin) -> Converted | None:
     try:
         return Converted(len(read_audio(target)), note)
     except AudioError:
-        return None  # damaged; made anew
+        return None  # damaged: it is made again
 
 
 def _check_replaceable(target: str, temporary: str, origin: Origin) -> None:
-    """A file at the target's place that does not say what it is must hold the same audio, or be unreadable."""
+    """A file at the target's path that records no source may be replaced only if it holds the same audio or is unreadable."""
     if not os.path.exists(target) or recorded_origin(target) is not None:
         return
     try:
@@ -150,7 +150,7 @@ def _make(source: str, target: str, origin: Origin) -> Converted:
         note = "; ".join(filter(None, (note, _note_of_channels(source, contents, origin.channel))))
         channel = origin.channel if len(contents.powers) > 1 else None
         problem = _sox(path, target, channel, _comment(origin, note))
-        if problem and path == source:  # an MP3, for which sox lacks a library
+        if problem and path == source:  # an MP3, and this sox was built without MP3 support
             decode_by_soundfile(source, wav)
             problem = _sox(wav, target, channel, _comment(origin, note))
     if problem:
@@ -164,7 +164,7 @@ def _make(source: str, target: str, origin: Origin) -> Converted:
 
 
 def _readable(source: str, wav: str) -> _Readable:
-    """The source, or where soundfile cannot read it, or not all of it, its decoding at `wav`. Raises AudioError."""
+    """The source or, where soundfile cannot read all of it, its decoding at `wav`. Raises AudioError."""
     contents, mp3 = contents_of(source), _mp3_lengths(source)
     chain = _chained_seconds(source)
     if contents is None:
@@ -196,7 +196,7 @@ def _readable(source: str, wav: str) -> _Readable:
 
 
 def mp3_note(mp3: Mp3Lengths, seconds: float) -> str:
-    """Of an MP3 of which only so many seconds can be read."""
+    """The note for an MP3 of which only `seconds` could be read."""
     return (
         f"holds {mp3.frames:.2f} s by its frames, of which {seconds:.2f} s were read: it is several MP3s in a row, or of "
         "variable bit rate without a header that tells its length"
@@ -204,12 +204,12 @@ def mp3_note(mp3: Mp3Lengths, seconds: float) -> str:
 
 
 def chain_note(chain: float, seconds: float) -> str:
-    """Of an Ogg file of which only so many seconds can be read."""
+    """The note for an Ogg file of which only `seconds` could be read."""
     return f"holds {chain:.2f} s, of which {seconds:.2f} s were read: it is several Ogg files in a row"
 
 
 def unread(path: str, samples: int) -> str:
-    """A note on a 16 kHz MP3 or Ogg file of which `read_audio` gives so many samples; "" where that is all."""
+    """A note on a 16 kHz MP3 or Ogg file if the `samples` that `read_audio` returns are not all of it; else ""."""
     chain, mp3 = _chained_seconds(path), _mp3_lengths(path)
     if chain is not None and _lacks(samples / SAMPLE_RATE, chain):
         return f"{chain_note(chain, samples / SAMPLE_RATE)}; --convert-to takes all of it"
@@ -248,7 +248,7 @@ def _lacks(seconds: float, wanted: float) -> bool:
 
 
 def _note_of_channels(source: str, contents: Contents, channel: int | None) -> str:
-    """ "" or how much is lost in the mean of the channels. AudioError: nearly all, or the channel is not there."""
+    """How much is lost in the mean of the channels, or "". AudioError: nearly everything, or there is no such channel."""
     count = len(contents.powers)
     if channel is not None:
         if count > 1 and channel > count:
@@ -267,14 +267,14 @@ def _note_of_channels(source: str, contents: Contents, channel: int | None) -> s
 
 
 def _sox(source: str, target: str, channel: int | None = None, comment: str = "") -> str:
-    """Write 16 kHz mono FLAC, or all of the source as .wav; -> "" or what sox complains about."""
+    """Write 16 kHz mono FLAC, or the whole source as .wav -> the complaint of sox, or ""."""
     if shutil.which("sox") is None:
         raise AudioError("the sox program is missing; install it: apt install sox")
     import sox  # looks for the program as soon as it is imported
 
-    logging.getLogger("sox").setLevel(logging.CRITICAL)  # its errors are returned
+    logging.getLogger("sox").setLevel(logging.CRITICAL)  # its errors are returned instead
     transformer = sox.Transformer()
-    transformer.globals = [*transformer.globals, "--no-glob"]  # a name like a[1].wav is no pattern
+    transformer.globals = [*transformer.globals, "--no-glob"]  # do not take a name like a[1].wav as a pattern
     if target.endswith(".flac"):
         transformer.set_output_format(
             file_type="flac", rate=SAMPLE_RATE, channels=1, bits=16, comments=comment, append_comments=False

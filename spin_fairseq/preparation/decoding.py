@@ -1,4 +1,4 @@
-"""Decode what sox does not read to WAV: by soundfile, or by ffmpeg; and look through audio before it is converted."""
+"""Decode to WAV, by soundfile or ffmpeg, what sox cannot read; and inspect audio before it is converted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import AudioError
 from ..speech.audio import UNKNOWN_LENGTH, audio_info
 
 BLOCK = 1 << 20  # samples
-# Demuxers that ffmpeg may use: containers of audio, and none that opens further files (playlists).
+# Demuxers that ffmpeg may use: audio containers, but no playlists, which open further files.
 CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,eac3,flac,gsm,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mp3,ogg,sln,tta,"
     "voc,w64,wav,wv"
@@ -26,22 +26,22 @@ INSTALL_FFMPEG = "install ffmpeg (apt install ffmpeg) and run again, or convert 
 
 
 class Contents(NamedTuple):
-    """What a file holds by what was read, not by its header."""
+    """What a file holds, as decoded and not as its header claims."""
 
     seconds: float
-    promised: float  # seconds by the header
+    promised: float  # seconds, according to the header
     powers: tuple[float, ...]  # mean square of each channel
     power_of_mean: float  # of the mean of the channels
 
 
 def contents_of(source: str) -> Contents | None:
-    """Read a file through; None: soundfile does not know the format, or how long it is.
+    """Read a whole file; None: soundfile does not know the format, or the length.
 
     Raises:
-        AudioError: the file is missing, cut off, empty, cannot be decoded, or holds NaN or infinity.
+        AudioError: the file is missing, truncated, empty, cannot be decoded, or contains NaN or infinity.
     """
     if not os.path.isfile(source) or os.path.getsize(source) == 0:
-        audio_info(source)  # says what is wrong; opening a pipe would wait for whoever writes into it
+        audio_info(source)  # raises what is wrong; opening a pipe would wait for a writer
     try:
         frames = soundfile.info(os.fsencode(source)).frames
     except (soundfile.SoundFileError, OSError, ValueError, TypeError):
@@ -52,7 +52,7 @@ def contents_of(source: str) -> Contents | None:
     samples, powers, power_of_mean = 0, np.zeros(channels), 0.0
     with _decoding(source), soundfile.SoundFile(os.fsencode(source)) as file:
         for block in blocks_of(file):
-            if not np.isfinite(block).all():  # sox would make silence of NaN and full scale of infinity
+            if not np.isfinite(block).all():  # sox would turn NaN into silence and infinity into full scale
                 raise AudioError(f"{source}: has samples that are NaN or infinite; replace the file")
             samples += len(block)
             if channels > 1:
@@ -63,8 +63,8 @@ def contents_of(source: str) -> Contents | None:
 
 
 def blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """(N, channels) float32 until nothing more comes. `SoundFile.blocks` goes by the header, and where a read falls
-    short of that it gives what was left in its buffer."""
+    """Blocks of (N, channels) float32 until the file ends. `SoundFile.blocks` trusts the length in the header, and where the
+    file is shorter it returns what was left in its buffer."""
     while True:
         block = file.read(BLOCK, dtype="float32", always_2d=True)
         if not len(block):
@@ -82,10 +82,10 @@ def decode_by_soundfile(source: str, target: str) -> None:
 
 
 def decode_by_ffmpeg(source: str, target: str) -> float | None:
-    """Write all channels of the first audio stream as WAV -> seconds that the container tells, None where it does not.
+    """Write all channels of the first audio stream as WAV -> the duration in seconds by the container, or None.
 
     Raises:
-        AudioError: ffmpeg is not there, or cannot decode the file.
+        AudioError: ffmpeg is not installed, or cannot decode the file.
     """
     if shutil.which("ffmpeg") is None:
         raise AudioError(f"{source}: neither soundfile nor sox can decode it; {INSTALL_FFMPEG}")
@@ -126,7 +126,7 @@ def _last_line(text: bytes) -> str:
 
 
 class _decoding:
-    """What soundfile raises becomes an AudioError that names the file."""
+    """Turns what soundfile raises into an AudioError that names the file."""
 
     def __init__(self, source: str):
         self.source = source

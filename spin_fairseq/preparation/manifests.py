@@ -1,4 +1,4 @@
-"""From folders of audio to manifests: find the files, convert them if wanted, check every one, write."""
+"""From folders of audio to manifests: find the files, convert them if asked to, check each one, write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from spin_fairseq.speech.manifest import write_manifest
 LIBRISPEECH_SUBSETS = tuple(
     "dev-clean dev-other test-clean test-other train-clean-100 train-clean-360 train-other-500".split()
 )
-MOST_NAMED = 3  # files in a report
+MOST_NAMED = 3  # files that a report names
 
 
 class Listing(NamedTuple):
@@ -84,10 +84,10 @@ def read_checked(listing: Listing, paths: Sequence[Path]) -> dict[str, Checked]:
 def write_split(
     out: str | Path, split: str, root: str | Path, recordings: Sequence[Recording], broken: Sequence[tuple[str, str]]
 ) -> str:
-    """Write `{split}.tsv`, and `{split}.broken.txt` with what was left out and why; -> a report of a few lines.
+    """Write `{split}.tsv`, and `{split}.broken.txt`, which lists what was left out and why -> a few lines of report.
 
     Raises:
-        ManifestError: there is nothing usable; the list of what is wrong is written all the same.
+        ManifestError: no file is usable; `{split}.broken.txt` is written all the same.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_split(
         lines.append(f"  left out: {_count(len(broken), 'file')}, listed with reasons in {listing}; the first:")
         lines += [f"    {printable(path)}: {printable(reason)}" for path, reason in broken[:MOST_NAMED]]
     elif listing.exists():
-        listing.unlink()  # of an earlier run
+        listing.unlink()  # left by an earlier run
     if not recordings:
         raise ManifestError("\n".join([f"split {split}: no usable audio, so no manifest was written", *lines]))
 
@@ -125,7 +125,7 @@ def _count(n: int, what: str) -> str:
 
 
 def is_librispeech(root: str | Path) -> bool:
-    """Whether the folder, or `LibriSpeech/` in it, has SPEAKERS.TXT or a subset by the name that LibriSpeech gives it."""
+    """Whether the folder, or `LibriSpeech/` in it, holds SPEAKERS.TXT or a subset under its LibriSpeech name."""
     tops = (Path(root), Path(root) / "LibriSpeech")
     return any(
         (top / "SPEAKERS.TXT").is_file() or any((top / name).is_dir() for name in LIBRISPEECH_SUBSETS) for top in tops
@@ -219,7 +219,7 @@ def list_folders(
         )
     speaker_of = speaker_rule(speaker_from, tops)
     for path in paths:
-        speaker_of(path)  # a pattern that does not match is told before the work
+        speaker_of(path)  # a pattern that does not match must fail before the work begins
     common = os.path.commonpath(tops)
     root = os.path.abspath(convert_to) if convert_to else common
     return Listing(root, {split: paths}, target_names(paths, common, root) if convert_to else None)
@@ -298,7 +298,7 @@ def prepare_folders(
 
 
 def target_names(paths: Sequence[str], common: str, root: str) -> dict[str, str]:
-    """Source -> FLAC file at the same place below `root`; where two would share one, both keep their suffix (a.wav.flac).
+    """{source: FLAC file at the same place below `root`}; if two would share one, both keep their suffix (a.wav.flac).
 
     Raises:
         ManifestError: a conversion would take the place of a source.
@@ -310,7 +310,7 @@ def target_names(paths: Sequence[str], common: str, root: str) -> dict[str, str]
         shared = [path for path, name in names.items() if counts[name] > 1 and name != whole[path]]
         if not shared:
             break
-        names.update((path, whole[path]) for path in shared)  # which may be the name that another has
+        names.update((path, whole[path]) for path in shared)  # this may in turn be the name of another
     targets = {path: os.path.join(root, name + ".flac") for path, name in names.items()}
     for target in targets.values():
         if target in whole:

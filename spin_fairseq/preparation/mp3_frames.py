@@ -1,8 +1,8 @@
-"""How long an MPEG audio file (MP3, MP2) is by its frames.
+"""Measure the length of an MPEG audio file (MP3, MP2) by counting its frames.
 
-Its header, a Xing or Info frame, tells the length of what one encoder wrote: not that of two files in a row, nor of a
-file that is cut off; and a file of variable bit rate without one is merely estimated by decoders. Frames are counted
-here without being decoded. Sizes of frames: ISO/IEC 11172-3, 2.4.2.3, and 13818-3 for the lower sample rates.
+Its header, a Xing or Info frame, gives the length that one encoder wrote. That is wrong for two files in a row and for
+a truncated file; and without a header, decoders can only estimate the length of a file of variable bit rate. Frames are
+counted here without being decoded. Sizes of frames: ISO/IEC 11172-3, 2.4.2.3, and 13818-3 for the lower sample rates.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ BIT_RATES = {
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version
-LENGTH_FLAG = 1  # of a Xing header: it has a number of frames
+LENGTH_FLAG = 1  # in a Xing header: the number of frames is given
 
 
 class Frame(NamedTuple):
-    kind: tuple[int, int, int]  # version, layer, sample rate: those of a file's frames are the same
+    kind: tuple[int, int, int]  # version, layer, sample rate: the same for all frames of a file
     size: int  # bytes
     samples: int  # of each channel
 
 
 class Mp3Lengths(NamedTuple):
-    """Seconds by the frames that are there, and by the file's first header; None: it has none."""
+    """Seconds by counting frames, and by the file's first header, None if it has none."""
 
     frames: float
     promised: float | None
 
 
 def mp3_lengths(path: str) -> Mp3Lengths | None:
-    """None: the file has no MPEG audio frames in a row. Raises OSError."""
+    """None: no two MPEG audio frames follow each other in the file. Raises OSError."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return _lengths(content)
 
@@ -62,7 +62,7 @@ def _lengths(content: mmap.mmap) -> Mp3Lengths | None:
 
 
 def _frame(content: mmap.mmap, position: int) -> Frame | None:
-    """The frame that begins there, by its four bytes of header."""
+    """The frame that begins at `position`, by its four-byte header; None if none does."""
     header = content[position : position + 4]
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
@@ -80,7 +80,7 @@ def _frame(content: mmap.mmap, position: int) -> Frame | None:
 
 
 def _goes_on(content: mmap.mmap, position: int, frame: Frame, kind: tuple | None) -> bool:
-    """Whether it is a frame and no accident: it is of the file's kind, or another of its kind follows."""
+    """Whether the bytes are a frame and not a coincidence: of the file's kind, or followed by another of the same kind."""
     if kind is not None:
         return frame.kind == kind
     following = _frame(content, position + frame.size)
@@ -88,7 +88,7 @@ def _goes_on(content: mmap.mmap, position: int, frame: Frame, kind: tuple | None
 
 
 def _next_sync(content: mmap.mmap, position: int) -> int:
-    """Where to look on: behind an ID3v2 tag, or at the next byte that may begin a frame."""
+    """Where to continue the search: after an ID3v2 tag, or at the next byte that may begin a frame."""
     tag = content[position : position + 10]
     if tag[:3] == b"ID3" and len(tag) == 10:
         size = 0
@@ -103,7 +103,7 @@ def _next_sync(content: mmap.mmap, position: int) -> int:
 
 
 def _xing_frames(frame: bytes) -> int | None:
-    """The number of frames that a Xing, Info or VBRI header tells, 0 for none; None: this is a frame of audio."""
+    """The number of frames given by a Xing, Info or VBRI header, 0 if it gives none; None: this frame holds audio."""
     for name in (b"Xing", b"Info"):
         at = frame.find(name, 4, 60)
         if at >= 0:

@@ -1,4 +1,4 @@
-"""Silence one warning of libmpg123, which decodes MP3s inside libsndfile, and which no setting of either switches off."""
+"""Silence a warning of libmpg123, the MP3 decoder inside libsndfile, which neither has a setting for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WARNING = b"Warning: Xing stream size off by more than 1%"
 
 @contextmanager
 def without_xing_warnings() -> Iterator[None]:
-    """libmpg123 warns twice at each opening of an MP3 whose header promises another length, without naming the file.
+    """Drop the warning that libmpg123 prints twice whenever an MP3 with a wrong length in its header is opened.
 
-    Inside the block file descriptor 2 is a temporary file; all that other code wrote into it is passed on at the end.
-    For the main thread of a process, since all its threads have that descriptor in common.
+    It does not name the file. Inside the block, stderr (file descriptor 2) is a temporary file; whatever else is written
+    to it is passed on at the end. Use it only where no other thread runs, since all threads share the descriptor.
     """
     try:
         stderr = os.dup(2)

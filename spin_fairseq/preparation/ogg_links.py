@@ -1,6 +1,6 @@
-"""How long an Ogg file (Vorbis, Opus, FLAC) is that is several files in a row, as recorders and `cat` make them.
+"""Measure the length of a chained Ogg file (Vorbis, Opus, FLAC): several files in a row, as recorders and `cat` write them.
 
-Decoders read the first one, or say that there is but one. Pages and the unit of their positions: RFC 3533, section 6;
+Decoders read only the first one, or report only its length. Pages and the unit of their positions: RFC 3533, section 6;
 RFC 7845, sections 4 and 5.1; the Vorbis I specification, 4.2.2; RFC 9639, 10.1.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import mmap
 
 PAGE = 27  # bytes of a page's header, before its table of segments
-FIRST = 2  # flag of a stream's first page
+FIRST = 2  # flag of the first page of a stream
 
 
 def chained_seconds(path: str) -> float | None:
-    """Seconds of all links of a chain; None: the file is no Ogg file, has one link only, or one of another codec.
+    """Seconds of all links of a chain; None: not an Ogg file, only one link, or a link of another codec.
 
     Raises OSError.
     """
@@ -25,7 +25,7 @@ def chained_seconds(path: str) -> float | None:
 
 
 def _links(content: mmap.mmap) -> list[float | None]:
-    """Seconds of each link, by the first audio stream in it and the position of that stream's last page."""
+    """Seconds of each link, by the position of the last page of its first audio stream."""
     links, streams, begun = [], {}, False
     position = content.find(b"OggS") if content[:4] == b"OggS" else -1
     while position >= 0:
@@ -34,7 +34,7 @@ def _links(content: mmap.mmap) -> list[float | None]:
             break
         granule, serial = int.from_bytes(header[6:14], "little", signed=True), header[14:18]
         if header[5] & FIRST:
-            if begun:  # all streams of a link begin before any of them goes on
+            if begun:  # all streams of a link begin before any of them continues
                 links.append(_seconds(streams))
                 streams, begun = {}, False
             body = position + PAGE + header[26]
@@ -57,7 +57,7 @@ def _seconds(streams: dict) -> float | None:
 
 
 def _clock(packet: bytes) -> tuple[int, int] | None:
-    """(positions a second, positions before the audio) by a stream's first packet; None: another codec."""
+    """(positions per second, positions before the audio), from the first packet of a stream; None: another codec."""
     if packet[:7] == b"\x01vorbis":
         rate, skipped = int.from_bytes(packet[12:16], "little"), 0
     elif packet[:8] == b"OpusHead":

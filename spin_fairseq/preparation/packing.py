@@ -1,10 +1,10 @@
 """Pack the files of a manifest into a few uncompressed archives, and write the manifest that reads them in place.
 
-The bytes of each file stay as they are. The new manifest's rows name archive, offset and length, then samples, speaker
-and the path that the file had; so phone labels, pitch ranges and cached marks go on matching. `archives` reads them.
+The bytes of each file stay as they are. A row of the new manifest gives archive, offset and length, then samples, speaker
+and the file's original path, so that phone labels, pitch ranges and cached marks still match. `speech.archives` reads them.
 
-Archives are written one after another, each under a temporary name, and the manifest at the end. An archive that is there
-is kept if it holds the same files with the same sizes and dates: so an interrupted packing resumes.
+Archives are written one after another, each under a temporary name, and the manifest last. An existing archive is kept
+if it holds the same files with the same sizes and dates, so an interrupted packing resumes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGEST = 4 * 10**9  # bytes
 EARLIEST, LATEST = (
     calendar.timegm((1980, 1, 1, 0, 0, 0)),
     calendar.timegm((2107, 12, 31, 23, 59, 58)),
-)  # that a zip holds
+)  # that a zip can hold
 MEMBER_HEADER, LENGTHS_AT = (
     30,
     26,
@@ -65,7 +65,7 @@ class Packed(NamedTuple):
     utterances: int
     bytes: int
     archives: int
-    kept: int  # archives that were there
+    kept: int  # archives that existed already
 
     def __str__(self) -> str:
         kept = f", {self.kept:,} of them kept" if self.kept else ""
@@ -85,12 +85,12 @@ def pack(
 
     Args:
         form: "zip" or "tar".
-        largest: bytes of audio in an archive; a file that is larger has one of its own.
-        progress: is told how many bytes more are packed, and how many there are in all.
+        largest: most bytes of audio in an archive; a larger file gets an archive of its own.
+        progress: called with the number of bytes packed since the last call, and the total.
 
     Raises:
-        ManifestError: `out` holds the manifest itself, or a name cannot be written.
-        AudioError: files are missing, one changes meanwhile, or what is in the way is no archive of such files.
+        ManifestError: the new manifest would replace `manifest` itself, or a name cannot be written.
+        AudioError: files are missing, one changes meanwhile, or another file is in the way of an archive.
         OSError: the disk is full, for instance.
     """
     out, split = Path(out), manifest.source.stem
@@ -137,10 +137,10 @@ def pack(
 
 
 def members(archive: str | Path) -> list[Member]:
-    """The files in a zip or tar archive, in their order.
+    """The files in a zip or tar archive, in order.
 
     Raises:
-        AudioError: it is no such archive, is cut off, or a file in it is compressed or encrypted.
+        AudioError: it is not such an archive, is truncated, or a file in it is compressed or encrypted.
     """
     try:
         return list(_zip_members(archive) if Path(archive).suffix == ".zip" else _tar_members(archive))
@@ -157,7 +157,9 @@ def _zip_members(path: str | Path) -> Iterator[Member]:
                     "make the archive with spin-fairseq pack"
                 )
             file.seek(info.header_offset + LENGTHS_AT)
-            more = sum(np.frombuffer(file.read(4), "<u2").tolist())  # this header's own: the directory's may differ
+            more = sum(
+                np.frombuffer(file.read(4), "<u2").tolist()
+            )  # from the member's own header: that of the directory may differ
             offset = info.header_offset + MEMBER_HEADER + more
             yield Member(info.filename, offset, info.file_size, calendar.timegm(info.date_time))
 
@@ -169,7 +171,7 @@ def _tar_members(path: str | Path) -> Iterator[Member]:
 
 
 def _lengths_and_dates(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """-> (N,) bytes, (N,) seconds since 1970. What cannot be packed is told before the work."""
+    """-> (N,) bytes, (N,) seconds since 1970. Raises what cannot be packed before anything is written."""
     lengths, dates, missing = np.zeros(len(manifest), np.int64), np.zeros(len(manifest), np.int64), []
     for i in range(len(manifest)):
         path, part = manifest.path(i), slice_of(manifest.path(i))
@@ -196,12 +198,12 @@ def _lengths_and_dates(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _name_in_archive(name: str) -> str:
-    """Whoever unpacks it gets nothing outside of the folder; what is not UTF-8 is spelled out."""
+    """A name that cannot escape the folder when it is unpacked; bytes that are not UTF-8 are spelled out."""
     return os.path.normpath("/" + name).lstrip("/").encode("utf-8", "backslashreplace").decode()
 
 
 def _write(archive: Path, files: list[_File], progress: Callable[[int], object]) -> None:
-    """All of it, or nothing."""
+    """Write an archive, completely or not at all."""
     with whole_file(archive, AudioError, temporary=archive.with_name(f".{archive.name}.part")) as temporary:
         with open(temporary, "wb") as target:
             (_write_zip if archive.suffix == ".zip" else _write_tar)(target, _contents(files, progress))

@@ -1,8 +1,8 @@
 """Measure the pitch marks of a manifest once, in many processes, and write them as `pitch_mark_cache` reads them.
 
-The utterances that the file does not have yet are divided into parts. A worker measures a part and writes it as a
-small file of the same form into a hidden folder beside the result; what an earlier run left there is kept. At the end
-all parts and what was there before become the new file.
+The utterances that the file lacks are divided into parts. A worker measures a part and writes it as a small file of the
+same form into a hidden folder beside the result; parts of an earlier, interrupted run are kept. At the end the new file
+is merged from the old one and all parts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ..speech.speaker_pitch import SpeakerPitch
 from ..processes import in_processes
 from ..progress import ProgressBar
 
-# Few enough utterances that a stop loses little, enough that a million do not become a million files.
+# Few enough that an interruption loses little, enough that a million utterances do not make a million files.
 PARTS, LARGEST_PART = 64, 500
 
 
 class Part(NamedTuple):
-    """Some utterances of a manifest, and the file for their marks."""
+    """Some utterances of a manifest, and the file that their marks go to."""
 
     path: Path
     subjects: list[Subject]
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
     utterances: int
     samples: int
     bytes: int
-    kept: int  # utterances whose marks were there
+    kept: int  # utterances whose marks existed already
     broken: int
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ def measure_pitch_marks(
 ) -> Measured:
     """Write the marks of a manifest. An utterance that cannot be read is named on stderr and left out.
 
-    Run again after a stop, it resumes; run again on a changed manifest, it measures what is new or changed.
+    Called again after an interruption, it resumes; called again for a changed manifest, it measures what is new or changed.
 
     Args:
         out: the folder for `{split}.marks`.
@@ -88,7 +88,7 @@ def measure_pitch_marks(
         for file, start in zip(files, starts)
     )
     kept, broken = len(rows), 0
-    check_installed()  # compiles once what every worker needs
+    check_installed()  # compiled once here, for all workers
     with ProgressBar(total=len(manifest), initial=kept, desc=path.name, unit="utterance", dynamic_ncols=True) as bar:
         for done, reused, problems in in_processes(measure_part, parts, workers):
             for problem in problems:
@@ -118,7 +118,7 @@ def merge_pitch_marks(path: str | Path, files: list[Path]) -> int:
 
 
 def measure_part(part: Part) -> tuple[int, int, list[str]]:
-    """Write the marks of a part -> utterances, those of them that were there, what is wrong with those left out."""
+    """Write the marks of a part -> how many utterances, how many of them existed already, and why others were left out."""
     old = _opened(part.path)
     keys, entries, words, problems = [], [], [], []
     start = reused = 0
@@ -155,7 +155,7 @@ def _subject(manifest: Manifest, index: int, pitch: SpeakerPitch) -> Subject:
 def _opened(path: Path) -> PitchMarkCache | None:
     try:
         return PitchMarkCache(path)
-    except PitchMarkError:  # not there, or damaged: measured anew
+    except PitchMarkError:  # missing or damaged: measured again
         return None
 
 
@@ -167,11 +167,13 @@ def _words(cache: PitchMarkCache, subject: Subject) -> np.ndarray | None:
 
 
 def _rows_of_old_marks(path: Path, manifest: Manifest, pitch: SpeakerPitch) -> tuple[PitchMarkCache | None, np.ndarray]:
-    """-> what was at `path`, and for each utterance the row of its entry there, -1 for none (N,)."""
+    """-> the old marks at `path`, and for each utterance the row of its entry in them (N,), -1 for none."""
     old = _opened(path)
     rows = np.full(len(manifest), -1)
     for i in range(len(manifest)):
-        subject = _subject(manifest, i, pitch)  # of every utterance: a missing speaker is told before the work
+        subject = _subject(
+            manifest, i, pitch
+        )  # for every utterance: a missing speaker must fail before the work begins
         if old is not None and _words(old, subject) is not None:
             rows[i] = old.find(subject)[1]
     return old, rows

@@ -1,4 +1,4 @@
-"""Audio files that training can read: each is decoded once, so that a broken one is known before training."""
+"""Find the audio files that training can read: each is decoded once, so that broken ones are known beforehand."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Recording(NamedTuple):
 
     path: str  # absolute
     samples: int
-    source: str  # absolute; what it was converted from, else itself
-    note: str = ""  # what whoever listens should know
-    speaker: str | None = None  # None: by the rule of the file's name
+    source: str  # absolute; the file it was converted from, or the file itself
+    note: str = ""  # a warning for the user
+    speaker: str | None = None  # None: by the rule for file names
 
 
 class Checked(NamedTuple):
-    """Those that can be used, and (path, reason) of the others, each in the order in which they were given."""
+    """The usable files, and (path, reason) of the others, both in the order given."""
 
     usable: list[Recording]
     broken: list[tuple[str, str]]
@@ -45,8 +45,8 @@ def check_audio(
 
     Args:
         paths: absolute.
-        convert: source path -> path of the 16 kHz mono FLAC to be made of it; None: files must be such already.
-        channel: which channel is converted, from 1; None: the mean of all.
+        convert: source path -> path of the 16 kHz mono FLAC to make from it; None: files must be 16 kHz mono already.
+        channel: which channel is converted, counted from 1; None: the mean of all.
 
     Raises:
         ManifestError: a conversion would take the place of another file's.
@@ -54,7 +54,7 @@ def check_audio(
     tasks = [(path, convert(path) if convert else None) for path in paths]
     usable, broken = [], []
     results = in_processes(partial(_check, channel=channel), tasks, jobs, description=description)
-    for (found, problem), (path, target) in zip(results, tasks):  # in this order: it lets the pool finish
+    for (found, problem), (path, target) in zip(results, tasks):  # in this order, so that the pool can finish
         if found is None:
             broken.append((path, problem))
         else:
@@ -67,7 +67,7 @@ def _check(task: tuple[str, str | None], channel: int | None) -> tuple[Converted
     path, target = task
     try:
         check_name(path)
-        # What it warns of is told of the file, by name, in the note.
+        # The note says the same, with the name of the file.
         with without_xing_warnings() if path.lower().endswith(MP3_SUFFIXES) else nullcontext():
             if target is None:
                 samples = len(read_audio(path))

@@ -25,8 +25,8 @@ from ..speech.speaker_pitch import load_speaker_pitch
 from ..processes import in_processes
 from ..progress import ProgressBar
 
-LONGEST = 60 * SAMPLE_RATE  # samples of a file that are looked at
-LEFT_OUT = 0.02  # share of f0 values that may lie below the floor, and as many above the ceiling
+LONGEST = 60 * SAMPLE_RATE  # samples of a file that are analysed
+LEFT_OUT = 0.02  # fraction of f0 values that may lie below the floor, and the same above the ceiling
 HEADER = "speaker\tfloor\tceiling\tmedian\tvoiced_seconds\tfiles\n"
 
 
@@ -54,11 +54,11 @@ class _File(NamedTuple):
 def estimate_speaker_pitch(
     manifests: list[Manifest], *, files_per_speaker: int, seed: int, workers: int, shard: Shard | None = None
 ) -> tuple[list[SpeakerRange], int]:
-    """-> the speakers' ranges, sorted by name, and how many files were left out.
+    """-> the ranges of the speakers, sorted by name, and how many files were left out.
 
-    A range is that of `pitch.range_of`, widened where more than 2 % of f0 lie below it or above. The f0 values are
-    those of at most `files_per_speaker` files, chosen by `seed` and the speaker's name. A file that cannot be read is
-    named on stderr and left out; a speaker of whom nothing is voiced is named, and has `pitch.WIDE_RANGE`.
+    A range is that of `pitch.range_of`, widened where more than 2 % of the f0 values lie below or above it. The f0 values
+    come from at most `files_per_speaker` files, chosen by `seed` and the name of the speaker. A file that cannot be read
+    is named on stderr and left out; a speaker without voiced speech is named, and gets `pitch.WIDE_RANGE`.
 
     Args:
         shard: of the speakers, of whom about as much is analysed in each shard; None: all speakers.
@@ -100,7 +100,7 @@ def _of_shard(files: list[_File], shard: Shard) -> list[_File]:
 
 
 def write_speaker_pitch(path: str | Path, ranges: list[SpeakerRange]) -> None:
-    """Write the table: all of it, or nothing."""
+    """Write the table, completely or not at all."""
     with whole_file(path, SpeakerPitchError) as temporary:
         temporary.write_text(HEADER + "".join(speaker.row() for speaker in ranges), encoding="utf-8")
         load_speaker_pitch(temporary)
@@ -116,7 +116,9 @@ def merge_speaker_pitch(path: str | Path, tables: list[Path]) -> int:
 
 def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File]:
     """At most `most` files of each speaker, the speakers in order."""
-    rows_of: dict[str, array] = {}  # one number a row: its index times the number of manifests, plus which manifest
+    rows_of: dict[
+        str, array
+    ] = {}  # one number per row: its index times the number of manifests, plus the number of its manifest
     for number, manifest in enumerate(manifests):
         for i in range(len(manifest)):
             speaker = manifest.speaker(i)

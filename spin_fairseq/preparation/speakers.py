@@ -1,4 +1,4 @@
-"""Who speaks in a file, by a rule over its path; and how much of each speaker there is."""
+"""Derive the speaker of a file from its path by a rule, and report how much speech there is of each speaker."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .recordings import Recording, stem_of
 
 SPEAKER_RULES = ("stem", "folder", "top", "none")
 UNKNOWN = "unknown"
-MOST_NAMED = 8  # speakers in a report
+MOST_NAMED = 8  # speakers that a report names
 
 
 def speaker_rule(rule: str, tops: Sequence[str]) -> Callable[[str], str]:
-    """-> absolute path of a file below one of `tops` -> its speaker.
+    """-> a function: absolute path of a file below one of `tops` -> its speaker.
 
     Args:
-        rule: "stem": what stands before the first `-` of the file's name; "folder": the folder that the file lies in;
-            "top": the first folder below the one that is prepared; "none": "unknown", one speaker for all; else a
-            regular expression with one group, which is searched in the path below the prepared folder (divided by /).
-        tops: the folders that are prepared, absolute.
+        rule: "stem": what precedes the first `-` in the file's name; "folder": the folder that holds the file;
+            "top": the first folder below the one being prepared; "none": "unknown", one speaker for all; or a regular
+            expression with one group, which is searched in the path below the folder being prepared (separated by /).
+        tops: the folders being prepared, absolute.
 
     Raises:
-        ManifestError: the rule is none of these; from what is returned: the expression does not match, or matches
-            nothing.
+        ManifestError: the rule is none of these. The returned function raises it where the expression does not match, or
+            matches an empty string.
     """
     named = {"stem": _by_stem, "folder": _by_folder, "none": lambda path: UNKNOWN}
     if rule in named:
@@ -52,7 +52,7 @@ def _by_stem(path: str) -> str:
 
 
 def implied_speaker(path: str) -> str:
-    """The speaker of a manifest's row that names none; "" where the file's name begins with a dash."""
+    """The speaker of a manifest row without a speaker column; "" if the file's name begins with a dash."""
     return stem_of(path).split("-", 1)[0]
 
 
@@ -78,12 +78,12 @@ def _by_pattern(path: str, pattern: re.Pattern, tops: Sequence[str]) -> str:
 
 
 def _top_of(path: str, tops: Sequence[str]) -> str:
-    """The longest of the folders that the path is below."""
+    """The deepest of the folders that contain the path."""
     return max((top for top in tops if path.startswith(os.path.join(top, ""))), key=len)
 
 
 def speaker_report(recordings: Sequence[Recording], speaker_of: Callable[[str], str], rule: str) -> list[str]:
-    """Lines on the speakers and their minutes, with warnings where the rule looks wrong."""
+    """Lines about the speakers and their minutes, with a warning if the rule looks wrong."""
     seconds, stems = Counter(), {}
     for recording in recordings:
         speaker = speaker_of(recording.source)

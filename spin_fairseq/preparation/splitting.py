@@ -1,4 +1,4 @@
-"""Which recordings become the dev split: drawn by a seed, file by file or speaker by speaker."""
+"""Draw the recordings of the dev split by a seed, file by file or speaker by speaker."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ UNITS = ("file", "speaker")
 def divide(
     recordings: Sequence[Recording], speaker_of: Callable[[str], str], *, fraction: float, by: str, seed: int
 ) -> list[bool]:
-    """For each recording, whether it is in the dev split; at least one is, and at least one is not.
+    """-> for each recording, whether it is in the dev split; at least one is, and at least one is not.
 
     Args:
         speaker_of: source path -> speaker.
         fraction: 0..1 of the files, or of the audio; 0: none.
-        by: "file"; or "speaker": all that a speaker has said is on one side.
+        by: "file"; or "speaker": all files of a speaker are in the same split.
 
     Raises:
-        ManifestError: there is one file, or one speaker, alone.
+        ManifestError: there is only one file, or only one speaker.
     """
     if not fraction or not recordings:
         return [False] * len(recordings)
@@ -47,7 +47,9 @@ def divide(
         size = sizes[names[place]]
         if have >= wanted and chosen:
             break
-        if not chosen or abs(have + size - wanted) <= abs(have - wanted):  # no farther from what is wanted than without
+        if not chosen or abs(have + size - wanted) <= abs(
+            have - wanted
+        ):  # no farther from the wanted size than without it
             chosen.add(names[place])
             have += size
     return [key in chosen for key in keys]

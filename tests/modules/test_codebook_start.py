@@ -40,6 +40,20 @@ def test_units_are_the_clusters_that_are_there(as_on_a_device, monkeypatch):
     torch.testing.assert_close(head.prototypes[0].norm(dim=-1), torch.ones(6))
 
 
+def test_a_device_finds_its_own_centres(monkeypatch):
+    """Guards against scikit-learn's k-means where frames are on a GPU, which would wait minutes for it at K = 2,048."""
+
+    def centres(points, number, *options):
+        seen.append((points.device.type, number))
+        return points[:number], 0.0
+
+    seen = []
+    monkeypatch.setattr(codebook_start, "kmeans", centres)
+    head = PrototypeHead(16, [8, 4], [6, 8]).to("meta")  # deeper: torch finds no principal components there
+    start_from_kmeans(head, torch.zeros(40, 16, device="meta"))
+    assert seen == [("meta", 6), ("meta", 8)]
+
+
 def test_a_deeper_projection_keeps_its_weights():
     frames, _ = clustered_frames(np.random.default_rng(4))
     head = PrototypeHead(16, [24, 8], [5])
