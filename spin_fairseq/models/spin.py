@@ -30,9 +30,9 @@ class SpinModel(spin_model.Spin, BaseFairseqModel):
         super().__init__(cfg, encoder)
         self.pieces = nn.Linear(encoder.width, cfg.pieces) if cfg.pieces else None
 
-    def forward(self, source, padding_mask=None):
+    def forward(self, source, padding_mask=None, **options):
         """As Spin's; with cfg.pieces also "pieces": (B, frames, pieces) logits."""
-        output = super().forward(source, padding_mask)
+        output = super().forward(source, padding_mask, **options)
         return {**output, "pieces": self.pieces(output["features"])} if self.pieces is not None else output
 
     @classmethod
