@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spin_fairseq.extraction.batches import extract_each
+from spin_fairseq.extraction.streaming import StreamingSpin
 from spin_fairseq.models.spin import SpinConfig, SpinModel
 from spin_fairseq.speech.manifest import load_manifest
 from tests.commands.running import spin_fairseq
@@ -59,6 +60,24 @@ def test_units_are_those_of_float32_on_a_cpu(where, number, kind, make_spin, spe
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
     assert len(found) == len(expected) and (found != expected).float().mean() <= CHANGED[number]
+
+
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("where, number", [("cpu", "bfloat16"), *CUDA[:1], *CUDA[2:]])
+def test_units_in_a_stream_are_those_of_float32_on_a_cpu(where, number, kind, make_spin):
+    """Guards against samples, statistics or frames that are kept on another device, or in another precision, than the model."""
+    torch.manual_seed(1)
+    wave, model = 0.1 * torch.randn(40000), make_spin(kind, where)[0]
+
+    def units():
+        stream = StreamingSpin(model, chunk_ms=200, look_ahead_ms=100, left_context_ms=400, features=True)
+        found = [stream.push(piece) for piece in wave.split(3000)] + [stream.flush()]
+        assert all(each.features.device.type == "cpu" and each.features.dtype == torch.float32 for each in found)
+        return torch.cat([each.units for each in found])
+
+    expected = units()
+    model.to(where, getattr(torch, number))
+    assert (units() != expected).float().mean() <= CHANGED[number]
 
 
 def test_files_of_units_are_those_of_a_cpu(device, make_spin, speech_folder, tmp_path):
