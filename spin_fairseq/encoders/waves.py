@@ -29,6 +29,17 @@ class WaveStatistics:
     window_mean: Tensor | None = None
     window_covariance: Tensor | None = None
 
+    def change(self, other: "WaveStatistics") -> float:
+        """How much others differ: the largest relative change of a variance or covariance, or of a mean's square. One row each."""
+        moments = [(self.mean, self.variance, other.mean, other.variance)]
+        if self.window_mean is not None:
+            moments += [(self.window_mean, self.window_covariance, other.window_mean, other.window_covariance)]
+        changes = []
+        for mean, spread, other_mean, other_spread in moments:
+            size = spread.norm().clamp(min=torch.finfo(spread.dtype).tiny)
+            changes += [(spread - other_spread).norm() / size, (mean - other_mean).square().mean() / size]
+        return float(torch.stack(changes).max())
+
     def row(self, index: int) -> "WaveStatistics":
         if len(self.mean) == 1:
             return self

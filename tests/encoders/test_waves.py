@@ -38,3 +38,14 @@ def test_memory_holds_the_last_pieces_alone(memory):
         running.add(piece)
     kept = WAVE[-1000 if memory == 1000 else -1100 :]
     torch.testing.assert_close(running.statistics().mean.item(), kept.double().mean().item())
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_change_of_statistics(windows):
+    """Guards against statistics that are used for ever although the sound has changed, or its direct current."""
+    one = wave_statistics(WAVE[None], None, 10, 5, windows)
+    assert one.change(one) == 0
+    assert one.change(wave_statistics(2 * (WAVE - WAVE.mean())[None] + WAVE.mean(), None, 10, 5, windows)) > 2.9
+    assert one.change(wave_statistics(WAVE[None] + WAVE.std(), None, 10, 5, windows)) > 0.05
+    silence = wave_statistics(torch.zeros(1, 3000), None, 10, 5, windows)
+    assert silence.change(silence) == 0 and silence.change(one) > 1e9 and one.change(silence) > 0.9

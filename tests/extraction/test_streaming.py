@@ -113,6 +113,21 @@ def test_more_context_comes_closer_to_the_whole_file(model):
     assert error(left_context_ms=2000) < error(left_context_ms=0)
 
 
+def test_statistics_of_the_beginning_are_forgotten():
+    """Guards against frames of the context whose norms stay those of the silence before the speech."""
+    model = KINDS["hubert base"]
+    wave = np.concatenate([0.001 * waves(2.0), waves(3.0, seed=1)])
+    with torch.no_grad():
+        last = model.extract_features(torch.from_numpy(wave)[None])[0][0, -40:]
+    settings = {"chunk_ms": 400, "look_ahead_ms": 200, "left_context_ms": 1000, "features": True}
+    stale = model.encoder.statistics(torch.from_numpy(wave[:32000])[None])
+    error = [
+        (streamed(model, [wave], **settings, **more)[2][-40:] - last).square().mean()
+        for more in ({}, {"statistics": stale})
+    ]
+    assert error[0] < 0.2 * error[1]
+
+
 def test_units_come_when_their_latency_has_passed(model):
     """Guards against units that are held back, or that come before their look-ahead was heard."""
     stream = StreamingSpin(model, **SMALL)
