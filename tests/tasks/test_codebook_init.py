@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 
 from spin_fairseq.errors import ConfigError, ManifestError
 from spin_fairseq.extraction.batches import sample_features
-from spin_fairseq.models.spin import SpinConfig
+from spin_fairseq.models.spin import SpinConfig, SpinModel
 from spin_fairseq.modules.codebook_start import start_from_kmeans
 from spin_fairseq.speech.manifest import load_manifest
 from tests.gloo_ranks import head_of_a_rank, on_ranks
@@ -69,6 +69,24 @@ def test_utterances_in_batches_give_the_same_frames(speech_folder, small_hubert)
     one_by_one, at_once = (sample_features(model, manifest, 500, 32000, 3, size) for size in (1, 10**6))
     assert len(one_by_one) >= 500
     torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gpu, cpu, device", [(True, False, "cuda"), (True, True, "cpu"), (False, False, "cpu")])
+def test_the_start_is_computed_on_the_gpu_in_batches(speech_folder, small_hubert, monkeypatch, gpu, cpu, device):
+    """It ran on the CPU, an utterance at a time, while the GPU waited."""
+    devices, rows = [], []
+
+    def extract_features(self, source, *options):
+        rows.append(len(source))
+        return original(self, source, *options)
+
+    original = SpinModel.extract_features
+    monkeypatch.setattr(SpinModel, "extract_features", extract_features)
+    monkeypatch.setattr(SpinModel, "to", lambda self, device: devices.append(device.type) or self)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    small_task(speech_folder, cpu=cpu).build_model(config(small_hubert))
+    assert devices == [device]
+    assert len(rows) == 1 < rows[0]
 
 
 def test_an_unreadable_file_is_left_out_and_too_little_speech_refused(speech_folder, small_hubert, tmp_path):
