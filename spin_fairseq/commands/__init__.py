@@ -1,8 +1,9 @@
 """The verbs of `spin-fairseq VERB`, which is `python -m spin_fairseq VERB`: one module each, of the verb's name.
 
 A verb's module has EXAMPLES (command lines that work as they stand), `add_arguments(parser)`, `run(args)`, which returns
-the exit status or None for 0, and KEPT: what Ctrl-C leaves behind; AGAIN where the command that resumes has --overwrite, or
-lacks it. Its docstring is the help. It imports what computes inside `run`, so that `--help` is quick. `sharding` says what
+the exit status or None for 0, and KEPT, which says what Ctrl-C leaves behind. AGAIN says whether the command that resumes
+needs --overwrite or must not have it. The docstring is the help text. Modules that compute are imported inside `run`, so that
+`--help` is quick. `sharding` says what
 more a verb has that several machines can share.
 """
 

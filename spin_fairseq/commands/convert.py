@@ -1,7 +1,7 @@
-"""Write a checkpoint of any format that this package reads in the format of another tool.
+"""Convert a checkpoint, of any format that this package reads, to the format of another tool.
 
-    hubert   fairseq's HubertModel: fairseq without this package, its scripts, tools that load hubert_base_ls960.pt
-    hf       a folder for transformers' AutoModel, head and codebook beside it, with an example that gives units
+    hubert   fairseq's HubertModel: for fairseq without this package, its scripts, and tools that load hubert_base_ls960.pt
+    hf       a folder for transformers' AutoModel, with head and codebook, and an example that computes units
     s3prl    for s3prl's hubert_custom, or wavlm_local
     kmeans   the codebook for fairseq's dump_km_label.py, on embeddings of `spin-fairseq units --output embeddings`
     spin     one self-contained file of this package
@@ -28,8 +28,8 @@ FORMATS = ("hubert", "hf", "s3prl", "kmeans", "spin", "onnx")
 
 def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a folder of the transformers library")
-    parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
-    parser.add_argument("--out", required=True, metavar="FILE", help="to write; for hf, a folder")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
+    parser.add_argument("--out", required=True, metavar="FILE", help="file to write; for hf, a folder")
     parser.add_argument(
         "--codebook",
         type=int,

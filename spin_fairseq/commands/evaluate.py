@@ -4,17 +4,17 @@ MODEL is one of
     CHECKPOINT[:codebook=I]              Spin: any of its checkpoints that this package reads
     FEATURES+kmeans[:layer=L][:k=K]      k-means; FEATURES is mfcc, or a checkpoint of HuBERT, WavLM or Spin (its encoder).
                                          Without layer: the one whose units have the highest PNMI; all are measured
-    NAME=CHECKPOINT..., NAME=FEATURES... either, under a name of its own
+    NAME=CHECKPOINT..., NAME=FEATURES... either of them, shown under this name
 
 It writes to --out:
 
-    results.json, results.csv, results.md, layers.png      the metrics, intervals, tests; layers.png where layers were compared
-    units/NAME.jsonl, data.tsv, phones.tsv                 units, and what was evaluated
-    counts/NAME.npz, counts/NAME.tsv                       how often phone and unit meet; the best phone of each unit
-    parts/, centroids/, cache/                             finished work, which lets an interrupted command resume
+    results.json, results.csv, results.md, layers.png      metrics, intervals, tests; layers.png if layers were compared
+    units/NAME.jsonl, data.tsv, phones.tsv                 the units, and the data that was evaluated
+    counts/NAME.npz, counts/NAME.tsv                       how often phones and units co-occur; the best phone of each unit
+    parts/, centroids/, cache/                             finished work, from which an interrupted command resumes
 
-A model that fails is reported, and the others are measured all the same; the command then ends with exit status 1.
-What each metric is, in which group, and where it comes from: `spin-fairseq evaluate --definitions`.
+If a model fails, this is reported, the others are still measured, and the exit status is 1. What each metric means, which
+group it belongs to and where it comes from: `spin-fairseq evaluate --definitions`.
 """
 
 from __future__ import annotations
@@ -49,28 +49,36 @@ def add_arguments(parser):
         help="10-ms labels: a .tsv, or a folder with one named as the manifest",
     )
     parser.add_argument(
-        "--train", action="append", default=[], metavar="MANIFESTS", help="what k-means is fitted on (default: --data)"
+        "--train",
+        action="append",
+        default=[],
+        metavar="MANIFESTS",
+        help="data that k-means is fitted on (default: --data)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="(default outputs/evaluation)"
     )
     parser.add_argument("--metrics", metavar="GROUPS", help="groups of metrics, such as phones,speakers (default: all)")
     parser.add_argument(
-        "--clusters", type=at_least(2), default=100, metavar="K", help="of k-means without k= (default 100)"
+        "--clusters",
+        type=at_least(2),
+        default=100,
+        metavar="K",
+        help="clusters of k-means models without k= (default 100)",
     )
     parser.add_argument(
         "--kmeans-frames",
         type=at_least(2),
         default=200_000,
         metavar="N",
-        help="most that k-means is fitted on, drawn at random (default 200000)",
+        help="most frames that k-means is fitted on, drawn at random (default 200000)",
     )
     parser.add_seed("k-means, of draws and of resamples")
     parser.add_argument(
         "--samples", type=at_least(1), default=1000, metavar="N", help="bootstrap resamples (default 1000)"
     )
-    parser.add_argument("--level", type=float, default=0.95, help="of intervals (default 0.95)")
-    parser.add_overwrite("measure all anew, also what is in --out")
+    parser.add_argument("--level", type=float, default=0.95, help="confidence level of the intervals (default 0.95)")
+    parser.add_overwrite("measure everything again, and replace what is in --out")
     parser.add_encoder()
     parser.add_device()
     parser.add_threads()
@@ -78,22 +86,22 @@ def add_arguments(parser):
         "--cache",
         type=Path,
         metavar="FOLDER",
-        help="for features, which several evaluations may share (default OUT/cache)",
+        help="cache of features, which several evaluations may share (default OUT/cache)",
     )
     parser.add_argument(
         "--cache-gb",
         type=float,
         default=10.0,
         metavar="GB",
-        help="most that it may hold; the oldest goes first (default 10)",
+        help="largest size of the cache; the oldest entries are removed first (default 10)",
     )
     parser.add_argument(
         "--cache-dtype",
         choices=("float32", "float16"),
         default="float32",
-        help="float16 halves it and may change a few units (default float32)",
+        help="float16 halves its size and may change a few units (default float32)",
     )
-    parser.add_argument("--definitions", action="store_true", help="print what every metric is, and stop")
+    parser.add_argument("--definitions", action="store_true", help="explain every metric, and do nothing else")
 
 
 def run(args):

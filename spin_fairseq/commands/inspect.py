@@ -1,7 +1,7 @@
 """Say what a checkpoint is: its format, the encoder and its size, the layer and codebooks of a Spin, how it was trained,
-what it can be converted to, and the next command. Of every format that this package reads: fairseq's HuBERT, ContentVec,
-Microsoft's WavLM, folders of transformers, s3prl, torchaudio, the original code's Spin, trainings and exports of this
-package. No model is built, and nothing in the file is executed. Exit status 1 for a file that is none of these.
+what it can be converted to, and which command to try next. It knows every format that this package reads: fairseq's
+HuBERT, ContentVec, Microsoft's WavLM, folders of transformers, s3prl, torchaudio, the original code's Spin, trainings and
+exports of this package. No model is built, and nothing in the file is executed. Exit status 1 for a file that is none of these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TITLES = {"hubert": "HuBERT", "wavlm": "WavLM"}
 def add_arguments(parser):
     parser.add_argument("checkpoint", metavar="FILE", help="a checkpoint, or a folder of the transformers library")
     parser.add_encoder()
-    parser.add_argument("--json", action="store_true", help="as a JSON object, for programs")
+    parser.add_argument("--json", action="store_true", help="print a JSON object, for programs")
 
 
 def run(args):
@@ -71,7 +71,7 @@ def page(found):
 
 
 def following(found):
-    """The command that comes next for such a file."""
+    """The command to try next with such a file."""
     file, layers = shlex.quote(found["file"]), found["encoder"]["layers"]
     if found["spin"]:
         return f"spin-fairseq units {file} my_audio --out units.km"

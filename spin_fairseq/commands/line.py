@@ -23,7 +23,7 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """-> exit status: 0, 1 for an error, 2 for a wrong command line, 3 where a verb left something out, 130 for Ctrl-C."""
+    """-> exit status: 0, 1 for an error, 2 for a wrong command line, 3 if a verb left something out, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else map(str, argv))
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
@@ -49,17 +49,17 @@ def run_verb(verb: str, words: Sequence[str]) -> int:
             return _run(verb, module, args) or DONE
     except UsageError as error:
         return _complain(f"{error}; see {PROGRAM} {verb} --help", WRONG_USAGE)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
         again = shlex.join([PROGRAM, verb, *_again(words, getattr(module, "AGAIN", ""))])
         print(f"stopped: {module.KEPT}; to go on: {again}", file=sys.stderr)
         return INTERRUPTED
-    except (SpinError, OSError) as error:  # of the system: the disk is full, a file is in the way
+    except (SpinError, OSError) as error:  # OSError: the disk is full, or a file is in the way
         _trace(words)
         return _complain(str(error), FAILED)
-    except Exception as error:  # a fault of this package, or a library that is missing
+    except Exception as error:  # a bug of this package, or a missing library
         _trace(words)
         return _complain(f"{type(error).__name__}: {error} (not foreseen; --verbose shows where)", FAILED)
 
@@ -86,7 +86,7 @@ def overview() -> str:
 
 @contextmanager
 def _told_as_asked(args) -> Iterator[None]:
-    """Sets args.say, progress bars and logging by --quiet and --verbose."""
+    """Set args.say, progress bars and logging according to --quiet and --verbose."""
     args.say = (lambda *lines: None) if args.quiet else (lambda *lines: print(*lines, sep="\n", flush=True))
     logger = logging.getLogger(None if args.verbose else "spin_fairseq")
     handler, level = logging.StreamHandler(), logger.level

@@ -3,10 +3,10 @@ data/mine/marks/train.marks and dev.marks, which training uses with
 
     task.pitch_marks=data/mine/marks task.speaker_pitch=data/mine/pitch.tsv
 
-It measures on the fly what they lack: new or changed files, and speakers with another pitch range.
+Training measures on the fly what they lack: new or changed files, and speakers with another pitch range.
 
-Run again after an interruption, it resumes; after a change of the manifest or of the pitch ranges, it measures only what
-is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1
+Give an interrupted command again, and it resumes. After a change of the manifest or of the pitch ranges, it measures only
+what is new. Exit status: 0 when all utterances were measured, 3 when some were left out (they are named), 1
 for any other error.
 """
 
@@ -26,11 +26,11 @@ AGAIN = "without --overwrite"
 def add_arguments(parser):
     parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for SPLIT.marks: the later task.pitch_marks")
-    parser.add_argument("--speaker-pitch", metavar="TABLE", help="the same as the later task.speaker_pitch; without it "
-                        "a range is estimated for each utterance")  # fmt: skip
+    parser.add_argument("--speaker-pitch", metavar="TABLE", help="the table for the later task.speaker_pitch; without "
+                        "it a range is estimated for each utterance")  # fmt: skip
     parser.add_workers()
     parser.add_shards()
-    parser.add_overwrite("measure all anew, also what is there")
+    parser.add_overwrite("measure everything again, and replace existing marks")
 
 
 def run(args):

@@ -1,4 +1,4 @@
-"""What --overwrite means: files that are there are replaced only then."""
+"""Existing files are replaced only with --overwrite."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spin_fairseq.files import folder_set_aside
 
 
 def refuse_to_replace(paths: Iterable[str | Path], overwrite: bool) -> None:
-    """Raises ConfigError where one of them is there and is not to be replaced."""
+    """Raises ConfigError if one of the paths exists and `overwrite` is false."""
     there = [str(path) for path in paths if os.path.lexists(path)]
     if there and not overwrite:
         raise ConfigError(f"{', '.join(there)}: there already; --overwrite replaces, or choose another --out")
 
 
 def remove(paths: Iterable[str | Path]) -> None:
-    """Files and whole folders, where they are there."""
+    """Remove files, and folders with their content; missing ones are ignored."""
     for path in map(Path, paths):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -30,7 +30,7 @@ def remove(paths: Iterable[str | Path]) -> None:
 
 @contextmanager
 def export_set_aside(folder: str | Path) -> Iterator[None]:
-    """An export that is a folder is out of the way inside the block, and comes back if that fails."""
+    """Move an existing export folder out of the way; it comes back if the block fails."""
     folder = Path(folder)
     if not folder.is_dir():
         yield

@@ -3,11 +3,11 @@ packed/train-00000.zip, train-00001.zip ... and train.tsv, whose rows are
 
     train-00000.zip:offset:length <TAB> samples <TAB> speaker <TAB> the path that the file had
 
-and the same of dev. Training then takes task.data=packed, and everything else as before: phone labels, pitch ranges
-and pitch marks go by the old path and match. The audio is copied byte for byte; the original files stay where they are.
+and the same for dev. Training then takes task.data=packed. Everything else stays as it was: phone labels, pitch ranges
+and pitch marks are looked up by the old path. The audio is copied byte for byte; the original files are not touched.
 
-An interrupted command, given again, resumes after the last complete archive. fairseq's own scripts read such rows
-too, of zips, where no colon is in the path of the folder; they want two columns: cut -f 1,2 dev.tsv
+Give an interrupted command again, and it resumes after the last complete archive. fairseq's own scripts can read these
+rows too, if the archives are zips and the path of their folder has no colon; they want two columns: cut -f 1,2 dev.tsv
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .parser import UsageError
 from .values import size
 
 EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out packed",)
-KEPT = "whole archives are kept"
+KEPT = "complete archives are kept"
 AGAIN = "without --overwrite"
 
 
@@ -35,9 +35,9 @@ def add_arguments(parser):
         type=size,
         default=size("4G"),
         metavar="SIZE",
-        help="of an archive at most, such as 500M (default 4G)",
+        help="largest size of an archive, such as 500M (default 4G)",
     )
-    parser.add_overwrite("pack all anew, also what is there")
+    parser.add_overwrite("pack everything again, and replace existing archives")
 
 
 def run(args):

@@ -1,4 +1,4 @@
-"""Arguments of a verb: help that begins with examples, errors of one line that name the nearest option."""
+"""The parser of a verb: help that begins with examples, one-line errors that name the nearest option."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Shows examples first. Options must be written out; errors are raised as UsageError."""
+    """Help shows the examples first. Options cannot be abbreviated; errors are raised as UsageError."""
 
     def __init__(self, program: str, text: str, examples: Sequence[str]):
         super().__init__(prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
@@ -32,11 +32,11 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
     def parse(self, add_arguments: Callable, words: Sequence[str]) -> argparse.Namespace | None:
-        """add_arguments: of a verb. None: the help was asked for and printed. Raises UsageError."""
+        """add_arguments: the verb's function. None: help was asked for and has been printed. Raises UsageError."""
         add_arguments(self)
         told = self.add_mutually_exclusive_group()
-        told.add_argument("--quiet", action="store_true", help="say nothing but warnings and errors; no progress bar")
-        told.add_argument("--verbose", action="store_true", help="log what is done, and where an error comes from")
+        told.add_argument("--quiet", action="store_true", help="print only warnings and errors, no progress bar")
+        told.add_argument("--verbose", action="store_true", help="log each step, and where an error comes from")
         options = self._option_string_actions
         for word in words[: words.index("--")] if "--" in words else words:
             option = word.split("=", 1)[0]
@@ -63,14 +63,20 @@ class Parser(argparse.ArgumentParser):
 
     def add_threads(self) -> None:
         self.add_argument(
-            "--threads", type=at_least(0), default=1, metavar="N", help="that decode audio meanwhile (default 1)"
+            "--threads",
+            type=at_least(0),
+            default=1,
+            metavar="N",
+            help="threads that decode audio meanwhile (default 1)",
         )
 
     def add_device(self) -> None:
         self.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
 
     def add_seed(self, of: str, default: int = 0) -> None:
-        self.add_argument("--seed", type=at_least(0), default=default, metavar="N", help=f"of {of} (default {default})")
+        self.add_argument(
+            "--seed", type=at_least(0), default=default, metavar="N", help=f"seed of {of} (default {default})"
+        )
 
     def add_encoder(self) -> None:
         self.add_argument(
@@ -78,7 +84,7 @@ class Parser(argparse.ArgumentParser):
             metavar="KEY=VALUE",
             action="append",
             default=[],
-            help="what the checkpoint leaves open of its encoder, such as encoder_attention_heads=12; may be repeated",
+            help="a key of the encoder's configuration that the checkpoint lacks, such as encoder_attention_heads=12; may be repeated",
         )
 
     def add_shards(self) -> None:
@@ -99,12 +105,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def usable_device(name: str) -> str:
-    """The device, once it is known to be there; raises UsageError."""
+    """The name of a device that works on this machine; raises UsageError for another."""
     import torch
 
     try:
         torch.zeros(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # of no such kind, or not on this machine
+    except (RuntimeError, AssertionError) as error:  # no such kind of device, or none on this machine
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} cannot be used: {reason}; use cpu, or a device that is there") from error
     return name

@@ -4,8 +4,8 @@ random, and write a table
     speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files
 
 in Hz, for task.speaker_pitch=data/mine/pitch.tsv and `spin-fairseq marks`. The floor is 0.72 times the 35th percentile
-of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009), farther out where more than 2 % of f0 lie beyond, and
-within 60 to 600 Hz. A speaker of whom nothing is voiced is named, and has all of that range.
+of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009); both are moved outwards where more than 2 % of f0 lie
+beyond them, and stay within 60 to 600 Hz. A speaker without voiced speech is named, and gets all of that range.
 
 Exit status: 0 when all files could be read, 3 when some were left out (they are named), 1 for any other error.
 """
@@ -25,7 +25,9 @@ def add_arguments(parser):
     parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json; training needs the "
                         "speakers of all its splits in one table")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="TABLE", help="the later task.speaker_pitch, a .tsv")
-    parser.add_argument("--files-per-speaker", type=at_least(1), default=20, metavar="N", help="at most (default 20)")
+    parser.add_argument(
+        "--files-per-speaker", type=at_least(1), default=20, metavar="N", help="most files analysed (default 20)"
+    )
     parser.add_seed("the choice of files")
     parser.add_workers()
     parser.add_shards()

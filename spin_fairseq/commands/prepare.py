@@ -1,15 +1,14 @@
-"""Make manifests of LibriSpeech, or of any folder of audio. Every file is decoded once; broken ones are named, listed in
-{split}.broken.txt, and left out.
+"""Write manifests for LibriSpeech, or for any folder of audio. Every file is decoded once; broken files are named, listed
+in {split}.broken.txt, and left out.
 
-LibriSpeech, and any tree of its shape, is known by SPEAKERS.TXT or by names of subsets such as dev-clean. It gives
+LibriSpeech, and any folder laid out like it, is recognised by SPEAKERS.TXT or by subsets such as dev-clean. It gives
 train.tsv (train-clean-100), dev.tsv (dev-clean and dev-other) and a copy of SPEAKERS.TXT. With forced alignments of the
 Montreal Forced Aligner (one .TextGrid per utterance, anywhere below a folder), --phones also writes phone labels into
 OUT/phones; utterances of dev.tsv that could not be aligned leave it.
 
-Of any other folder, the 16 kHz mono files are taken. --convert-to converts files of every kind that soundfile, sox or
-ffmpeg reads. Run it again after an interruption: finished conversions are kept. --dev-fraction puts some of it into
-dev.tsv; the same --seed always chooses the same files. The output ends with the speakers and their minutes: check that
-they are right.
+From any other folder, the 16 kHz mono files are taken. --convert-to first converts files of any kind that soundfile, sox
+or ffmpeg can read; finished conversions survive an interruption. --dev-fraction puts a part of the files into dev.tsv; the
+same --seed always chooses the same files. The output ends with the speakers and their minutes: check that they are right.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Write one HTML page of trainings and evaluations. It needs no other file and no network.
+"""Write one HTML page about trainings and evaluations. It needs no other file and no network.
 
-A RUN is a folder of fairseq-hydra-train (with tensorboard/ and .hydra/), RESULTS what `spin-fairseq evaluate --out`
-wrote; a folder may be both, and several are laid over each other. The page has, where there is something to show:
+A RUN is the folder of a training (with tensorboard/ and .hydra/), RESULTS the --out folder of `spin-fairseq evaluate`; a
+folder may be both. Several runs share one set of charts. The page shows, where there is data for it:
 
     comparison    every metric of every model, bars with intervals, tables, paired tests
     units         P(phone | unit) as a heat map, the use of the codebook
     layers        metrics of k-means on each layer of an encoder
-    utterances    waveform, spectrogram, phone labels and every model's units in time; the original and another voice to hear
-    training      loss, accuracy, perplexities, learning rate, PNMI over updates
+    utterances    waveform, spectrogram, phone labels and every model's units over time; audio of the original and another voice
+    training      loss, accuracy, perplexities, learning rate and PNMI over updates
     what was run  commands, configurations, data, versions
 """
 
@@ -33,9 +33,11 @@ def add_arguments(parser):
         type=at_least(0),
         default=6,
         metavar="N",
-        help="to hear and see, each of another speaker (default 6)",
+        help="how many utterances to show, each of another speaker (default 6)",
     )
-    parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each utterance at most (default 8)")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, metavar="S", help="most of each utterance that is shown (default 8)"
+    )
     parser.add_seed("the other voice, the same for all utterances", VOICE)
     parser.add_overwrite("replace the page")
 

@@ -1,9 +1,10 @@
 """Train Spin with fairseq. CONFIG is the name of a configuration that comes with this package (spin_hubert_base,
-spin_wavlm_base, spin_demo), or a YAML file of your own. KEY=VALUE changes a key of it, as in fairseq-hydra-train; paths
-need no quotes of hydra's.
+spin_wavlm_base, spin_demo), or a YAML file of your own. KEY=VALUE changes a key of it, as with fairseq-hydra-train, but
+paths need not be quoted for Hydra.
 
-The command prints the line of fairseq-hydra-train that it runs, and ends with its exit status. Given again with the same
-hydra.run.dir, fairseq resumes from checkpoint_last.pt. Needs fairseq: pip install "spin_fairseq[train]".
+The command prints the fairseq-hydra-train command that it runs, and returns its exit status. Logs and checkpoints go to
+hydra.run.dir=FOLDER (default outputs/CONFIG). With the same folder, the same command resumes from checkpoint_last.pt.
+Training needs fairseq: pip install "spin_fairseq[train]".
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ INSTEAD = {
 def add_arguments(parser):
     parser.instead.update(INSTEAD)
     parser.add_argument("config", metavar="CONFIG", help="name of a configuration, or a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the configuration")
     parser.add_argument("--config-dir", metavar="FOLDER", help="where CONFIG is (default: this package's)")
-    parser.add_argument("--dry-run", action="store_true", help="print the line, run nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the fairseq-hydra-train command, but do not run it"
+    )
 
 
 def run(args):
@@ -56,7 +59,7 @@ def run(args):
 
 
 def _wait_for(command):
-    """Run it; signals for this process are passed on -> its exit status. Raises KeyboardInterrupt when it has ended."""
+    """Run the command, passing signals on -> its exit status. After Ctrl-C raises KeyboardInterrupt once it has ended."""
     import signal
     import subprocess
 
@@ -67,7 +70,7 @@ def _wait_for(command):
         try:
             status = child.wait()
             break
-        except KeyboardInterrupt:  # the terminal tells the child as well
+        except KeyboardInterrupt:  # the terminal sends it to the child as well
             interrupted = True
     if interrupted:
         raise KeyboardInterrupt

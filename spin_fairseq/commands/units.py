@@ -1,15 +1,16 @@
-"""Write the units of a Spin checkpoint, or what comes before them, for every utterance of a manifest or a folder. The
-utterances are in the manifest's order. The encoder sets the frame rate: a frame is 20 ms for the published HuBERT
-and WavLM. The suffix of --out chooses the format:
+"""Write the units of a Spin checkpoint, or its scores, embeddings or features, for every utterance of a manifest or folder.
+The utterances are in the manifest's order. The encoder sets the frame rate: with the published HuBERT and WavLM a frame is
+20 ms. The suffix of --out chooses the format:
 
-    .km      a row an utterance, units separated by spaces: fairseq's format; ids in the same order in .ids
-    .jsonl   a line an utterance: {"id", "units" without repeats, "durations" in frames}
-    .npy     all frames in one array, the number of frames of each utterance in .len, ids in .ids; named
-             SPLIT_RANK_NSHARD.npy (dev_0_1.npy), fairseq's learn_kmeans.py and dump_km_label.py take it
+    .km      one row per utterance, units separated by spaces: fairseq's format; ids in the same order in .ids
+    .jsonl   one line per utterance: {"id", "units" without repeats, "durations" in frames}
+    .npy     all frames in one array, the number of frames of each utterance in .len, ids in .ids; if it is named
+             SPLIT_RANK_NSHARD.npy (dev_0_1.npy), fairseq's learn_kmeans.py and dump_km_label.py can read it
 
-An interrupted command resumes when it is given again. Files get their final names when they are complete.
-A long file is computed in chunks, whose length changes the memory that it takes and not the result. Its attention takes
-time with the square of its length; --attention-seconds 60 bounds that for files of many minutes, and changes units.
+Give an interrupted command again, and it resumes. Files get their final names when they are complete.
+Long files are computed in chunks; the length of a chunk changes the memory used, but not the result. Attention takes time
+proportional to the square of a file's length; for files of many minutes --attention-seconds 60 limits that, but changes
+units.
 
 With - for AUDIO, standard input is read, a WAV or raw samples, and the units are printed as they come: a line for each
 chunk, or with --deduplicate for each run of equal units. Where the audio ends, or at Ctrl-C, the rest is printed.
@@ -35,18 +36,25 @@ KEPT = "the utterances finished so far are kept"
 
 
 def add_arguments(parser):
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="of Spin, in any form that this package reads")
-    parser.add_argument("audio", metavar="AUDIO", help="manifest (.tsv, .json), folder, or - for standard input")
-    parser.add_argument("--out", metavar="FILE", help="to write, such as dev.km, dev.jsonl or dev_0_1.npy")
-    parser.add_argument("--output", choices=("units", "embeddings", "scores", "features"),
-                        help="what of each frame (default units)")  # fmt: skip
     parser.add_argument(
-        "--layer", type=int, metavar="N", help="1-based layer of --output features (default: the one the head reads)"
+        "checkpoint", metavar="CHECKPOINT", help="a Spin checkpoint, in any format that this package reads"
+    )
+    parser.add_argument("audio", metavar="AUDIO", help="manifest (.tsv, .json), folder, or - for standard input")
+    parser.add_argument("--out", metavar="FILE", help="file to write, such as dev.km, dev.jsonl or dev_0_1.npy")
+    parser.add_argument("--output", choices=("units", "embeddings", "scores", "features"),
+                        help="what to write for each frame (default units)")  # fmt: skip
+    parser.add_argument(
+        "--layer",
+        type=int,
+        metavar="N",
+        help="layer of --output features, counted from 1 (default: the one that the head reads)",
     )
     parser.add_argument(
         "--codebook", type=int, default=0, metavar="I", help="which codebook, when there are several (default 0)"
     )
-    parser.add_argument("--format", choices=("km", "npy", "jsonl"), help="whatever the name of the output says")
+    parser.add_argument(
+        "--format", choices=("km", "npy", "jsonl"), help="the format, if the suffix of --out does not say it"
+    )
     parser.add_argument(
         "--deduplicate", action="store_true", help="in .km and lines, write a run of equal units as one"
     )
@@ -59,14 +67,16 @@ def add_arguments(parser):
         "--batch-seconds",
         type=float,
         metavar="S",
-        help="of audio in a batch (default 30; 12 on a CPU, where each is run by one thread)",
+        help="audio in a batch (default 30; 12 on a CPU, where each thread computes its own batch)",
     )
-    parser.add_argument("--chunk-seconds", type=float, metavar="S", help="computed at a time of a file (default 10)")
+    parser.add_argument(
+        "--chunk-seconds", type=float, metavar="S", help="audio of a file that is computed at a time (default 10)"
+    )
     parser.add_argument(
         "--attention-seconds",
         type=float,
         metavar="S",
-        help="longer files attend within overlapping chunks of this length alone",
+        help="in longer files attention is limited to overlapping chunks of this length",
     )
     units_of_a_pipe.add_arguments(parser)
 

@@ -1,4 +1,4 @@
-"""Types of arguments: text of the command line to a value, or an error that says what it should be."""
+"""Types of arguments: turn the text of an argument into a value, or say what it should be."""
 
 from __future__ import annotations
 
