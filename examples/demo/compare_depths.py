@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""How deep to train, on the demo's speech: the last two layers, all layers, all of the encoder, with and without layer-wise decay.
+
+    python examples/demo/compare_depths.py --seeds 1 2 3
+
+For each seed it trains Spin with config/spin_demo.yaml and other frozen layers, and measures each layer of the base and of the
+trained encoders on dev: PNMI and speaker NMI of k-means units, and the accuracy of a linear classifier that names the
+speaker of a frame, fitted on train. It writes the tables to --page (DEPTHS.md). A training that is there already is not made again.
+"""
+
+import argparse
+
+from trainings import HERE, add_arguments, command_line, mean_and_error, train, write_manifests, write_page
+
+CLUSTERS = 100
+FIT_FRAMES = 6000  # of the speaker classifier
+METRICS = {
+    "pnmi": "PNMI of k-means units, more is better",
+    "speaker_nmi": "Speaker NMI of k-means units, less is better",
+    "speaker_accuracy": "Accuracy of naming the speaker of a frame, less is better",
+}
+
+
+def trainings(layers, decay):
+    """{title: keys of the configuration}. layers: of the base."""
+    rows = {f"layers {layers - 1}, {layers}": f"model.freeze=[cnn,pos,1..{layers - 2}]"}
+    rows[f"layers 1 to {layers}"] = "model.freeze=[cnn,pos]"
+    rows["everything"] = "model.freeze=[]"
+    found = {}
+    for number, (title, frozen) in enumerate(rows.items()):
+        found[title] = [frozen]
+        if number:
+            found[f"{title}, decay {decay:g}"] = [frozen, f"model.layer_lr_decay={decay}"]
+    return found
+
+
+def features_of(encoder, corpus):
+    """-> {layer: [(frames, width) arrays]}."""
+    import torch
+
+    from spin_fairseq.speech.audio import read_audio
+
+    layers, found = list(range(1, encoder.num_layers + 1)), {}
+    with torch.inference_mode():
+        for i in range(len(corpus)):
+            wave = torch.from_numpy(read_audio(corpus.path(i)))[None]
+            for layer, rows in zip(layers, encoder.encode_layers(wave, None, layers)):
+                found.setdefault(layer, []).append(rows[0].numpy())
+    return found
+
+
+def measure(checkpoint, train_corpus, dev_corpus, seed):
+    """-> {layer: {metric: value}} of an encoder, or of the one in a Spin checkpoint."""
+    import numpy as np
+
+    from spin_fairseq.checkpoints import load_encoder
+    from spin_fairseq.evaluation.confidence import plain
+    from spin_fairseq.evaluation.features.kmeans import fit_centroids
+    from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement
+    from spin_fairseq.evaluation.metrics.speakers import SpeakerMeasurement, speaker_accuracy
+
+    encoder = load_encoder(checkpoint)
+    of_train, of_dev = (features_of(encoder, corpus) for corpus in (train_corpus, dev_corpus))
+    results = {}
+    for layer in of_dev:
+        centroids = fit_centroids(np.concatenate(of_train[layer]), CLUSTERS, seed)
+        offset = (centroids**2).sum(1) / 2
+        units = [(rows @ centroids.T - offset).argmax(1) for rows in of_dev[layer]]
+        phones = plain(PhoneMeasurement(dev_corpus.phones, units, CLUSTERS, frame_seconds=encoder.frame_seconds))
+        accuracy = speaker_accuracy(
+            of_train[layer], train_corpus.speakers, of_dev[layer], dev_corpus.speakers, FIT_FRAMES, seed
+        )
+        speakers = plain(SpeakerMeasurement(dev_corpus.speakers, units, CLUSTERS))
+        results[layer] = {"pnmi": phones["pnmi"], "speaker_nmi": speakers["speaker_nmi"], "speaker_accuracy": accuracy}
+    return results
+
+
+def page(results, args, command):
+    """results: {title: [{layer: {metric: value}}, one a seed]}."""
+    import numpy as np
+
+    layers = list(next(iter(results.values()))[0])
+    lines = [
+        "# How deep to train",
+        "",
+        f"Mean ± standard error over {len(args.seeds)} seeds on the dev split, {args.updates} updates of each training, K = {CLUSTERS}; "
+        "k-means and the classifier are fitted on train. [docs/deeper.md](../../docs/deeper.md) says what follows.",
+        "",
+        f"    {command}",
+    ]
+    for key, title in METRICS.items():
+        lines += ["", f"## {title}", "", "| trained | " + " | ".join(f"layer {layer}" for layer in layers) + " |"]
+        lines.append("|---" * (len(layers) + 1) + "|")
+        for name, runs in results.items():
+            cells = (mean_and_error(np.array([run[layer][key] for run in runs])) for layer in layers)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        usage="python examples/demo/compare_depths.py [options] [KEY=VALUE ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, "depths", HERE / "DEPTHS.md")
+    parser.add_argument(
+        "--decay", type=float, default=0.5, help="model.layer_lr_decay of the rows with decay (default 0.5)"
+    )
+    args = parser.parse_intermixed_args(argv)
+    args.speech, args.base, args.out = args.speech.resolve(), args.base.resolve(), args.out.resolve()
+    write_manifests(args.speech, args.out)
+    from spin_fairseq.checkpoints import load_encoder
+    from spin_fairseq.evaluation.corpus import load_corpus
+
+    corpora = load_corpus([args.out / "train.tsv"]), load_corpus([args.out / "dev.tsv"], [args.speech / "phones"])
+    rows = {"nothing: the base": None, **trainings(load_encoder(args.base).num_layers, args.decay)}
+    results = {title: [] for title in rows}
+    for seed in args.seeds:
+        for title, keys in rows.items():
+            checkpoint = args.base if keys is None else train(args, seed, keys)
+            results[title].append(measure(checkpoint, *corpora, seed))
+            print(seed, title, results[title][-1], flush=True)
+    write_page(args, page(results, args, command_line("compare_depths.py", args, parser)), results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Several trainings of Spin on the same speech, over several seeds: what compare_dcspin.py and compare_depths.py have in common."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from spin_fairseq.fingerprints import digest_of  # noqa: E402
+from spin_fairseq.training_command import shell_line, training_command  # noqa: E402
+
+PYTHON = [sys.executable, "-m", "spin_fairseq"]
+
+
+def add_arguments(parser, out, page):
+    """What both scripts ask for. out: default folder of the runs; page: default page to write."""
+    parser.add_argument(
+        "--speech", type=Path, default=HERE / "data", help="LibriSpeech-shaped folder with train, dev, phones/dev.tsv"
+    )
+    parser.add_argument("--base", type=Path, default=HERE / "hubert_demo.pt", help="a HuBERT or WavLM")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--out", type=Path, default=REPOSITORY / "outputs" / out, help=f"folder of the runs (default outputs/{out})"
+    )
+    parser.add_argument("--page", type=Path, default=page, help=f"default {page.relative_to(REPOSITORY)}")
+    parser.add_argument("--updates", type=int, default=40, help="of each training (default 40)")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all trainings"
+    )
+
+
+def run(command):
+    """A command of this repository; stop with a clear line when it fails."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # training shares its cores with the data worker
+    if subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment).returncode:
+        sys.exit(f"error: this command failed, its own words are above: {shell_line(command)}")
+
+
+def write_manifests(speech, out):
+    run([*PYTHON, "prepare", speech, "--out", out, "--train", "train", "--dev", "dev", "--overwrite"])
+
+
+def schedule(updates):
+    """Keys for a training of so many updates, validated at its end."""
+    return [
+        f"optimization.max_update={updates}", f"lr_scheduler.total_num_update={updates}",
+        f"lr_scheduler.warmup_updates={max(1, updates // 10)}", f"dataset.validate_interval_updates={updates}",
+        f"checkpoint.save_interval_updates={updates}", "common.log_format=none",
+    ]  # fmt: skip
+
+
+def train(args, seed, keys):
+    """-> the checkpoint of a training with config/spin_demo.yaml and these keys; one that is there is not trained again."""
+    keys = [f"common.seed={seed}", *schedule(args.updates), *keys, *args.overrides]
+    folder = args.out / f"seed_{seed}" / digest_of([keys, str(args.base)])
+    if not (folder / "finished").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {
+            "hydra.run.dir": folder, "task.data": args.out, "task.phones": args.speech / "phones",
+            "model.checkpoint": args.base,
+        }  # fmt: skip
+        run(training_command("spin_demo", keys, paths))
+        (folder / "finished").touch()
+    return folder / "checkpoint_last.pt"
+
+
+def table(results, metrics, signed=True):
+    """Rows of Markdown: mean ± standard error over seeds, and below it the difference to the first training, within seeds.
+
+    results: {title of a training: [{metric: value}, one a seed]}; metrics: {key: (title, whether more is better)}.
+    """
+    arrow = {True: " ↑", False: " ↓", None: ""}
+    rows = ["| | " + " | ".join(title + arrow[better] for title, better in metrics.values()) + " |"]
+    rows.append("|---" * (len(metrics) + 1) + "|")
+    first = next(iter(results.values()))
+    for title, runs in results.items():
+        cells = []
+        for key in metrics:
+            values, start = (np.array([each[key] for each in of], dtype=float) for of in (runs, first))
+            text = mean_and_error(values)
+            if signed and runs is not first:
+                text += f" ({mean_and_error(values - start, '+')})"
+            cells.append(text)
+        rows.append(f"| {title} | {' | '.join(cells)} |")
+    return rows
+
+
+def mean_and_error(values, sign=""):
+    """ "0.431 ± 0.003", with as many decimals as a number of that size needs."""
+    decimals = 1 if np.abs(values).mean() >= 10 else 3
+    text = f"{values.mean():{sign}.{decimals}f}"
+    return text + (f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{decimals}f}" if len(values) > 1 else "")
+
+
+def command_line(script, args, parser):
+    """The command that makes a page, of the options that are not the defaults."""
+    words = ["python", f"examples/demo/{script}", "--seeds", *map(str, args.seeds), "--updates", str(args.updates)]
+    for name in ("speech", "base"):
+        if getattr(args, name) != parser.get_default(name):
+            words += [f"--{name}", os.path.relpath(getattr(args, name), REPOSITORY)]
+    return " ".join([*words, *args.overrides])
+
+
+def write_page(args, text, results):
+    args.page.write_text(text)
+    (args.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    print(text)
