@@ -91,7 +91,7 @@ def main(argv=None):
         for title, sizes in trainings.items():
             checkpoint = train(args, seed, [f"model.codebook_sizes=[{','.join(map(str, sizes))}]"])
             results[title].append({"seed": seed, **measure(checkpoint, corpus)})
-    write_page(args, page(results, args.sizes, args, command_line("compare_dcspin.py", args, parser)), results)
+    write_page(args, page(results, args.sizes, args, command_line("demo/compare_dcspin.py", args, parser)), results)
 
 
 if __name__ == "__main__":

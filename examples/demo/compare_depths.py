@@ -9,11 +9,12 @@ speaker of a frame, fitted on train. It writes the tables to --page (DEPTHS.md).
 """
 
 import argparse
+import json
 
 from trainings import HERE, add_arguments, command_line, mean_and_error, train, write_manifests, write_page
 
 CLUSTERS = 100
-FIT_FRAMES = 6000  # of the speaker classifier
+FIT_FRAMES = 4000  # of k-means and of the speaker classifier, drawn at random
 METRICS = {
     "pnmi": "PNMI of k-means units, more is better",
     "speaker_nmi": "Speaker NMI of k-means units, less is better",
@@ -50,7 +51,17 @@ def features_of(encoder, corpus):
 
 
 def measure(checkpoint, train_corpus, dev_corpus, seed):
-    """-> {layer: {metric: value}} of an encoder, or of the one in a Spin checkpoint."""
+    """-> {layer: {metric: value}} of an encoder, or of the one in a Spin checkpoint; kept beside the checkpoint of a training."""
+    kept = checkpoint.with_name(f"measured_{seed}.json")
+    if (checkpoint.parent / "finished").exists() and kept.exists():
+        return {int(layer): metrics for layer, metrics in json.loads(kept.read_text()).items()}
+    results = _measure(checkpoint, train_corpus, dev_corpus, seed)
+    if (checkpoint.parent / "finished").exists():
+        kept.write_text(json.dumps(results))
+    return results
+
+
+def _measure(checkpoint, train_corpus, dev_corpus, seed):
     import numpy as np
 
     from spin_fairseq.checkpoints import load_encoder
@@ -63,7 +74,9 @@ def measure(checkpoint, train_corpus, dev_corpus, seed):
     of_train, of_dev = (features_of(encoder, corpus) for corpus in (train_corpus, dev_corpus))
     results = {}
     for layer in of_dev:
-        centroids = fit_centroids(np.concatenate(of_train[layer]), CLUSTERS, seed)
+        frames = np.concatenate(of_train[layer])
+        chosen = np.random.default_rng(seed).permutation(len(frames))[:FIT_FRAMES]
+        centroids = fit_centroids(frames[chosen], CLUSTERS, seed)
         offset = (centroids**2).sum(1) / 2
         units = [(rows @ centroids.T - offset).argmax(1) for rows in of_dev[layer]]
         phones = plain(PhoneMeasurement(dev_corpus.phones, units, CLUSTERS, frame_seconds=encoder.frame_seconds))
@@ -75,25 +88,31 @@ def measure(checkpoint, train_corpus, dev_corpus, seed):
     return results
 
 
-def page(results, args, command):
-    """results: {title: [{layer: {metric: value}}, one a seed]}."""
+def layer_tables(results, metrics):
+    """Lines of Markdown, a table a metric. results: {title: [{layer: {metric: value}}, one a seed]}."""
     import numpy as np
 
-    layers = list(next(iter(results.values()))[0])
-    lines = [
-        "# How deep to train",
-        "",
-        f"Mean ± standard error over {len(args.seeds)} seeds on the dev split, {args.updates} updates of each training, K = {CLUSTERS}; "
-        "k-means and the classifier are fitted on train. [docs/deeper.md](../../docs/deeper.md) says what follows.",
-        "",
-        f"    {command}",
-    ]
-    for key, title in METRICS.items():
-        lines += ["", f"## {title}", "", "| trained | " + " | ".join(f"layer {layer}" for layer in layers) + " |"]
+    layers, lines = list(next(iter(results.values()))[0]), []
+    for key, title in metrics.items():
+        lines += ["", f"## {title}", "", "| | " + " | ".join(f"layer {layer}" for layer in layers) + " |"]
         lines.append("|---" * (len(layers) + 1) + "|")
         for name, runs in results.items():
             cells = (mean_and_error(np.array([run[layer][key] for run in runs])) for layer in layers)
             lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def page(results, args, command):
+    lines = [
+        "# How deep to train",
+        "",
+        f"Mean ± standard error over {len(args.seeds)} seeds on the dev split, {args.updates} updates of each training, K = {CLUSTERS}; "
+        "k-means and the classifier are fitted on train. The rows say which layers were trained; layers below the first of them are the "
+        "base's. [docs/deeper.md](../../docs/deeper.md) says what follows.",
+        "",
+        f"    {command}",
+        *layer_tables(results, METRICS),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -121,7 +140,7 @@ def main(argv=None):
             checkpoint = args.base if keys is None else train(args, seed, keys)
             results[title].append(measure(checkpoint, *corpora, seed))
             print(seed, title, results[title][-1], flush=True)
-    write_page(args, page(results, args, command_line("compare_depths.py", args, parser)), results)
+    write_page(args, page(results, args, command_line("demo/compare_depths.py", args, parser)), results)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,11 @@ from .sizes import rebuild_config
 NAME = "fairseq HuBERT, fine-tuned HuBERT, ContentVec"
 
 # Where a fine-tuned model keeps the encoder.
-_FINE_TUNED = {"hubert_ctc": "w2v_encoder.w2v_model.", "hubert_seq2seq": "encoder.w2v_model."}
+_FINE_TUNED = {
+    "hubert_ctc": "w2v_encoder.w2v_model.",
+    "hubert_ctc_phones": "w2v_encoder.w2v_model.",  # of examples/dcspin
+    "hubert_seq2seq": "encoder.w2v_model.",
+}
 # Tensors of the pre-training objective, which an encoder does not have.
 _PRETRAINING = ("final_proj.", "label_embs_concat", "target_glu.")
 # ContentVec's own: a projection for its contrastive loss, and layers on top that are told the speaker.
