@@ -10,7 +10,7 @@ writes the table to --page (DCSPIN.md). A training that is there already is not 
 
 import argparse
 
-from trainings import HERE, add_arguments, command_line, table, train, write_manifests, write_page
+from trainings import HERE, add_arguments, command_line, phone_metrics, table, train, write_manifests, write_page
 
 METRICS = {
     "pnmi": ("PNMI", True),
@@ -29,7 +29,6 @@ def measure(checkpoint, corpus):
 
     from spin_fairseq.checkpoints import load_spin
     from spin_fairseq.evaluation.confidence import plain
-    from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement
     from spin_fairseq.evaluation.metrics.speakers import SpeakerMeasurement
     from spin_fairseq.evaluation.metrics.tokens import TokenMeasurement
     from spin_fairseq.speech.audio import read_audio
@@ -40,7 +39,7 @@ def measure(checkpoint, corpus):
         waves = (torch.from_numpy(read_audio(corpus.path(i)))[None] for i in range(len(corpus)))
         units = [model.extract_units(wave)[0].numpy() for wave in waves]
     found = {
-        **plain(PhoneMeasurement(corpus.phones, units, clusters, frame_seconds=seconds)),
+        **phone_metrics(corpus, units, clusters, seconds),
         **plain(SpeakerMeasurement(corpus.speakers, units, clusters)),
         **plain(TokenMeasurement(units, clusters, seconds)),
     }

@@ -1,20 +1,34 @@
 #!/usr/bin/env python3
-"""How deep to train, on the demo's speech: the last two layers, all layers, all of the encoder, with and without layer-wise decay.
+"""How deep to train, on the demo's speech: the last two layers, all layers, all of the encoder; with and without layer-wise decay, and
+with R-Spin's auxiliary loss.
 
     python examples/demo/compare_depths.py --seeds 1 2 3
 
 For each seed it trains Spin with config/spin_demo.yaml and other frozen layers, and measures each layer of the base and of the
 trained encoders on dev: PNMI and speaker NMI of k-means units, and the accuracy of a linear classifier that names the
-speaker of a frame, fitted on train. It writes the tables to --page (DEPTHS.md). A training that is there already is not made again.
+speaker of a frame, fitted on train. The auxiliary loss is that of acoustic pieces, learnt on units of the first training. It writes the tables to --page (DEPTHS.md). A training that is there already is not made again.
 """
 
 import argparse
 import json
 
-from trainings import HERE, add_arguments, command_line, mean_and_error, train, write_manifests, write_page
+from trainings import (
+    HERE,
+    PYTHON,
+    add_arguments,
+    command_line,
+    mean_and_error,
+    phone_metrics,
+    run,
+    train,
+    write_manifests,
+    write_page,
+)
 
 CLUSTERS = 100
 FIT_FRAMES = 4000  # of k-means and of the speaker classifier, drawn at random
+VOCABULARY = 400  # acoustic pieces, of 100 units
+PIECES = "task.pieces=PIECES"  # stands for the folder of a seed
 METRICS = {
     "pnmi": "PNMI of k-means units, more is better",
     "speaker_nmi": "Speaker NMI of k-means units, less is better",
@@ -32,7 +46,17 @@ def trainings(layers, decay):
         found[title] = [frozen]
         if number:
             found[f"{title}, decay {decay:g}"] = [frozen, f"model.layer_lr_decay={decay}"]
+    found["everything, acoustic pieces"] = [rows["everything"], PIECES]
     return found
+
+
+def write_pieces(args, seed, checkpoint):
+    """Acoustic pieces of the units of a Spin model, for both splits. -> the folder."""
+    folder = args.out / f"seed_{seed}" / "pieces"
+    if not folder.exists():
+        manifests = (args.out / f"{split}.tsv" for split in ("train", "dev"))
+        run([*PYTHON, "pieces", *manifests, "--model", checkpoint, "--vocabulary", VOCABULARY, "--out", folder])
+    return folder
 
 
 def features_of(encoder, corpus):
@@ -67,7 +91,6 @@ def _measure(checkpoint, train_corpus, dev_corpus, seed):
     from spin_fairseq.checkpoints import load_encoder
     from spin_fairseq.evaluation.confidence import plain
     from spin_fairseq.evaluation.features.kmeans import fit_centroids
-    from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement
     from spin_fairseq.evaluation.metrics.speakers import SpeakerMeasurement, speaker_accuracy
 
     encoder = load_encoder(checkpoint)
@@ -79,7 +102,7 @@ def _measure(checkpoint, train_corpus, dev_corpus, seed):
         centroids = fit_centroids(frames[chosen], CLUSTERS, seed)
         offset = (centroids**2).sum(1) / 2
         units = [(rows @ centroids.T - offset).argmax(1) for rows in of_dev[layer]]
-        phones = plain(PhoneMeasurement(dev_corpus.phones, units, CLUSTERS, frame_seconds=encoder.frame_seconds))
+        phones = phone_metrics(dev_corpus, units, CLUSTERS, encoder.frame_seconds)
         accuracy = speaker_accuracy(
             of_train[layer], train_corpus.speakers, of_dev[layer], dev_corpus.speakers, FIT_FRAMES, seed
         )
@@ -136,8 +159,12 @@ def main(argv=None):
     rows = {"nothing: the base": None, **trainings(load_encoder(args.base).num_layers, args.decay)}
     results = {title: [] for title in rows}
     for seed in args.seeds:
+        first = None
         for title, keys in rows.items():
+            if keys and PIECES in keys:
+                keys = [*keys[:-1], f"task.pieces={write_pieces(args, seed, first)}"]
             checkpoint = args.base if keys is None else train(args, seed, keys)
+            first = checkpoint if first is None and keys else first
             results[title].append(measure(checkpoint, *corpora, seed))
             print(seed, title, results[title][-1], flush=True)
     write_page(args, page(results, args, command_line("demo/compare_depths.py", args, parser)), results)

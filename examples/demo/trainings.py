@@ -71,6 +71,15 @@ def train(args, seed, keys):
     return folder / "checkpoint_last.pt"
 
 
+def phone_metrics(corpus, units, clusters, frame_seconds):
+    """-> {metric: value} of the utterances that have phone labels. units: an array an utterance of the corpus."""
+    from spin_fairseq.evaluation.confidence import plain
+    from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement
+
+    phones, units = ([rows[i] for i in corpus.labelled] for rows in (corpus.phones, units))
+    return plain(PhoneMeasurement(phones, units, clusters, frame_seconds=frame_seconds))
+
+
 def table(results, metrics, signed=True):
     """Rows of Markdown: mean ± standard error over seeds, and below it the difference to the first training, within seeds.
 

@@ -24,13 +24,12 @@ sys.path[:0] = [str(DEMO), str(HERE)]
 from compare_depths import METRICS, features_of, layer_tables, measure  # noqa: E402
 from label_folder import write_split  # noqa: E402
 from pretrain_base import TRAIN, read_checkpoint, write_start  # noqa: E402
-from trainings import PYTHON, add_arguments, command_line, mean_and_error, run, train, write_manifests  # noqa: E402
+from trainings import PYTHON, add_arguments, command_line, mean_and_error, phone_metrics, run, train, write_manifests  # noqa: E402
 
 from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
 from spin_fairseq.evaluation.confidence import plain  # noqa: E402
 from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
 from spin_fairseq.evaluation.features.kmeans import fit_centroids  # noqa: E402
-from spin_fairseq.evaluation.metrics.phones import PhoneMeasurement  # noqa: E402
 from spin_fairseq.evaluation.metrics.speakers import SpeakerMeasurement  # noqa: E402
 
 SPLITS = ("train", "dev")
@@ -72,7 +71,7 @@ def quality_of_targets(folder, corpus, clusters):
     import numpy as np
 
     units = [np.array(row.split(), dtype=int) for row in (folder / "dev.km").read_text().splitlines()]
-    phones = plain(PhoneMeasurement(corpus.phones, units, clusters))
+    phones = phone_metrics(corpus, units, clusters, 0.02)
     return {
         "pnmi": phones["pnmi"],
         "speaker_nmi": plain(SpeakerMeasurement(corpus.speakers, units, clusters))["speaker_nmi"],
