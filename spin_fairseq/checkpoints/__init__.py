@@ -1,16 +1,16 @@
 """Reading checkpoints: one reader for each format, behind three functions.
 
-The readers turn a file into a configuration and tensors; the doors, at the end of this file, build the models that such
-a configuration describes.
+A reader turns a file into a configuration and tensors; the functions below build the model that the configuration
+describes.
 """
 
 
 def load_encoder(path, **config):
-    """An encoder in eval mode, from any checkpoint that `read_encoder` knows; of a Spin checkpoint, the encoder in it.
+    """Load an encoder, in eval mode, from any checkpoint that `read_encoder` can read; from a Spin checkpoint, its encoder.
 
     path: a file, or a folder of the transformers library.
-    config: keys of the encoder's configuration under fairseq's names that take the place of the file's; some formats
-    leave a few open, as the number of attention heads, and the log says what was assumed.
+    config: keys of the encoder's configuration, under fairseq's names, that override those of the file. Some formats lack
+    a few, such as the number of attention heads; the log says what was assumed.
 
     Returns a SpeechEncoder: `extract_features(source, padding_mask, output_layer)`. Raises CheckpointError.
     """
@@ -21,7 +21,7 @@ def load_encoder(path, **config):
 
 
 def load_spin(path, **config):
-    """A Spin in eval mode: of this package's training and exports, or of the reference's (`.ckpt`).
+    """Load a Spin, in eval mode: a training checkpoint or export of this package, or a `.ckpt` of the original code.
 
     config: as for `load_encoder`. Raises CheckpointError.
     """
@@ -32,7 +32,7 @@ def load_spin(path, **config):
 
 
 def load_model(path, **config):
-    """A Spin where the checkpoint is one, else an encoder alone. config: as for `load_encoder`. Raises CheckpointError."""
+    """Load a Spin if the checkpoint holds one, else an encoder. config: as for `load_encoder`. Raises CheckpointError."""
     from ..encoders import SpeechEncoder
     from ..spin_model import Spin
     from .encoder import read_model

@@ -1,4 +1,4 @@
-"""Reading a pretrained encoder: the format is found from what is in the file, never from its name."""
+"""Read a pretrained encoder; the format is recognised by the content of the file, never by its name."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from . import (
 from .files import AS_WRITTEN, MALFORMED, Checkpoint, read_file
 from .sizes import check_sizes
 
-# Each has NAME, recognises(state) and read(path, state, given) -> Checkpoint. A reader of Spin checkpoints gives the
+# Each has NAME, recognises(state) and read(path, state, given) -> Checkpoint. A reader of Spin checkpoints returns the
 # configuration of a Spin, with the encoder's under "encoder", and tensors named encoder.* and head.*.
 SPIN_READERS = [spin_checkpoint, reference_spin]
 READERS = [fairseq_hubert, s3prl_hubert, microsoft_wavlm, torchaudio_model, huggingface]
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def _read(path, state, readers, given):
-    """-> Checkpoint by the first of `readers` that recognises the content; None if none does."""
+    """-> Checkpoint, from the first of `readers` that recognises the content; None if none does."""
     for reader in readers:
         if reader.recognises(state):
             try:
@@ -48,7 +48,7 @@ def _content(path):
 
 
 def _refuse_repeated_tensors(path, tensors):
-    """Tensors may share memory, or repeat a few numbers: a small file could ask for a model of any size."""
+    """Raise CheckpointError if tensors share memory or repeat a few numbers: a small file could then demand a huge model."""
     files = [entry.path for entry in os.scandir(path) if entry.is_file()] if os.path.isdir(path) else [path]
     size = sum(map(os.path.getsize, files))
     asked = sum(t.numel() * t.element_size() for t in tensors.values() if isinstance(t, torch.Tensor))
@@ -61,7 +61,7 @@ def _refuse_repeated_tensors(path, tensors):
 def read_spin(path, given=None):
     """-> Checkpoint with Spin's configuration, the encoder's own inside. Raises CheckpointError.
 
-    given: keys of the encoder's configuration that take the place of the file's.
+    given: keys of the encoder's configuration that override those of the file.
     """
     return _read_spin(os.fspath(path), _content(os.fspath(path)), given or {})
 
@@ -78,7 +78,7 @@ def _read_spin(path, state, given):
 def read_encoder(path, given=None):
     """-> Checkpoint; its config has a "kind" and what the encoder is built from. Raises CheckpointError.
 
-    given: keys of the configuration that take the place of the file's, or say what it leaves open.
+    given: keys of the configuration that override those of the file, or supply missing ones.
     """
     checkpoint = read_model(path, given)
     if not checkpoint.is_spin:
@@ -87,7 +87,7 @@ def read_encoder(path, given=None):
 
 
 def read_model(path, given=None):
-    """-> what `read_spin` gives of a Spin checkpoint, or `read_encoder` of another. Raises CheckpointError."""
+    """-> the result of `read_spin` for a Spin checkpoint, of `read_encoder` for another. Raises CheckpointError."""
     path, given = os.fspath(path), given or {}
     state = _content(path)
     if any(reader.recognises(state) for reader in SPIN_READERS):
@@ -102,7 +102,7 @@ def read_model(path, given=None):
 
 
 def _checked(path, config, tensors):
-    """-> the configuration of an encoder, no larger than its tensors, without the keys that nothing here knows."""
+    """-> the configuration of an encoder, checked against the sizes of its tensors, without unknown keys."""
     unknown = sorted(str(key)[:80] for key in config if key not in KNOWN_KEYS)
     if unknown:
         logger.warning(f"{path}: keys of its configuration that are not known here, and ignored: {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec's, which are HuBERTs too."""
+"""Read fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec, which is a HuBERT too."""
 
 import re
 
@@ -11,7 +11,7 @@ from .sizes import rebuild_config
 
 NAME = "fairseq HuBERT, fine-tuned HuBERT, ContentVec"
 
-# Where a fine-tuned model keeps the encoder.
+# The prefix of the encoder in a fine-tuned model.
 _FINE_TUNED = {
     "hubert_ctc": "w2v_encoder.w2v_model.",
     "hubert_ctc_phones": "w2v_encoder.w2v_model.",  # of examples/dcspin
@@ -19,14 +19,14 @@ _FINE_TUNED = {
 }
 # Tensors of the pre-training objective, which an encoder does not have.
 _PRETRAINING = ("final_proj.", "label_embs_concat", "target_glu.")
-# ContentVec's own: a projection for its contrastive loss, and layers on top that are told the speaker.
+# Only in ContentVec: a projection for its contrastive loss, and layers on top that are conditioned on the speaker.
 _CONTENTVEC = ("layer_proj.", "encoder.cond_layer_norm.")
 _CONTENTVEC_KEYS = ("encoder_layers_1", "ctr_layers", "logit_temp_ctr", "num_negatives", "cross_sample_negatives")
 _LAYER = re.compile(r"encoder\.layers\.(\d{1,6})\.")
 
 
 def _model_and_task(container):
-    """The two parts of a configuration, nested or (fairseq 0.10 and older) flat; None where it has none."""
+    """The configurations of model and task, nested or (fairseq 0.10 and older) flat; None if there is none."""
     config = plain(container)
     if config.get("model") is not None and config.get("task") is not None:
         return plain(config["model"]), plain(config["task"])
@@ -84,7 +84,7 @@ def _encoder_tensors(tensors):
 
 
 def _without_contentvec(config, tensors):
-    """ContentVec's lower layers are a HuBERT; what is above them needs the speaker, and serves training alone."""
+    """Drop the top layers of a ContentVec, which need the speaker and are used in training only; the rest is a HuBERT."""
     layers = config.get("encoder_layers", 12)
     if config.get("extractor_mode") == "group_norm_masked":  # the same norm, of each utterance alone, as ours is
         config["extractor_mode"] = "default"
@@ -98,7 +98,7 @@ def _without_contentvec(config, tensors):
 
 
 def checkpoint(path, model, task, tensors):
-    """-> Checkpoint, out of the configurations of model and task, as built-in containers."""
+    """-> Checkpoint, from the configurations of model and task as built-in containers."""
     config = {key: value for key, value in model.items() if key not in ("_name", "arch")}
     tensors = _encoder_tensors(tensors)
     try:
@@ -111,7 +111,7 @@ def checkpoint(path, model, task, tensors):
 
 
 def _wave_of(path, task):
-    """What the task says of the wave: {"normalize": bool, "sample_rate": int}."""
+    """What the task says about the waveform: {"normalize": bool, "sample_rate": int}."""
     normalize, sample_rate = task.get("normalize", False), task.get("sample_rate", 16000)
     if not isinstance(normalize, bool) or not isinstance(sample_rate, int):
         raise CheckpointError(
@@ -121,7 +121,7 @@ def _wave_of(path, task):
 
 
 def variety(state):
-    """Which of the models that this module reads a checkpoint is, by its configuration and tensors."""
+    """Name the kind of model, of those that this module reads, from configuration and tensors."""
     model, _ = _configs(state)
     if _model_name(model) in _FINE_TUNED:
         return "HuBERT, fine-tuned for recognition"

@@ -1,4 +1,4 @@
-"""Reading a checkpoint file without running anything in it."""
+"""Read a checkpoint file without running anything in it."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from .mapped_files import give_back, maps_of
 
 AS_WRITTEN = "fetch it again, or use the file as its tool wrote it"
 
-# What Python and torch raise at content of another form than they expect.
+# What Python and torch raise on content of an unexpected form.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, AssertionError)
 
 
@@ -33,16 +33,16 @@ class Checkpoint:
 
     @property
     def is_spin(self):
-        """Whether it is of a Spin, with head and codebooks, or of an encoder alone."""
+        """Whether it holds a Spin, with head and codebooks, and not only an encoder."""
         return "encoder" in self.config
 
     def build(self, builder):
-        """-> `builder(config)` with the tensors in it; CheckpointError where it makes no model, or they do not fit.
+        """-> `builder(config)` with the tensors in it. Raises CheckpointError: it builds no model, or they do not fit.
 
-        Once alone: each tensor is let go when the model has it, so that beside the model there is never all of the file.
+        Call it only once: each tensor is released as soon as it is copied, so that model and file are never both in memory.
         """
         try:
-            with torch.device("meta"):  # no random numbers are drawn for what the file has
+            with torch.device("meta"):  # no random initialisation of what the file provides
                 module = builder(self.config)
         except (SpinError, *MALFORMED) as error:
             what = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -55,7 +55,7 @@ class Checkpoint:
         return module
 
     def _compare_with(self, places):
-        """CheckpointError names what is missing, left over or of another shape."""
+        """Raise a CheckpointError that names what is missing, left over or of another shape."""
         tensors = self.state_dict
         problems = [f"{name} is missing" for name in places if name not in tensors]
         problems += [f"{name[:80]} has no place in the model" for name in tensors if name not in places]
@@ -73,7 +73,7 @@ class Checkpoint:
 
     @torch.no_grad()
     def _move_into(self, places):
-        """Copy the tensors, one after another."""
+        """Copy the tensors into the model, one after another."""
         tensors = self.state_dict
         maps = maps_of(self.path, tensors.values())
         for name, place in places.items():
@@ -82,7 +82,9 @@ class Checkpoint:
             except MALFORMED as error:
                 raise CheckpointError(f"{self.path}: {name} is not a plain tensor ({error}); {AS_WRITTEN}") from None
             give_back(maps)
-            if place.numel() and not torch.isfinite(torch.stack(torch.aminmax(place))).all():  # of all, without a copy
+            if (
+                place.numel() and not torch.isfinite(torch.stack(torch.aminmax(place))).all()
+            ):  # tests all of it, without a copy
                 raise CheckpointError(
                     f"{self.path}: {name} has numbers that are NaN or infinite; use a checkpoint of before that training "
                     "went wrong"
@@ -90,7 +92,7 @@ class Checkpoint:
 
 
 def _refuse_programs_and_bombs(path):
-    """torch.load would hand a TorchScript archive to torch.jit, and so run the program in it; and unpack anything."""
+    """Reject TorchScript archives, whose program torch.load would run, and archives that unpack to a huge size."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(member.filename.endswith("/constants.pkl") for member in members):
@@ -127,23 +129,23 @@ def _read_safetensors(path):
 
 def _read_pickled(path):
     with open(path, "rb") as file:
-        archive = file.read(4) == b"PK\x03\x04"  # as torch.load tells
+        archive = file.read(4) == b"PK\x03\x04"  # as torch.load finds out
     if archive:
         _refuse_programs_and_bombs(path)
-    if path.endswith(".safetensors"):  # by the name alone, torch.load would take it for one
+    if path.endswith(".safetensors"):  # torch.load would take it for one, by its name alone
         with open(path, "rb") as file:
             return torch.load(file, map_location="cpu", pickle_module=checkpoint_pickle)
-    # Mapped, so that what nobody asks for, as an optimiser's state, is never in memory; older files have no maps, and
-    # another order of bytes would be mended in the map, which must not be written to.
+    # Mapped, so that what is not needed, such as the optimiser's state, is never in memory. Files in the older form cannot
+    # be mapped; and another byte order would be corrected in the map, which must not be written to.
     mapped = archive and _in_our_byte_order(path)
     return torch.load(path, map_location="cpu", pickle_module=checkpoint_pickle, mmap=mapped)
 
 
 def read_file(path):
-    """The dictionary in a file of torch.save, or the tensors in one of safetensors, on the CPU.
+    """Read the dictionary in a file of torch.save, or the tensors in a safetensors file, to the CPU.
 
-    Nothing in the file is executed: classes other than those that speech checkpoints consist of are refused.
-    Tensors may be maps of the file, so they should be copied before it changes. Raises CheckpointError.
+    Nothing in the file is executed: classes other than those that speech checkpoints consist of are rejected. Tensors may
+    be memory maps of the file, so copy them before it changes. Raises CheckpointError.
     """
     path = str(path)
     if not os.path.isfile(path):
@@ -173,5 +175,5 @@ def read_file(path):
 
 
 def plain(config):
-    """A configuration as a dictionary: of a dictionary or a Namespace; {} of anything else."""
+    """A configuration, given as a dictionary or Namespace, as a dictionary; {} for anything else."""
     return dict(config if isinstance(config, dict) else getattr(config, "__dict__", {}))

@@ -21,7 +21,7 @@ def _value(key: str, text: str) -> Any:
 def encoder_keys(pairs: str | Sequence[str] | None, option: str = "--encoder") -> dict[str, Any]:
     """["encoder_attention_heads=12", ...], or one such text -> {"encoder_attention_heads": 12}: for `load_encoder`.
 
-    option: where they were given, for the message. Raises ConfigError for a key that no encoder has, or a bad value.
+    option: how they were given, for the message. Raises ConfigError for an unknown key, or a bad value.
     """
     keys = {}
     for pair in [pairs] if isinstance(pairs, str) else pairs or []:

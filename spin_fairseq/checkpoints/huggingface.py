@@ -1,4 +1,4 @@
-"""HuBERT and WavLM as the transformers library saves them: a folder, or one of its files of weights."""
+"""Read HuBERT and WavLM as the transformers library saves them: a folder, or a file of weights in it."""
 
 import json
 import os
@@ -38,13 +38,13 @@ KEYS = {
 WAVLM_KEYS = {"num_buckets": "num_buckets", "max_distance": "max_bucket_distance"}
 _EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
 
-# What fairseq's model has in one form alone; an absent key means that form.
+# Options of which fairseq's model has only one form; an absent key means that form.
 _FIXED = {
     "feat_extract_activation": "gelu",
     "layer_norm_eps": 1e-5,
     "add_adapter": False,
 }
-# The activations that both libraries call by one name.
+# The activations that have the same name in both libraries.
 _ACTIVATIONS = ("gelu", "relu", "tanh")
 
 
@@ -94,8 +94,8 @@ def _read_shards(folder, index, weight_map):
 def read(path, state, given):
     """-> Checkpoint with fairseq's keys and names of tensors.
 
-    The configuration is `config.json` of the folder, or beside the file of weights, and `preprocessor_config.json` says
-    whether the wave is normalised; what is absent is told by the tensors, or assumed as in `sizes.rebuild_config`.
+    The configuration is `config.json` in the same folder, and `preprocessor_config.json` says whether the waveform is
+    normalised. What is absent is inferred from the tensors, or assumed, as in `sizes.rebuild_config`.
     """
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     config_file = os.path.join(folder, "config.json")
@@ -112,7 +112,7 @@ def read(path, state, given):
 
 
 def _translate(path, config):
-    """config.json -> fairseq's keys. Raises CheckpointError for a model that fairseq's cannot be."""
+    """config.json -> fairseq's keys. Raises CheckpointError for a model that fairseq cannot represent."""
     kind = config.get("model_type")
     if kind not in _KINDS:
         raise CheckpointError(f"{path}: model_type is {kind!r}; known: {', '.join(_KINDS)}")

@@ -31,7 +31,7 @@ HEADS = (
     "the number of attention heads is not in the file, and cannot be guessed from its width: "
     "give it to units, convert and inspect (--encoder encoder_attention_heads=N), to load_encoder and load_spin"
 )
-# How files begin that people take for checkpoints.
+# The first bytes of files that are mistaken for checkpoints.
 _OTHER_FILES = [
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; fetch it with git lfs pull"),
     (b"<!DOCTYPE html", "a web page, as of a failed download; fetch the file again"),
@@ -44,7 +44,7 @@ _OTHER_FILES = [
 
 
 def inspect_checkpoint(path: str | os.PathLike, given: dict[str, Any] | None = None) -> dict[str, Any]:
-    """-> what JSON can hold: "file", "bytes", "format", "what", "encoder", "spin", "made", "converts_to", "notes".
+    """-> a dictionary for JSON: "file", "bytes", "format", "what", "encoder", "spin", "made", "converts_to", "notes".
 
     "spin" is None for an encoder alone. given: keys of the encoder's configuration, as for `load_encoder`. Nothing in the file is executed, and no model is built.
 
@@ -138,7 +138,7 @@ def _shapes(tensors: dict, pattern: str) -> list[tuple]:
 
 
 def _training_state(state: dict) -> dict[str, Any]:
-    """Whether a training can go on from the file, and what wrote it."""
+    """Whether training can resume from the file, and what wrote it."""
     made: dict[str, Any] = {}
     if state.get("last_optimizer_state") is not None:
         made["optimiser_state"] = "in the file: training resumes from it"
@@ -157,7 +157,7 @@ def _training_state(state: dict) -> dict[str, Any]:
 
 
 def _targets(kind: str, is_spin: bool) -> list[str]:
-    """Formats of `convert`: fairseq has no WavLM, and k-means and our own file hold a head."""
+    """The formats that `convert` can write: fairseq has no WavLM, and k-means and our own format need a head."""
     return [*(["hubert"] if kind == "hubert" else []), "hf", "s3prl", *(["kmeans", "spin"] if is_spin else []), "onnx"]
 
 
@@ -188,7 +188,7 @@ def _files(path: str) -> Iterator[Path]:
 
 
 class _Messages(logging.Handler):
-    """Keeps what is logged."""
+    """Collects log messages."""
 
     def __init__(self):
         super().__init__()
@@ -200,7 +200,7 @@ class _Messages(logging.Handler):
 
 @contextmanager
 def _logged(name: str) -> Iterator[list[str]]:
-    """-> the messages of a logger inside the block, which go nowhere else."""
+    """Collect the messages of a logger inside the block, instead of printing them."""
     logger, handler = logging.getLogger(name), _Messages()
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.INFO)

@@ -1,7 +1,7 @@
 """Memory-mapped files that release the pages already read, so that a file is never in memory as a whole.
 
-What a process reads of a mapped file stays resident beside what it makes of it. On Linux it can be dropped: a private
-map that nobody wrote to is read again from the file when it is touched again. Elsewhere nothing is dropped.
+Pages that a process has read from a mapped file stay resident, in addition to what it computes from them. On Linux they
+can be dropped: an unmodified private map is read from the file again when it is accessed. Elsewhere nothing is dropped.
 """
 
 import bisect
@@ -12,10 +12,10 @@ import sys
 
 
 def maps_of(path, tensors):
-    """-> [(begin, end)], addresses of the private maps of a file, or of a folder's files, in which these tensors lie."""
+    """-> [(begin, end)], addresses of the private maps of a file, or of the files of a folder, that hold these tensors."""
     if (
         sys.platform != "linux" or sys.byteorder != "little"
-    ):  # safetensors are little-endian, and may be mended in place
+    ):  # safetensors are little-endian, and may be converted in place
         return []
     files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
     files = {os.path.realpath(file) for file in files}
@@ -34,10 +34,10 @@ def maps_of(path, tensors):
 
 
 def give_back(maps):
-    """Drop the pages of these maps; what was written to them is lost, and nothing else."""
+    """Drop the pages of these maps; only what was written to them is lost."""
     if not maps:
         return
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for begin, end in maps:
-        madvise(begin, end - begin, mmap.MADV_DONTNEED)  # advice: where it is refused, memory is taken as before
+        madvise(begin, end - begin, mmap.MADV_DONTNEED)  # only advice: if it is rejected, memory use stays as it was

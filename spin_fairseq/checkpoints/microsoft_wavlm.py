@@ -1,4 +1,4 @@
-"""Microsoft's WavLM checkpoints, as released: a flat configuration `cfg` and the tensors in `model`."""
+"""Read Microsoft's WavLM checkpoints, as released: a flat configuration `cfg` and the tensors in `model`."""
 
 from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
@@ -7,7 +7,7 @@ from .naming import one_weight_norm
 
 NAME = "Microsoft WavLM"
 
-# Microsoft's defaults where fairseq's HuBERT, or this package, has others: for a key that is absent.
+# Microsoft's defaults for absent keys, where those of fairseq's HuBERT or of this package differ.
 _DEFAULTS = {
     "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
     "encoder_layers": 12,

@@ -8,7 +8,7 @@ from ..errors import CheckpointError
 from .files import AS_WRITTEN
 
 _LAYER = r"encoder\.layers\.(\d+)\."
-# transformers' names -> fairseq's; both have HuBERT's tensors one to one, and Microsoft named WavLM's as fairseq would.
+# transformers' names -> fairseq's. Both have the same HuBERT tensors, and Microsoft's WavLM follows fairseq's names.
 _RULES = [
     (re.compile(pattern + "$"), name)
     for pattern, name in [
@@ -30,10 +30,10 @@ _CONV_NORM = re.compile(r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(we
 
 
 def encoder_tensors(tensors, anchor, parts):
-    """The tensors of an encoder, without the prefix that a model with a head on top gives them; None if there is none.
+    """The tensors of an encoder, without the prefix that they have in a model with a head; None if there is no encoder.
 
-    anchor: a name that every encoder has, and that tells the prefix.
-    parts: what the names start with; others are a head's.
+    anchor: a name that every encoder has, from which the prefix is found.
+    parts: what names of the encoder start with; other tensors belong to a head.
     """
     names = [name for name in tensors if isinstance(name, str)]
     prefixes = [name[: -len(anchor)] for name in names if name.endswith("." + anchor) or name == anchor]
@@ -45,10 +45,10 @@ def encoder_tensors(tensors, anchor, parts):
 
 
 def one_weight_norm(tensors):
-    """The two factors of a weight-normed weight under their older names, weight_g and weight_v, which fairseq uses.
+    """Give the two factors of a weight-normed weight their older names, weight_g and weight_v, which fairseq uses.
 
-    A positional convolution whose weight norm was taken out, as for an export, gets it back: with the weight as v and
-    its length as g, the product is the weight again, bit for bit.
+    A positional convolution whose weight norm was removed, as for an export, gets it back: with the weight as v and its
+    norm as g, the product is again the weight, bit for bit.
     """
     old = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
     renamed = {}
@@ -67,7 +67,7 @@ def one_weight_norm(tensors):
 
 
 def split_attention(path, tensors):
-    """torch's fused projection of query, key and value, as three; the parts are views, and take no memory."""
+    """Split torch's fused projection of query, key and value into three, which are views and take no memory."""
     split = {}
     for name, tensor in tensors.items():
         start, fused, kind = name.partition(".in_proj_")
@@ -84,8 +84,8 @@ def split_attention(path, tensors):
 
 
 def to_fairseq(tensors):
-    """transformers' names of an encoder's tensors, without prefix -> fairseq's; unknown names stay as they are."""
-    # A norm behind each convolution is a layer norm, inside a block of its own; a single one is a group norm.
+    """Rename the tensors of an encoder, without prefix, from transformers' names to fairseq's; unknown names stay."""
+    # A norm after each convolution is a layer norm, in a block of its own; a single one is a group norm.
     norm = "2.1" if "feature_extractor.conv_layers.1.layer_norm.weight" in tensors else "2"
     conv = "1" if "encoder.pos_conv_embed.batch_norm.weight" in tensors else "0"
     renamed = {}
@@ -102,7 +102,7 @@ def to_fairseq(tensors):
 
 
 def with_mask_embedding(tensors):
-    """What masked frames are replaced with in training is not in every file; nothing here masks: zeros stand for it."""
+    """Add zeros for the mask embedding if the file lacks it; only masking, as in pre-training, uses it."""
     width = tensors.get("encoder.layer_norm.weight")
     if "mask_emb" in tensors or not isinstance(width, torch.Tensor):
         return tensors

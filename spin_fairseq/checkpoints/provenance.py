@@ -1,4 +1,4 @@
-"""How a checkpoint of any format was made: base, recipe, data, updates."""
+"""Find out how a checkpoint, of any format, was made: base, recipe, data, updates."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from enum import Enum
 
 from .files import plain
 
-# Sections and keys of a training configuration that are the recipe. Paths are no part of it.
+# Sections and keys of a training configuration that make up the recipe, without paths.
 _RECIPE = {
     "task": ["perturbation", "perturb_both_views", "min_sample_size", "max_sample_size"],
     "model": ["freeze", "randomize", "layer_lr_decay", "pieces"],
@@ -25,7 +25,7 @@ _RECIPE = {
 
 
 def plain_values(value):
-    """What any unpickler knows: built-in containers and values, enumerations as their values, the rest as text."""
+    """Reduce to built-in containers and values, which any unpickler knows: enumerations to their values, the rest to text."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, dict):
@@ -36,12 +36,12 @@ def plain_values(value):
 
 
 def last_part(path):
-    """The last part of a path: exports hold no folders of the machine that trained."""
+    """The last part of a path, so that exports do not reveal folders of the training machine."""
     return os.path.basename(os.path.normpath(str(path))) if path else None
 
 
 def about_of_folder(folder):
-    """What our export for transformers says of itself; {} for another folder."""
+    """What an export of this package for transformers says about itself; {} for another folder."""
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             return {"about": json.load(file).get("spin")}
@@ -50,7 +50,7 @@ def about_of_folder(folder):
 
 
 def what_is_told(state):
-    """The content of a checkpoint -> {"base", "recipe", "data"}, as far as it tells; what an export was told, it passes on."""
+    """The content of a checkpoint -> {"base", "recipe", "data"}, as far as it says; exports pass this information on."""
     return _told_by_export(state) or _told_by_reference(state) or _told_by_training(state)
 
 

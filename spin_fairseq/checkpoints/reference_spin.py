@@ -1,7 +1,7 @@
-"""Checkpoints of the reference implementation of Spin (vectominist/spin), which PyTorch Lightning wrote.
+"""Read checkpoints of the original implementation of Spin (vectominist/spin), written by PyTorch Lightning.
 
-Their encoder has fairseq's or Microsoft's names of tensors, below `encoder.model.`, but no configuration: the shapes tell
-it. `hyper_parameters` is the YAML file that the model was trained with.
+The tensors of the encoder have fairseq's or Microsoft's names, below `encoder.model.`, but there is no configuration of
+it: the shapes give that. `hyper_parameters` is the YAML file that the model was trained with.
 """
 
 import re
@@ -20,7 +20,7 @@ _ENCODER = "encoder.model."
 _HEAD = "pred_head.layers.{}.weight"
 _HEAD_NAME = re.compile(r"pred_head\.layers\.(\d{1,3})\.(weight|bias)$")
 
-# Options that change what comes out, with the only value that a Spin can be: (section, key, value).
+# Options that change the output, with the only value that is supported: (section, key, value).
 _FIXED = [
     ("encoder", "normalize", False),
     ("encoder", "pre_normalize", False),
@@ -37,7 +37,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with Spin's configuration; prototypes are used as stored, slightly off unit length."""
+    """-> Checkpoint with the configuration of a Spin; prototypes are used as stored, slightly off unit length."""
     model = plain(plain(state["hyper_parameters"]).get("model"))
     encoder, loss = plain(model.get("encoder")), plain(model.get("loss"))
     for section, key, value in _FIXED:

@@ -1,4 +1,4 @@
-"""HuBERT as s3prl converts it: fairseq's configuration and tensors in plain containers."""
+"""Read a HuBERT converted by s3prl: fairseq's configuration and tensors in plain containers."""
 
 from . import fairseq_hubert
 from .files import plain

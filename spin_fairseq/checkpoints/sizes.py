@@ -1,4 +1,4 @@
-"""Infer the configuration of a HuBERT or WavLM from its tensors, under fairseq's names, and list what they leave open."""
+"""Infer the configuration of a HuBERT or WavLM from its tensors, under fairseq's names."""
 
 import logging
 import re
@@ -11,12 +11,12 @@ from .files import AS_WRITTEN
 
 logger = logging.getLogger(__name__)
 
-# Layers and width -> attention heads, of all models released: Base, Large, X-Large; WavLM's are the first two.
+# Layers and width -> attention heads, for all released models: Base, Large, X-Large; WavLM has the first two.
 _RELEASED = {(12, 768): 12, (24, 1024): 16, (48, 1280): 16}
 _RELEASED_KERNELS = [10, 3, 3, 3, 3, 2, 2]
 
 _CONV = "feature_extractor.conv_layers.{}.0.weight"
-# The tensor that tells a size.
+# The tensor that a size is read from.
 _SOURCES = {
     "encoder_layers": "encoder.layers.0.fc1.weight",
     "encoder_embed_dim": "encoder.layers.0.fc1.weight",
@@ -36,9 +36,9 @@ def _shape(tensors, name, dimensions):
 
 
 def sizes_of(tensors):
-    """{name: tensor} -> {key of the configuration: size}; without what the tensors do not tell.
+    """{name: tensor} -> {key of the configuration: size}, as far as the tensors determine it.
 
-    "convolutions" is a list of (width, kernel); the stride of a convolution is not in its tensor.
+    "convolutions" is a list of (width, kernel); the stride cannot be read from a tensor.
     """
     sizes = {}
     layers = {match[1] for match in map(_LAYER.match, tensors) if match}
@@ -65,7 +65,7 @@ def sizes_of(tensors):
 
 
 def check_sizes(path, config, tensors):
-    """Refuse a configuration of a larger model than there are tensors for, before any memory is taken for it."""
+    """Reject a configuration of a larger model than the tensors are of, before memory is allocated for it."""
     sizes = sizes_of(tensors)
     for key, name in _SOURCES.items():
         if key not in sizes:
@@ -93,7 +93,7 @@ def check_sizes(path, config, tensors):
 
 
 class HeadsLeftOpen(CheckpointError):
-    """The number of attention heads is not in a file, and cannot be guessed."""
+    """The number of attention heads is not in the file, and cannot be guessed."""
 
 
 def _heads(path, width):
@@ -106,12 +106,12 @@ def _heads(path, width):
 
 
 def _strides(kernels):
-    """As in all known models: the first convolution makes frames of 5 samples, each further one halves their number."""
+    """The strides of all known models: the first convolution has a stride of 5 samples, each further one of 2."""
     return [5 if index == 0 else 2 for index in range(len(kernels))]
 
 
 def _odd_forms(tensors, sizes):
-    """Keys of what an encoder of fairseq's own has in one form alone, where these tensors are of another."""
+    """Keys for options of which fairseq's encoder has only one form, where these tensors have another."""
     odd = {}
     if _BEHIND_BATCH_NORM in tensors:
         odd["conv_pos_batch_norm"] = True
@@ -125,8 +125,8 @@ def _odd_forms(tensors, sizes):
 def rebuild_config(path, tensors, given):
     """The configuration of an encoder, from its tensors alone.
 
-    given: keys that the caller knows. What neither tells is assumed to be as in the released model of that size, and
-    logged; as a warning where no such model was released. Raises CheckpointError where there is nothing to go by.
+    given: keys that the caller knows. Everything else is assumed to be as in the released model of that size, and logged,
+    as a warning if there is no such model. Raises CheckpointError if nothing can be inferred.
     """
     sizes = sizes_of(tensors)
     for key, name in _SOURCES.items():

@@ -1,4 +1,4 @@
-"""This project's own checkpoints: what training writes, and the self-contained file that is exported from it."""
+"""Read the checkpoints of this package: those of training, and the self-contained file exported from them."""
 
 import re
 
@@ -28,7 +28,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint with Spin's configuration, the encoder's own inside."""
+    """-> Checkpoint with the configuration of a Spin, which includes that of the encoder."""
     if not _exported(state):
         config, tensors = _model(state), state["model"]
     elif state.get("version") != _VERSION:
@@ -47,7 +47,7 @@ def read(path, state, given):
 
 
 def _check_head(path, config, tensors):
-    """Refuse sizes that no tensor of the head has, before any memory is taken for them."""
+    """Reject sizes that no tensor of the head has, before memory is allocated for them."""
     head = [tensor for name, tensor in tensors.items() if str(name).startswith("head.")]
     largest = max((max(tensor.shape, default=1) for tensor in head if isinstance(tensor, torch.Tensor)), default=1)
     for key in ("head_dims", "codebook_sizes"):

@@ -1,4 +1,4 @@
-"""State dicts of torchaudio's HuBERT and WavLM models (Wav2Vec2Model, HuBERTPretrainModel)."""
+"""Read state dicts of torchaudio's HuBERT and WavLM models (Wav2Vec2Model, HuBERTPretrainModel)."""
 
 from .files import Checkpoint
 from .naming import encoder_tensors, split_attention, to_fairseq, with_mask_embedding
@@ -15,7 +15,7 @@ def recognises(state):
 
 
 def read(path, state, given):
-    """-> Checkpoint; the configuration is not in a state dict, and rebuilt: see sizes.rebuild_config."""
+    """-> Checkpoint; a state dict has no configuration, so it is inferred: see sizes.rebuild_config."""
     tensors = {}
     for name, tensor in encoder_tensors(state, _ANCHOR, _PARTS).items():
         name = name.replace("encoder.feature_projection.", "feature_projection.", 1)

@@ -1,8 +1,8 @@
-"""Files that lie uncompressed in a zip or tar archive, read in place: `archive.zip:offset:length`.
+"""Read files in place from uncompressed zip or tar archives: `archive.zip:offset:length`.
 
-That is how fairseq's speech_to_text writes such paths; offset and length are in bytes. A million small files are then a
-few large ones, and a file is one read at a known place: nothing is unpacked, and no directory is looked through.
-`spin-fairseq pack` makes such archives.
+fairseq's speech_to_text writes paths in this form; offset and length are in bytes. It turns a million small files into a
+few large ones, and a file into one read at a known position: nothing is unpacked, and no directory is searched.
+`spin-fairseq pack` writes such archives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..errors import AudioError
 
 PATTERN = re.compile(r"(.*\.(?:zip|tar)):([0-9]{1,18}):([0-9]{1,18})", re.DOTALL)
-MOST_OPEN = 128  # archives that a process keeps open; the usual limit is 1024 files
+MOST_OPEN = 128  # archives that a process keeps open; the usual limit is 1,024 files
 PACK_AGAIN = "pack the corpus again (spin-fairseq pack), or take the archive that belongs to the manifest"
 
 
@@ -29,15 +29,15 @@ class Slice(NamedTuple):
 
 
 def slice_of(path: str | Path) -> Slice | None:
-    """What `archive.zip:offset:length` names; None for any other path, `a:1:2` or `a.flac:1:2` among them."""
+    """Parse `archive.zip:offset:length`; None for any other path, such as `a:1:2` or `a.flac:1:2`."""
     match = PATTERN.fullmatch(os.fspath(path))
     return match and Slice(match[1], int(match[2]), int(match[3]))
 
 
 def read_slice(part: Slice) -> bytes:
-    """The bytes of a file inside an archive, which stays open for the next one.
+    """The bytes of a file inside an archive; the archive stays open for further files.
 
-    Threads and forked processes may read at once: no position in the file is shared.
+    Threads and forked processes may read at the same time, since no file position is shared.
 
     Raises:
         FileNotFoundError: there is no such archive.
@@ -46,7 +46,9 @@ def read_slice(part: Slice) -> bytes:
     """
     archive = _opened(part.archive)
     pieces, position, end = [], part.offset, part.offset + part.length
-    if end <= os.fstat(archive.descriptor).st_size:  # looked up first: a wrong length must not cost its size in memory
+    if (
+        end <= os.fstat(archive.descriptor).st_size
+    ):  # checked first, so that a wrong length does not allocate its size in memory
         while position < end:
             piece = os.pread(archive.descriptor, end - position, position)
             if not piece:
@@ -63,7 +65,7 @@ def read_slice(part: Slice) -> bytes:
 
 
 def stored_bytes(path: str | Path) -> int:
-    """Size in bytes of an audio file, be it in an archive or not. Raises OSError: it is not there."""
+    """Size in bytes of an audio file, in an archive or not. Raises OSError: there is no such file."""
     part = slice_of(path)
     if part is not None and os.path.exists(part.archive):
         return part.length
@@ -71,10 +73,12 @@ def stored_bytes(path: str | Path) -> int:
 
 
 class _Archive:
-    """An open file, which is closed with the last reference: a thread may still read what the cache has dropped."""
+    """An open file, closed with its last reference, since a thread may still read what the cache has dropped."""
 
     def __init__(self, path: str):
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # nothing is waited for in a pipe
+        self.descriptor = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        )  # do not wait for the writer of a pipe
 
     def __del__(self):
         if hasattr(self, "descriptor"):

@@ -1,7 +1,7 @@
-"""Decode audio, and refuse what training cannot use.
+"""Decode audio, and reject what training cannot use.
 
-Everything downstream takes 16 kHz mono. A file at another rate or with several channels is an error here, not
-resampled on the fly: that would cost every epoch what `spin-fairseq prepare --convert-to` costs once.
+Everything downstream takes 16 kHz mono. A file at another rate, or with several channels, is an error here: resampling on
+the fly would cost in every epoch what `spin-fairseq prepare --convert-to` costs once.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ import soundfile
 from spin_fairseq.speech.archives import PACK_AGAIN, read_slice, slice_of
 from spin_fairseq.errors import AudioError
 
-SAMPLE_RATE = 16000  # Hz, of every model here
-SHORTEST = 400  # samples, 25 ms: what one frame of HuBERT or WavLM sees
+SAMPLE_RATE = 16000  # Hz, for every model of this package
+SHORTEST = 400  # samples (25 ms): the receptive field of one frame of HuBERT or WavLM
 CONVERT = "convert the folder: spin-fairseq prepare FOLDER --out DATA --split SPLIT --convert-to NEW_FOLDER"
 REPLACE = "replace the file, or prepare the manifest again, which leaves it out"
-# What a file begins with whose format soundfile does not know, (place, bytes) -> its name.
+# Formats that soundfile does not know, by their first bytes: (position, bytes) -> name.
 OTHER_FORMATS = {
     (4, b"ftyp"): "MP4 (M4A)", (0, b"\x1aE\xdf\xa3"): "WebM or Matroska", (0, b"0&\xb2u"): "WMA", (0, b"#!AMR"): "AMR",
     (0, b"wvpk"): "WavPack", (0, b"\xff\xf1"): "AAC", (0, b"\xff\xf9"): "AAC",
 }  # fmt: skip
-UNKNOWN_LENGTH = 1 << 48  # samples; a stream's FLAC header without a length is reported as about 2**63
+UNKNOWN_LENGTH = 1 << 48  # samples; libsndfile reports about 2**63 for a FLAC stream whose header has no length
 
 
 def read_audio(
     path: str | Path, *, sample_rate: int = SAMPLE_RATE, start: int = 0, frames: int = -1, expected: int | None = None
 ) -> np.ndarray:
-    """Decode a mono file, or a stretch of it.
+    """Decode a mono file, or a part of it.
 
     Args:
-        path: any file that soundfile reads, or one inside an archive: `archive.zip:offset:length` (see `archives`).
-        sample_rate: what the file must have, Hz.
+        path: any file that soundfile can read, or one inside an archive: `archive.zip:offset:length` (see `archives`).
+        sample_rate: the rate that the file must have, in Hz.
         start: the first sample to return.
         frames: how many samples to return; -1: all that follow.
-        expected: samples that the whole file must have, by its manifest; None: any number.
+        expected: samples that the whole file must have, according to its manifest; None: any number.
 
     Returns:
         (T,) float32.
 
     Raises:
-        AudioError: the file is missing, unreadable, cut off, empty, at another rate, has several channels, holds
-            fewer samples than asked for or another number than expected, or holds NaN or infinity.
+        AudioError: the file is missing, unreadable, truncated, empty, at another rate, has several channels, has
+            fewer samples than asked for or another number than expected, or contains NaN or infinity.
     """
     with _opened(path) as file:
         length = _checked_length(file, path, sample_rate)
@@ -67,7 +67,7 @@ def read_audio(
         wave = file.read(asked, dtype="float32")
     if len(wave) < asked:
         raise AudioError(f"{path}: is cut off: {len(wave)} samples instead of {asked}; {REPLACE}")
-    # The sum is NaN or infinite whenever a sample is; it is several times faster than looking at each.
+    # If a sample is NaN or infinite, so is the sum, which is several times faster than testing each sample.
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not np.isfinite(wave.sum())
     if suspicious and not np.isfinite(wave).all():
@@ -76,7 +76,7 @@ def read_audio(
 
 
 def read_utterance(manifest, index: int, *, start: int = 0, frames: int = -1) -> np.ndarray:
-    """Decode an utterance of a manifest, or a stretch of it; training, extraction and evaluation read by this alone.
+    """Decode an utterance of a manifest, or a part of it. Training, extraction and evaluation read audio only through this.
 
     Args:
         manifest: has `path(index)` and `sizes`, as `Manifest` has.
@@ -86,7 +86,7 @@ def read_utterance(manifest, index: int, *, start: int = 0, frames: int = -1) ->
         (T,) float32, 16 kHz.
 
     Raises:
-        AudioError: as of `read_audio`; among them, the file has another number of samples than the manifest says.
+        AudioError: as `read_audio`; also if the file has another number of samples than the manifest says.
     """
     return read_audio(manifest.path(index), start=start, frames=frames, expected=int(manifest.sizes[index]))
 
@@ -119,10 +119,10 @@ def read_first_channel(
 
 
 def usable_samples(path: str | Path) -> int:
-    """Samples of a file that `read_audio` takes, by the header alone.
+    """Number of samples of a file that `read_audio` accepts, by its header alone.
 
     Raises:
-        AudioError: the file is missing, unreadable, visibly cut off, too short for a frame, at another rate, or has
+        AudioError: the file is missing, unreadable, visibly truncated, too short for a frame, at another rate, or has
             several channels.
     """
     with _opened(path) as file:
@@ -132,7 +132,7 @@ def usable_samples(path: str | Path) -> int:
 
 
 def check_long_enough(path: str | Path, samples: int) -> None:
-    """Raises AudioError: it is shorter than one frame."""
+    """Raises AudioError if the audio is shorter than one frame."""
     if samples < SHORTEST:
         raise AudioError(
             f"{path}: has {samples} samples, less than one frame ({SHORTEST} samples, 25 ms); leave it out"
@@ -143,7 +143,7 @@ def audio_info(path: str | Path) -> tuple[int, int, int]:
     """-> (samples, sample rate in Hz, channels), by the header alone.
 
     Raises:
-        AudioError: the file is missing, unreadable, visibly cut off, or empty.
+        AudioError: the file is missing, unreadable, visibly truncated, or empty.
     """
     with _opened(path) as file:
         return _checked_length(file, path), file.samplerate, file.channels
@@ -151,7 +151,7 @@ def audio_info(path: str | Path) -> tuple[int, int, int]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """The open file; what soundfile raises on opening or reading it becomes an AudioError."""
+    """Open the file; errors of soundfile on opening or reading it become an AudioError."""
     try:
         with soundfile.SoundFile(_content(path)) as file:
             yield file
@@ -160,12 +160,12 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
 
 
 def _content(path: str | Path) -> bytes | io.BytesIO:
-    """What soundfile opens. A file whose own name ends like a place in an archive is read where there is no archive."""
+    """What soundfile is given to open. A file whose name only looks like a position in an archive is read as a file."""
     part = slice_of(path)
     if part is None:
-        if not os.path.isfile(path):  # opening a pipe would wait for whoever writes into it
+        if not os.path.isfile(path):  # opening a pipe would wait for a writer
             raise OSError("not a file")
-        return os.fsencode(path)  # bytes: soundfile does not encode a name that is not UTF-8
+        return os.fsencode(path)  # bytes, since soundfile cannot encode a name that is not UTF-8
     try:
         return io.BytesIO(read_slice(part))
     except FileNotFoundError:
@@ -173,7 +173,7 @@ def _content(path: str | Path) -> bytes | io.BytesIO:
 
 
 def _complaint(path: str | Path, error: Exception) -> str:
-    """What is wrong with a file; soundfile says "System error" for the first three."""
+    """What is wrong with a file, in more words than the "System error" of soundfile."""
     part = slice_of(path)
     if part is not None and not os.path.exists(path):
         if not os.path.exists(part.archive):
@@ -202,7 +202,7 @@ def _complaint(path: str | Path, error: Exception) -> str:
 
 
 def _checked_length(file: soundfile.SoundFile, path: str | Path, sample_rate: int | None = None) -> int:
-    """Samples by the header, of a mono file at `sample_rate`; None: at any rate, with any channels."""
+    """Samples by the header of a mono file at `sample_rate`; None: any rate and number of channels."""
     if sample_rate is not None and file.samplerate != sample_rate:
         raise AudioError(f"{path}: has {file.samplerate} Hz instead of {sample_rate} Hz; {CONVERT}")
     if sample_rate is not None and file.channels != 1:
@@ -211,12 +211,14 @@ def _checked_length(file: soundfile.SoundFile, path: str | Path, sample_rate: in
         raise AudioError(f"{path}: does not say how long it is, as a recorded stream; {CONVERT}")
     if file.frames == 0:
         raise AudioError(f"{path}: has no samples; {REPLACE}")
-    # libsndfile shortens the count of a cut-off WAV in silence, but notes it in its log.
+    # libsndfile silently reduces the count of a truncated WAV, but notes it in its log.
     if file.format in ("WAV", "WAVEX"):
         for line in file.extra_info.splitlines():
             if line.strip().startswith("data ") and "(should be" in line:
                 promised = line.split(":", 1)[1].split("(")[0].strip()
-                if promised.isdigit() and 0 < int(promised) < 0x7FFFF000:  # more: a stream that did not know
+                if (
+                    promised.isdigit() and 0 < int(promised) < 0x7FFFF000
+                ):  # larger values come from streams of unknown length
                     raise AudioError(
                         f"{path}: is cut off: its header promises {promised} bytes of audio{_there(line)}; {REPLACE}"
                     )

@@ -1,4 +1,4 @@
-"""The rows of fairseq's .tsv, found and checked millions at a time, by array operations on the file's bytes."""
+"""Find and check the rows of fairseq's .tsv, millions at a time, by array operations on the bytes of the file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from spin_fairseq.errors import ManifestError
 
-CHUNK_BYTES = 1 << 23  # what is parsed at a time; bounds the temporary arrays
-LONGEST_NUMBER = 18  # digits that surely fit into int64
+CHUNK_BYTES = 1 << 23  # parsed at a time, which bounds the temporary arrays
+LONGEST_NUMBER = 18  # digits that always fit into int64
 TAB, NEWLINE, RETURN, COLON = b"\t\n\r:"
 ARCHIVE_SUFFIXES = (b".zip", b".tar")
 
 
 def read_fairseq_manifest(source: Path) -> tuple[str, bytes, np.ndarray, np.ndarray]:
-    """-> the root folder, the file's bytes, (N,) where each row starts in them, (N,) samples.
+    """-> the root folder, the bytes of the file, (N,) offsets of the rows in them, (N,) samples.
 
     Raises:
         ManifestError: the file is empty, or a row is malformed; it names the line.
@@ -24,7 +24,9 @@ def read_fairseq_manifest(source: Path) -> tuple[str, bytes, np.ndarray, np.ndar
     text = source.read_bytes()
     if not text or text.isspace():
         raise ManifestError(f"{source}: is empty; its first line is the root folder, the others path<TAB>samples")
-    begin = len(b"\xef\xbb\xbf") if text.startswith(b"\xef\xbb\xbf") else 0  # what some editors put in front
+    begin = (
+        len(b"\xef\xbb\xbf") if text.startswith(b"\xef\xbb\xbf") else 0
+    )  # a byte-order mark, which some editors write
     end_of_root = text.find(b"\n", begin)
     end_of_root = len(text) if end_of_root < 0 else end_of_root
     root = text[begin:end_of_root].rstrip(b"\r").decode("utf-8", "surrogateescape")
@@ -54,7 +56,7 @@ def read_fairseq_manifest(source: Path) -> tuple[str, bytes, np.ndarray, np.ndar
 
 
 def _parse(text: bytes, begin: int, end: int, first_line: int, source: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of text[begin:end] -> starts in the text, samples."""
+    """Parse text[begin:end] -> offsets of the rows in the text, samples."""
     chars = np.frombuffer(text, np.uint8, count=end - begin, offset=begin)
     newlines = np.flatnonzero(chars == NEWLINE)
     if len(newlines) == 0 or newlines[-1] != len(chars) - 1:
@@ -89,7 +91,7 @@ def _parse(text: bytes, begin: int, end: int, first_line: int, source: Path) -> 
 
 
 def _numbers(chars: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """chars[start:end] of each row -> its value (N,) int64, whether it is one to LONGEST_NUMBER digits (N,) bool."""
+    """chars[start:end] of each row -> its value (N,) int64, whether it is a number of at most LONGEST_NUMBER digits (N,) bool."""
     widths = ends - starts
     values = np.zeros(len(starts), np.int64)
     is_number = (widths > 0) & (widths <= LONGEST_NUMBER)
@@ -102,7 +104,7 @@ def _numbers(chars: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[n
 
 
 def _lie_in_archives(chars: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Whether the path chars[start:end] of each row is that of `archives.slice_of`."""
+    """Whether the path chars[start:end] of each row has the form that `archives.slice_of` parses."""
     colons = np.concatenate([[-1, -1], np.flatnonzero(chars == COLON)])
     last = np.searchsorted(colons, ends) - 1
     first, second = colons[np.maximum(last - 1, 0)], colons[last]

@@ -1,4 +1,4 @@
-"""Audio files below a folder: one list of suffixes for every command that takes a folder."""
+"""Find audio files below a folder, by the same list of suffixes in every command that takes a folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import AudioError
 
-# Containers of audio that soundfile, sox or ffmpeg may read; a file that none of them reads is reported, not passed over.
+# Formats that soundfile, sox or ffmpeg may read; a file that none of them can read is reported, not silently skipped.
 AUDIO_SUFFIXES = frozenset(
     ".aac .aif .aifc .aiff .amr .au .caf .flac .gsm .m4a .mp2 .mp3 .mp4 .nist .oga .ogg .opus .rf64 .snd .sph .voc "
     ".w64 .wav .webm .wma .wv".split()
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 def find_audio(folder: str | Path, leave_out: str | Path | None = None) -> list[str]:
-    """Absolute paths of all audio files below `folder`, sorted; links are followed, hidden files are not seen.
+    """Absolute paths of all audio files below `folder`, sorted; links are followed, hidden files are ignored.
 
-    A folder that may not be read is logged and passed over.
+    A folder without read permission is logged and skipped.
 
     Args:
-        leave_out: a folder that is not searched (where an earlier run put its conversions).
+        leave_out: a folder that is not searched (it holds the conversions of an earlier run).
     """
     left_out = os.path.realpath(leave_out) if leave_out else None
     found, visited = [], set()
@@ -42,13 +42,13 @@ def find_audio(folder: str | Path, leave_out: str | Path | None = None) -> list[
 
 
 def check_name(path: str) -> None:
-    """Raises AudioError: a manifest, or a file of ids, cannot hold the name."""
+    """Raises AudioError if a manifest, or a file of ids, cannot hold the name."""
     if re.search(r"[\t\n\r]", path):
         raise AudioError(f"{path}: has a tab or line break in its name, which a manifest cannot hold; rename it")
 
 
 def printable(text: str) -> str:
-    """A path on one line, whatever is in its name."""
+    """The path on one line, whatever characters it contains."""
     text = re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
     return text.encode("utf-8", "backslashreplace").decode()
 

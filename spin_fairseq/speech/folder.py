@@ -1,4 +1,4 @@
-"""A manifest of all audio in a folder, for commands that take a manifest or a folder."""
+"""Make a manifest of all audio in a folder, for commands that take a manifest or a folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .audio import usable_samples
 from .finding import AUDIO_SUFFIXES, check_name, find_audio, printable
 from .manifest import Manifest, load_manifest
 
-MOST_NAMED = 5  # files that are left out, in a message
+MOST_NAMED = 5  # skipped files that a message names
 
 logger = logging.getLogger(__name__)
 
 
 def manifest_of(path: str | Path) -> Manifest:
-    """`.../split.tsv` or `.../split.json` -> that manifest; a folder -> one of the audio files below it.
+    """`.../split.tsv` or `.../split.json` -> that manifest; a folder -> a manifest of the audio files below it.
 
-    The files of a folder that are no 16 kHz mono audio are left out; a warning counts them and names the first ones.
+    Files of a folder that are not 16 kHz mono audio are left out; a warning counts them and names the first ones.
 
     Raises:
         ManifestError: there is no such file or folder, the manifest is malformed, or no file of the folder can be read.

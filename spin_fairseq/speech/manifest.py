@@ -1,16 +1,16 @@
-"""Manifests: which utterances a split has, where they are, and how long they are.
+"""Manifests: the utterances of a split, with their paths and lengths.
 
 Two forms are read:
 
 - fairseq's `{split}.tsv`: the first line is the root folder, every other line `relative/path.flac<TAB>samples`,
-  with an optional third column that names the speaker. A relative root is relative to the manifest's own folder.
+  and optionally the speaker in a third column. A relative root is relative to the manifest's own folder.
 - the reference Spin's `{split}.json`: a list of `[path, samples]`, paths absolute or relative to the file's folder.
 
-A path may be a place in an archive, `archive.zip:offset:length` (see `archives`). Such a row has a fourth column, or
-element: the path that the file had before it was packed, by which its utterance id, phone labels and pitch marks go.
+A path may be a position in an archive, `archive.zip:offset:length` (see `archives`). Such a row has a fourth column, or
+element: the path of the file before it was packed, from which its utterance id, phone labels and pitch marks are found.
 
-A split may have tens of millions of rows, so no Python object is kept per row: the rows stay one `bytes` object,
-beside an array that says where each begins. Forked data workers share both; what they look up is parsed anew.
+A split may have tens of millions of rows, so no Python object is kept per row: the rows stay one `bytes` object, with an
+array of the offset of each. Forked data workers share both; a row is parsed each time that it is looked up.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from spin_fairseq.speech.reference_list import read_reference_list
 from spin_fairseq.errors import ManifestError
 from spin_fairseq.files import whole_file
 
-BLOCK = 1 << 16  # rows that are looked at together
+BLOCK = 1 << 16  # rows that are processed together
 
 
 class _Form(NamedTuple):
-    """How the rows lie in the text; a field is never empty, so that two separators are no field."""
+    """How the rows are stored in the text; no field is empty, so two separators in a row never hold one."""
 
     separator: bytes
     row_end: bytes
@@ -56,7 +56,7 @@ class Manifest:
     Attributes:
         sizes: (N,) int64, samples.
         source: the manifest file.
-        root: absolute; the folder that paths are relative to.
+        root: the folder that paths are relative to, absolute.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Manifest:
         self.sizes = sizes
         self.root = root
         self._text = text  # rows: path, samples, and optionally speaker and name
-        self._starts = starts  # (N,) int64, bytes: where the row begins
+        self._starts = starts  # (N,) int64: byte offset of the row
         self._form = form
-        self._whole = whole  # of which this is a selection; ids are those of the whole
+        self._whole = whole  # the manifest that this is a selection of; ids are those in the whole
         self._repeated: _Repeated | None = None
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Manifest:
         return os.path.join(self.root, _text_of(self._fields(self._starts[i])[0]))
 
     def name(self, i: int) -> str:
-        """The path below the root; of a file in an archive, what that was before it was packed."""
+        """The path below the root; for a file in an archive, its path before it was packed."""
         fields = self._fields(self._starts[i])
         if len(fields) > 3:
             return _text_of(fields[3])
@@ -97,8 +97,8 @@ class Manifest:
         return path[len(root) :] if path.startswith(root) else path
 
     def utterance_id(self, i: int) -> str:
-        """The file's name without folder and suffix; where several of the manifest share it, the path below the root
-        without suffix, and with it where several share that."""
+        """The name of the file without folder and suffix. If several files share it: the path below the root without suffix;
+        if several share that, with suffix."""
         stem = _utterance_id(self._fields(self._starts[i]))
         repeated = (self._whole or self).repeated_names()
         if stem not in repeated.stems:
@@ -108,13 +108,13 @@ class Manifest:
         return name if path in repeated.paths else path
 
     def repeated_names(self) -> _Repeated:
-        """Which names several files have; all rows are looked at once."""
+        """The names that several files have; reads all rows, once."""
         if self._repeated is None:
             self._repeated = self._find_repeated_names()
         return self._repeated
 
     def _find_repeated_names(self) -> _Repeated:
-        hashes = np.empty(len(self), np.int64)  # eight bytes a row; the names themselves would take a hundred
+        hashes = np.empty(len(self), np.int64)  # eight bytes per row; the names themselves would take a hundred
         for begin in range(0, len(self), BLOCK):
             starts = self._starts[begin : begin + BLOCK].tolist()
             hashes[begin : begin + BLOCK] = [hash(_utterance_id(self._fields(start))) for start in starts]
@@ -127,7 +127,7 @@ class Manifest:
         return _Repeated(*(frozenset(name for name, count in found.items() if count > 1) for found in (stems, paths)))
 
     def speaker(self, i: int) -> str:
-        """The third column if the row has one, else what stands before the first `-` of the utterance id."""
+        """The third column if the row has one, else the part of the utterance id before the first `-`."""
         return _text_of(_speaker(self._fields(self._starts[i])))
 
     def speakers(self) -> set[str]:
@@ -138,13 +138,13 @@ class Manifest:
         return set(map(_text_of, found))
 
     def rows(self, indices: Iterable[int]) -> Iterator[tuple]:
-        """Some of the rows, as `write_manifest` takes them together with the root."""
+        """Some of the rows, in the form that `write_manifest` takes together with the root."""
         for i in indices:
             path, _, *more = self._fields(self._starts[i])
             yield (_text_of(path), int(self.sizes[i]), *map(_text_of, more))
 
     def select(self, keep: np.ndarray) -> Manifest:
-        """The rows that `keep`, a boolean mask (N,) or indices, picks; the text is shared, not copied."""
+        """The rows selected by `keep`, a boolean mask (N,) or indices; the text is shared, not copied."""
         keep = np.asarray(keep)
         if keep.size == 0 and keep.dtype != bool:
             keep = keep.astype(np.int64)  # np.asarray([]) is float64
@@ -152,7 +152,7 @@ class Manifest:
         return Manifest(self.source, self.root, self._text, self._starts[keep], self.sizes[keep], self._form, whole)
 
     def _fields(self, start: int) -> list[bytes]:
-        """The columns of the row that begins there."""
+        """The columns of the row that begins at this offset."""
         text, form = self._text, self._form
         end = text.find(form.row_end, start)
         row = text[start : end if end >= 0 else None]
@@ -167,7 +167,7 @@ def _utterance_id(fields: list[bytes]) -> bytes:
 
 
 def without_suffix(path: str) -> str:
-    """A place in an archive has none."""
+    """The path without its suffix; a position in an archive has none."""
     return path if ":" in path and slice_of(path) else os.path.splitext(path)[0]
 
 
@@ -175,7 +175,7 @@ def _speaker(fields: list[bytes]) -> bytes:
     if len(fields) > 2:
         return fields[2]
     first, dash, _ = _file_name(fields).partition(b"-")
-    if dash and b"." not in first:  # the suffix comes later; looking for it costs more than all else
+    if dash and b"." not in first:  # the suffix is removed later, since looking for it costs more than the rest
         return first
     return _utterance_id(fields).split(b"-", 1)[0]
 
@@ -190,7 +190,7 @@ def _text_of(field: bytes) -> str:
 
 
 def load_manifest(data: str | Path, split: str) -> Manifest:
-    """Read `{split}.tsv`, or else `{split}.json`, of the folder `data`.
+    """Read `{split}.tsv` or, failing that, `{split}.json` in the folder `data`.
 
     Raises:
         ManifestError: the folder or file is missing or empty, or a row is malformed; it names the file and line.
@@ -217,13 +217,13 @@ def load_manifest(data: str | Path, split: str) -> Manifest:
 
 
 def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) -> None:
-    """Write fairseq's .tsv: all of it, or nothing.
+    """Write fairseq's .tsv, completely or not at all.
 
     Args:
         path: the .tsv file; replaced if it exists.
         root: the folder that the rows' paths are relative to; a relative root is relative to `path`'s folder.
-        rows: `(relative path, samples)`, `(relative path, samples, speaker)`, or of a file in an archive
-            `(place, samples, speaker, name)`.
+        rows: `(relative path, samples)`, `(relative path, samples, speaker)`, or for a file in an archive
+            `(position, samples, speaker, name)`.
 
     Raises:
         ManifestError: a row cannot be written (a tab or line break in a name, samples not positive).

@@ -1,6 +1,6 @@
-"""Phone labels for validation: `{split}.tsv` with lines `utterance-id<TAB>comma-separated labels`, one per 10 ms.
+"""Phone labels for validation: `{split}.tsv` with lines `utterance-id<TAB>comma-separated labels`, one label per 10 ms.
 
-They come from a forced alignment and serve PNMI and purity only; training never sees them. Stress digits are
+They come from a forced alignment and are used only for PNMI and purity; training never sees them. Stress digits are
 dropped (AH0 -> AH), as in the reference.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from spin_fairseq.errors import PhoneLabelError
 
 STRESS = re.compile(r"(?<=[A-Za-z])[012]$")
-MOST_SYMBOLS = 1000  # far above any phone set; a file of words or of unique ids is caught here
+MOST_SYMBOLS = 1000  # far above any phone set; catches a file of words or of unique ids
 
 
 class PhoneLabels:
@@ -102,7 +102,7 @@ def load_phone_labels(folder: str | Path, split: str) -> PhoneLabels:
 
 
 class _SymbolTable(dict):
-    """label -> number in order of appearance; two labels that differ in stress have two numbers and one phone."""
+    """Label -> number, in order of appearance; labels that differ only in stress have different numbers but the same phone."""
 
     def __init__(self):
         super().__init__()

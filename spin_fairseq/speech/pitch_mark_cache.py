@@ -1,15 +1,15 @@
-"""Pitch marks of a split in one file, `{split}.marks`, that data workers map into memory and share.
+"""The pitch marks of a split in one file, `{split}.marks`, which data workers map into memory and share.
 
 `spin-fairseq marks` writes it. All numbers are little-endian:
 
-    header    magic, form of the file, version of the analysis, number of entries and of words, checksum of the index
-    index     the keys, uint64 (N,), ascending: a hash of the audio file's path below the manifest's root;
+    header    magic, version of the format, version of the analysis, number of entries and of words, checksum of the index
+    index     the keys, uint64 (N,), ascending: a hash of the path of the audio file below the manifest's root;
               the entries (N,), see ENTRY: where the marks are, and what they were measured on
-    words     uint16, see `encode`: two bytes a mark
+    words     uint16, see `encode`: two bytes per mark
 
-An entry belongs to a path, a number of samples, a size of the audio file in bytes, and the pitch range that was given.
-The order of the manifest does not matter, nor its root, nor whether the files lie in archives; a subset finds its own.
-What an entry cannot tell: a WAV file that was replaced by another of the same length.
+An entry is valid for a path, a number of samples, a size of the audio file in bytes, and the pitch range that was given.
+Neither the order of the manifest nor its root matters, nor whether the files are in archives; a subset of the manifest
+finds its entries too. One change goes unnoticed: a WAV file that was replaced by another of the same length.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ OTHER_LENGTH, OTHER_FILE, OTHER_RANGE = "of another length", "of a changed file"
 def encode(marks: PitchMarks) -> np.ndarray:
     """Marks of one utterance -> uint16 words.
 
-    The low 15 bits are the distance to the mark before (or to the start) in 1/16 samples, the high bit is `joined`.
-    32767 is no mark: it bridges that distance in a longer gap. Marks at infinity, the padding of a batch, are left out.
+    The low 15 bits are the distance to the previous mark (or the start) in 1/16 samples, the high bit is `joined`. The
+    value 32767 is not a mark, but a part of a longer gap. Marks at infinity, the padding of a batch, are left out.
     """
     own = marks.times.numpy() != np.inf
     ticks, joined = marks.times.numpy()[own] * RESOLUTION, marks.joined.numpy()[own]
@@ -83,7 +83,7 @@ def decode(words: np.ndarray) -> PitchMarks:
 
 
 class Subject(NamedTuple):
-    """What an entry belongs to."""
+    """What an entry was measured on."""
 
     path: str  # of the audio, absolute
     key: int  # a 64-bit hash of the path below the manifest's root
@@ -98,15 +98,15 @@ def subject_of(manifest: Manifest, index: int, pitch_range: tuple[float, float] 
 
 
 def entry_of(subject: Subject, words: np.ndarray, start: int) -> tuple:
-    """What ENTRY takes. OSError: the audio file is gone."""
+    """The fields of ENTRY. Raises OSError: there is no such audio file."""
     file_bytes = stored_bytes(subject.path)
     return (start, len(words), _crc(words), subject.samples, file_bytes, *(subject.pitch_range or ESTIMATED))
 
 
 def write_marks(path: str | Path, keys: np.ndarray, entries: np.ndarray, words: Iterable[np.ndarray]) -> None:
-    """Write a file of marks: all of it, or nothing.
+    """Write a file of marks, completely or not at all.
 
-    keys: (N,) KEY and entries: (N,) ENTRY, in any order; words: arrays which, joined, are what `entries` point into.
+    keys: (N,) KEY and entries: (N,) ENTRY, in any order; words: arrays; `entries` point into their concatenation.
     """
     order = np.argsort(keys, kind="stable")
     keys, entries = np.ascontiguousarray(keys[order], KEY), np.ascontiguousarray(entries[order], ENTRY)
@@ -125,15 +125,15 @@ def _checksum(facts: tuple, keys: np.ndarray, entries: np.ndarray) -> int:
 
 
 class PitchMarkCache:
-    """The marks of a split, read where they are asked for.
+    """The marks of a split, read from the file on demand.
 
     Attributes:
-        counts: what became of the lookups of this process: FOUND, or why there were no marks.
-        keys, entries, words: what the file holds, mapped into memory.
+        counts: results of the lookups in this process: FOUND, or why there were no marks.
+        keys, entries, words: the content of the file, mapped into memory.
     """
 
     def __init__(self, path: str | Path):
-        """Raises PitchMarkError: the file is missing, cut off, damaged, or something else."""
+        """Raises PitchMarkError: the file is missing, truncated, damaged, or not a file of marks."""
         self.path = Path(path)
         self.counts: Counter[str] = Counter()
         remedy = "make it anew with spin-fairseq marks, or leave task.pitch_marks out"
@@ -168,7 +168,7 @@ class PitchMarkCache:
         return cls(Path(folder) / f"{split}.marks")
 
     def __reduce__(self):
-        return type(self), (self.path.absolute(),)  # a pickled memory map would be a copy of the file
+        return type(self), (self.path.absolute(),)  # pickling a memory map would copy the file
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -177,9 +177,9 @@ class PitchMarkCache:
         return f"PitchMarkCache({str(self.path)!r}, {len(self)} utterances)"
 
     def lookup(self, manifest: Manifest, index: int, pitch_range: tuple[float, float] | None) -> PitchMarks | None:
-        """The marks of an utterance, as `find_pitch_marks` finds them; None where there are none of it as it is now.
+        """The marks of an utterance, as `find_pitch_marks` finds them; None if the file has none for its present state.
 
-        pitch_range: floor and ceiling in Hz that the analysis would be given; None: estimated for the utterance.
+        pitch_range: floor and ceiling in Hz for the analysis; None: estimated from the utterance.
         Raises PitchMarkError: the words are damaged.
         """
         status, words = self.words_of(subject_of(manifest, index, pitch_range))
@@ -187,7 +187,7 @@ class PitchMarkCache:
         return None if words is None else decode(words)
 
     def words_of(self, subject: Subject) -> tuple[str, np.ndarray | None]:
-        """-> what `counts` counts; (W,) uint16, or None. Raises PitchMarkError: they are damaged."""
+        """-> a key of `counts`; (W,) uint16 words or None. Raises PitchMarkError: they are damaged."""
         status, row = self.find(subject)
         if status != FOUND:
             return status, None
@@ -200,7 +200,7 @@ class PitchMarkCache:
         return status, words
 
     def find(self, subject: Subject) -> tuple[str, int]:
-        """-> what `counts` counts, the row of the entry or -1; the audio file is not looked at."""
+        """-> a key of `counts`, the row of the entry or -1; does not look at the audio file."""
         if self.analysis_version != ANALYSIS_VERSION:
             return OTHER_ANALYSIS, -1
         key = np.uint64(subject.key)
@@ -215,9 +215,9 @@ class PitchMarkCache:
         return FOUND, row
 
     def survey(self, manifest: Manifest, pitch_range_of: Callable[[str], tuple[float, float] | None]) -> Counter[str]:
-        """What `lookup` of every utterance would count; no audio file is looked at, so changed ones are not told.
+        """The counts that looking up every utterance would give. Does not look at audio files, so it misses changed ones.
 
-        Of a large split, only SURVEYED utterances are looked up, spread evenly over it.
+        In a large split only SURVEYED utterances, spread evenly, are looked up.
         pitch_range_of: speaker -> pitch range.
         """
         rows = np.linspace(0, len(manifest) - 1, min(len(manifest), SURVEYED)).astype(np.int64)
@@ -225,7 +225,7 @@ class PitchMarkCache:
         return Counter(self.find(subject)[0] for subject in subjects)
 
     def summary(self, counts: Counter[str] | None = None) -> str:
-        """One line of `counts`, or of what `survey` returned."""
+        """One line about `counts`, or about the result of `survey`."""
         counts = self.counts if counts is None else counts
         missing = {status: n for status, n in counts.items() if status != FOUND}
         line = f"{self.path}: pitch marks of {counts[FOUND]:,} of {sum(counts.values()):,} utterances"

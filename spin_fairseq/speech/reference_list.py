@@ -1,6 +1,6 @@
-"""The reference Spin's utterance lists: JSON `[[path, samples], ...]`, read one row at a time.
+"""Read the utterance lists of the original Spin code, JSON `[[path, samples], ...]`, one row at a time.
 
-`json.load` would hold tens of millions of rows as Python objects; here they go into one text and two arrays.
+`json.load` would hold tens of millions of rows as Python objects; here they become one text and two arrays.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from spin_fairseq.speech.archives import slice_of
 from spin_fairseq.errors import ManifestError
 
-CHUNK_CHARACTERS = 1 << 24  # what is read at a time
-LONGEST_ROW = 1 << 20  # characters; a row that is still incomplete then is malformed
+CHUNK_CHARACTERS = 1 << 24  # read at a time
+LONGEST_ROW = 1 << 20  # characters; a row that is still incomplete by then is malformed
 MOST_SAMPLES = 10**18
 
 
 def read_reference_list(source: Path) -> tuple[bytearray, np.ndarray, np.ndarray]:
-    """-> the rows, each its path, samples and what else it has, divided by NUL bytes and followed by two;
-    (N,) where each starts in them; (N,) samples.
+    """-> the text of the rows, whose fields (path, samples and any others) are separated by a NUL byte and rows end in two;
+    (N,) offset of each row in it; (N,) samples.
 
     Raises:
-        ManifestError: the file is no such list, or a row is malformed; it names the file and row.
+        ManifestError: the file is not such a list, or a row is malformed; the message names file and row.
     """
     text, starts, sizes = bytearray(), array("q"), array("q")
     for number, row in enumerate(_rows(source), start=1):
@@ -101,7 +101,7 @@ def _rows(source: Path) -> Iterator[object]:
             while True:
                 try:
                     row, end = decode(buffer, position)
-                    if end < len(buffer) or at_end:  # a number may go on in what is not read yet
+                    if end < len(buffer) or at_end:  # a number may continue in what has not been read yet
                         break
                 except (ValueError, RecursionError) as error:
                     if at_end or len(buffer) - position > LONGEST_ROW:

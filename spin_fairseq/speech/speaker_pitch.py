@@ -1,11 +1,11 @@
-"""Each speaker's pitch range, which the pitch analysis of the voice change needs.
+"""The pitch range of each speaker, which the pitch analysis of the voice change needs.
 
-`load_speaker_pitch` reads, by content and not by name:
+`load_speaker_pitch` recognises these by their content, not by their name:
 
 - the reference's `spk2info.dict`, a pickle `{"train"|"valid": {speaker: (_, (floor, ceiling, _))}}`;
 - LibriSpeech's `SPEAKERS.TXT` (`id | sex | ...`): women 100..400 Hz, men 75..250 Hz;
 - a table `speaker<TAB>floor<TAB>ceiling` in Hz, with or without a header, further columns ignored;
-- nothing: one wide range for all, 75..400 Hz, from the lowest man's to the highest woman's of the above.
+- no file: one wide range for all, 75..400 Hz, from the floor of men to the ceiling of women above.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RANGE_OF_SEX = {"F": (100.0, 400.0), "M": (75.0, 250.0)}  # Hz
 
 
 class SpeakerPitch:
-    """Floor and ceiling per speaker, in Hz; with `source` None nothing is known of any speaker."""
+    """Floor and ceiling of each speaker, in Hz; with `source` None nothing is known about any speaker."""
 
     def __init__(self, ranges: dict[str, tuple[float, float]], source: Path | None):
         self.source = source
@@ -37,7 +37,7 @@ class SpeakerPitch:
         return self.source is None or speaker in self._ranges
 
     def range(self, speaker: str) -> tuple[float, float] | None:
-        """-> (floor, ceiling) in Hz; None where there is no table: a perturbation then finds out or takes a wide range.
+        """-> (floor, ceiling) in Hz; None without a table: the perturbation then estimates a range, or takes a wide one.
 
         Raises:
             SpeakerPitchError: the table lacks the speaker.
@@ -54,10 +54,10 @@ class SpeakerPitch:
 
 
 def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
-    """Read a table of speaker pitch ranges; None: there is none.
+    """Read a table of speaker pitch ranges. path None: there is no table.
 
     Raises:
-        SpeakerPitchError: the file is missing, of no known kind, malformed, or a pickle that wants to run code.
+        SpeakerPitchError: the file is missing, of an unknown kind, malformed, or a pickle that would run code.
     """
     if path is None:
         return SpeakerPitch({}, None)
@@ -120,7 +120,7 @@ def _ranges_of_table(rows: list[tuple[int, str]], source: Path) -> dict[str, tup
 
 
 def _is_range(line: str) -> bool:
-    """Whether a line that begins as a comment is the row of a speaker whose name does."""
+    """Whether a line that looks like a comment is the row of a speaker whose name begins with that character."""
     speaker, *numbers = line.split("\t")
     return len(numbers) >= 2 and all(map(_is_number, numbers[:2]))
 
@@ -153,7 +153,7 @@ def _ranges_of_spk2info(content: bytes, source: Path) -> dict[str, tuple[float, 
             f"{source}: is a pickle, but not spk2info.dict's {{'train': {{speaker: ...}}}}; {FETCH}"
         )
     ranges = {}
-    for part in ("valid", "train"):  # a speaker of both has the range of "train"
+    for part in ("valid", "train"):  # a speaker in both gets the range of "train"
         speakers = info.get(part)
         for speaker, entry in speakers.items() if isinstance(speakers, dict) else ():
             where = f"{source}, speaker {speaker!r} of {part!r}"[:300]
@@ -164,7 +164,7 @@ def _ranges_of_spk2info(content: bytes, source: Path) -> dict[str, tuple[float, 
             except (TypeError, IndexError, KeyError) as error:
                 raise SpeakerPitchError(f"{where}: the entry is not (_, (floor, ceiling, _)); {FETCH}") from error
             low, high = _checked_range(floor, ceiling, where)
-            # The reference's two corrections of this very file.
+            # The two corrections that the original code makes to this file.
             ranges[str(speaker)] = (60.0, 400.0) if str(speaker) == "1447" else (75.0 if low == 50 else low, high)
     return {speaker: _checked_range(*limits, f"{source}, speaker {speaker!r}") for speaker, limits in ranges.items()}
 
@@ -177,7 +177,7 @@ def _read_plain_pickle(content: bytes, source: Path) -> object:
             f"{source}: this pickle wants to call {refused}, which a table of numbers does not need; nothing was run; "
             f"{FETCH}"
         ) from refused
-    except Exception as error:  # garbage makes an unpickler raise almost anything
+    except Exception as error:  # on garbage an unpickler may raise almost anything
         raise SpeakerPitchError(
             f"{source}: is none of spk2info.dict, SPEAKERS.TXT, and a table speaker<TAB>floor<TAB>ceiling; "
             f"make one with spin-fairseq pitch (read as a pickle: {type(error).__name__}: {error})"[:600]

@@ -1,4 +1,4 @@
-"""Rows of a manifest that are worked on together."""
+"""Divide the rows of a manifest into groups that are processed together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def stretches(sizes: np.ndarray, largest: int) -> Iterator[tuple[int, int]]:
-    """Follow each other, their sizes together at most `largest`, or one row's: (begin, end)."""
+    """Yield (begin, end) of consecutive groups, each of total size at most `largest`, or of one row."""
     ends = np.cumsum(sizes)
     begin = 0
     while begin < len(sizes):

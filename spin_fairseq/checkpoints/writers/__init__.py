@@ -1,4 +1,4 @@
-"""One writer a format: each has NAME and `write(source, destination)`, and gives a file its name when it is whole."""
+"""One writer per format: each has NAME and `write(source, destination)`. A file gets its name once it is complete."""
 
 import os
 
@@ -18,12 +18,12 @@ WITH_CODEBOOKS = ("hf", "kmeans", "spin", "onnx")
 
 
 def convert(source, destination, to, given=None, codebook=None):
-    """Write the checkpoint `source`, of any format that is read, to `destination` in the format `to`.
+    """Convert the checkpoint `source`, of any format that can be read, to the format `to`, and write it to `destination`.
 
-    given: keys of the encoder's configuration that the source leaves open, as for `load_encoder`. codebook: the only one that the
-    export holds, of a Spin with several; None: all of them, the first being the one that gives units.
-    Returns what the export says of itself. Raises CheckpointError; ConfigError for an unknown format, or where the
-    source is to be replaced.
+    given: keys of the encoder's configuration that the source lacks, as for `load_encoder`. codebook: of a Spin with several, the
+    only one to export; None: all of them, of which the first gives the units.
+    Returns what the export says about itself. Raises CheckpointError; ConfigError for an unknown format, or if the source
+    would be replaced.
     """
     if to not in WRITERS:
         raise ConfigError(f"--to is {to!r}: choose one of {', '.join(WRITERS)}")

@@ -1,4 +1,4 @@
-"""A checkpoint of fairseq's own HubertModel, for fairseq without this package, and for tools that load one."""
+"""Write a checkpoint of fairseq's HubertModel, for fairseq without this package, and for other tools that load one."""
 
 import torch
 
@@ -7,7 +7,7 @@ from ...files import whole_file
 
 NAME = "fairseq HuBERT"
 
-# The keys of HubertConfig that say what the model is; all releases of fairseq with a HuBERT know them.
+# The keys of HubertConfig that define the model; all releases of fairseq that have HuBERT know them.
 _KEYS = [
     "extractor_mode", "encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads",
     "activation_fn", "dropout", "attention_dropout", "activation_dropout", "dropout_input", "dropout_features",
@@ -16,18 +16,18 @@ _KEYS = [
 
 
 def _final_proj(source):
-    """-> weight, bias, and whose they are."""
+    """-> weight, bias, and a description of where they come from."""
     head = source.model.head.projection if source.is_spin else []
     if len(head) == 1:
         return head[0].weight.detach(), head[0].bias.detach(), "the projection of the Spin head"
     if source.final_proj is not None:
-        return (*(tensor.clone() for tensor in source.final_proj), "the base's own")  # not a map of the file
+        return (*(tensor.clone() for tensor in source.final_proj), "the base's own")  # a copy, not a map of the file
     rows = source.encoder_config.get("final_dim") or source.encoder.width
     return torch.zeros(rows, source.encoder.width), torch.zeros(rows), "zeros"
 
 
 def refuse_odd_forms(source, to):
-    """CheckpointError for what fairseq's model cannot be, nor Microsoft's, which has the same front end."""
+    """Raise CheckpointError for an encoder that neither fairseq's model nor Microsoft's, with the same front end, can be."""
     cfg, odd = source.encoder.cfg, None
     if not cfg.feat_proj_layer_norm:
         odd = "has no layer norm behind its convolutions"
@@ -40,11 +40,11 @@ def refuse_odd_forms(source, to):
 
 
 def hubert_parts(source, to):
-    """-> HubertConfig's keys, the task's, and the tensors of a HubertModel; CheckpointError for another encoder.
+    """-> the keys of HubertConfig, those of the task, and the tensors. Raises CheckpointError for another encoder.
 
-    The model has a `final_proj`, of the pre-training: the base's own where an encoder alone is converted and the file has
-    it. A Spin head that is one linear layer takes its place: what it gives are the embeddings before their L2 norm. Else
-    it is zero.
+    A HubertModel has a `final_proj`, used in pre-training. For an encoder alone it is that of the base, if the file has it.
+    For a Spin whose head is one linear layer it is the head, so that its output is the embedding before the L2 norm.
+    Otherwise it is zero.
     """
     config = source.encoder_config
     if config["kind"] != "hubert":
@@ -72,7 +72,7 @@ def write(source, path):
                 "args": None,
                 "cfg": {"model": model, "task": task, "criterion": None, "common": {}},
                 "model": tensors,
-                # A dictionary of labels would have to be read from the data that it was trained on.
+                # A dictionary of labels would have to be read from the training data.
                 "task_state": {"dictionaries": [None]},
                 "criterion": None,
                 "optimizer_history": [

@@ -1,4 +1,4 @@
-"""A folder for the transformers library: AutoModel loads the encoder; head and codebooks are in a file of their own."""
+"""Write a folder for the transformers library: AutoModel loads the encoder; head and codebooks are in a separate file."""
 
 import json
 import re
@@ -33,7 +33,7 @@ _NAMES = [
 
 
 def transformers_name(name, batch_norm=False):
-    """fairseq's or Microsoft's name of a tensor -> transformers'. batch_norm: the positional convolution has one."""
+    """fairseq's or Microsoft's name of a tensor -> transformers'. batch_norm: whether the positional convolution has one."""
     if batch_norm and name.startswith("encoder.pos_conv.0."):
         return name.replace("encoder.pos_conv.0.", "encoder.pos_conv_embed.batch_norm.")
     for pattern, replacement in _NAMES:
@@ -47,7 +47,7 @@ def _config(source):
     config = source.encoder_config
     kind = config["kind"]
     keys = {**KEYS, **WAVLM_KEYS} if kind == "wavlm" else KEYS
-    # A key that is absent from a configuration has fairseq's default, which the built encoder knows.
+    # An absent key has fairseq's default, which the built encoder knows.
     values = {name: getattr(source.encoder.cfg, key) for key, name in keys.items()}
     convolutions = parse_conv_layers(config["conv_feature_layers"])
     for index, name in enumerate(("conv_dim", "conv_kernel", "conv_stride")):
@@ -74,15 +74,15 @@ def _preprocessor(source):
         "padding_side": "right",
         "padding_value": 0.0,
         "do_normalize": source.encoder.normalize,
-        # Models with a group norm were trained without a mask; it is not to be given to them.
+        # Models with a group norm were trained without an attention mask, and must not be given one.
         "return_attention_mask": str(source.encoder.cfg.extractor_mode) == "layer_norm",
     }
 
 
 def write(source, folder):
-    """model.safetensors, config.json, preprocessor_config.json, README.md; of Spin also spin_head.safetensors.
+    """Write model.safetensors, config.json, preprocessor_config.json, README.md; for Spin also spin_head.safetensors.
 
-    `load_encoder` reads the folder.
+    `load_encoder` can read the folder.
     """
     try:
         from safetensors.torch import save_file

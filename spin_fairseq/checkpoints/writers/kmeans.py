@@ -1,4 +1,4 @@
-"""The codebook as k-means, for fairseq's dump_km_label.py and its like: nearest centre of an embedding = our unit."""
+"""Write the codebook as k-means, for fairseq's dump_km_label.py and similar tools: the nearest centre is the unit."""
 
 import warnings
 
@@ -10,14 +10,14 @@ from ...files import whole_file
 
 NAME = "scikit-learn k-means"
 
-# With centres c of different lengths, the nearest one is not the one with the largest product: |x - c|^2 is
-# |x|^2 - 2 x.c + |c|^2. Shrunk centres make the last term vanish beside the second; in float64, 1e-6 leaves nine
+# If centres c differ in length, the nearest is not always the one with the largest product, since |x - c|^2 is
+# |x|^2 - 2 x.c + |c|^2. Scaling the centres down makes the last term negligible; in float64 a factor of 1e-6 leaves nine
 # digits of the product, and an error of 1e-6 times the difference of the squared lengths.
 _SHRINK = 1e-6
 
 
 def _centres(head):
-    """The first codebook, as rows of which the nearest is the best; and what to say of it."""
+    """The first codebook, scaled so that the nearest row is the unit; and a description of it."""
     prototypes = head.prototypes[0].detach()
     if head.normalize_prototypes:
         return F.normalize(prototypes.float(), dim=-1).numpy(), "prototypes of unit length"
@@ -29,7 +29,7 @@ def _centres(head):
 
 
 def write(source, path):
-    """A fitted KMeans with `cluster_centers_` (K, D) by joblib, to be used on `spin-fairseq units --output embeddings`."""
+    """Write a fitted KMeans with `cluster_centers_` (K, D) by joblib, for use on `spin-fairseq units --output embeddings`."""
     source.require_spin("kmeans")
     import joblib
     from sklearn.cluster import KMeans

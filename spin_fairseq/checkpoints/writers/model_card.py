@@ -1,4 +1,4 @@
-"""The README.md of an export for the transformers library."""
+"""Write the README.md of an export for the transformers library."""
 
 import json
 
@@ -56,7 +56,7 @@ def _example(source):
 
 
 def model_card(source):
-    """Markdown: what the export holds, and for Spin an example that gives units."""
+    """-> Markdown that says what the export holds, and for Spin has an example that computes units."""
     kind = source.encoder_config["kind"]
     title = {"hubert": "HuBERT", "wavlm": "WavLM"}[kind]
     rows = []

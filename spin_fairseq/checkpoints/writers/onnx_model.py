@@ -1,4 +1,4 @@
-"""A model for onnxruntime: one wave of any length in; units, embeddings and features out."""
+"""Write a model for onnxruntime: one waveform of any length in; units, embeddings and features out."""
 
 import inspect
 import json
@@ -19,10 +19,10 @@ _LARGEST = 2**31  # bytes of a protobuf
 
 
 class _WaveToUnits(nn.Module):
-    """The model for one wave without padding.
+    """The model for one waveform, without padding.
 
-    wave: (1, T) -> features (1, frames, width) of the layer that the head reads, of an encoder alone the last; of Spin
-    also embeddings (1, frames, D), and units (1, frames) of each codebook.
+    wave: (1, T) -> features (1, frames, width) of the layer that the head reads, or of the last layer of an encoder; for
+    Spin also embeddings (1, frames, D), and units (1, frames) of each codebook.
     """
 
     def __init__(self, encoder, head, output_layer):
@@ -41,8 +41,8 @@ class _WaveToUnits(nn.Module):
 
 
 def write(source, path):
-    """Inputs: wave (1, samples) float32, at the base's sample rate. Outputs: features; of Spin also embeddings, units,
-    and units_1 ... of further codebooks. What the model is stands in its metadata, as JSON under "about"."""
+    """Write the model. Input: wave (1, samples) float32, at the sample rate of the base. Outputs: features; for Spin also
+    embeddings, units, and units_1 ... of further codebooks. Its metadata describe it, as JSON under "about"."""
     try:
         import onnx
     except ImportError:
@@ -57,7 +57,7 @@ def write(source, path):
     if source.is_spin:
         names += ["embeddings", "units", *(f"units_{index}" for index in range(1, len(head.prototypes)))]
     wave = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
-    # The older exporter, of the two that newer torch versions have: all versions have it, and it needs no onnxscript.
+    # The older of the two exporters of newer torch versions: all versions have it, and it needs no onnxscript.
     older = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with whole_file(path, CheckpointError) as temporary, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what is constant: there is one wave

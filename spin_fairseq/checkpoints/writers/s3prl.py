@@ -1,4 +1,4 @@
-"""What s3prl's `hubert_custom` and `wavlm_local` load: its converted HuBERT, and Microsoft's form of a WavLM."""
+"""Write what s3prl's `hubert_custom` and `wavlm_local` load: its converted HuBERT, or a WavLM in Microsoft's form."""
 
 import torch
 
@@ -21,7 +21,7 @@ def _hubert(source):
 
 
 def write(source, path):
-    """`load_encoder` reads both. The head is not in it: examples/superb/ takes the Spin checkpoint itself."""
+    """Write the encoder without the head (for that see examples/superb/). `load_encoder` can read both forms."""
     state = _wavlm(source) if source.encoder_config["kind"] == "wavlm" else _hubert(source)
     with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:
         torch.save({**state, "about": source.about}, file)

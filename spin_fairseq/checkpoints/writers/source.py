@@ -1,4 +1,4 @@
-"""What is exported: the model from any checkpoint, and what is known about it."""
+"""What is exported: the model of any checkpoint, and what is known about it."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from ..provenance import about_of_folder, last_part, plain_values, what_is_told
 
 @dataclass
 class Source:
-    """path: of the file; model: a Spin, or an encoder alone; config: Spin's, or the encoder's; about: JSON.
+    """path: of the file; model: a Spin or an encoder; config: that of the model; about: a description for JSON.
 
-    final_proj: weight and bias of a HuBERT's projection for its pre-training, which encoders here do not have; or None.
+    final_proj: weight and bias of the projection that HuBERT's pre-training uses and our encoders lack, or None.
     """
 
     path: str

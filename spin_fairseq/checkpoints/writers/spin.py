@@ -1,4 +1,4 @@
-"""One self-contained file of this package: encoder, head, codebooks, configuration, and what it is."""
+"""Write one self-contained file of this package: encoder, head, codebooks, configuration and description."""
 
 import torch
 
@@ -11,7 +11,7 @@ NAME = "Spin by this package"
 def write(source, path):
     """-> {"format", "version", "model": Spin's configuration, "state_dict", "about"}; `load_spin` reads it."""
     source.require_spin("spin")
-    # Where the base came from on the machine that trained is of no use elsewhere.
+    # The path of the base on the training machine is of no use elsewhere.
     config = {**source.config, "encoder": source.encoder_config, "checkpoint": source.about.get("base") or ""}
     config.pop("_name", None)
     with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:
