@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from ..evaluation.results import number
 
 NOTHING = number(None)
+# What a comparison of unit encoders is about, before all else: (group, metric).
+PHONES_AND_SPEAKERS = (
+    ("phones", "pnmi"), ("phones", "phone_purity"), ("speakers", "speaker_nmi"), ("speakers", "speaker_accuracy"),
+)  # fmt: skip
 
 
 @dataclass
@@ -75,6 +79,19 @@ def compare(models, known_groups):
         title = known_groups[name].title if name in known_groups else name.replace("_", " ")
         groups.append(Group(name, title, rows, missing, errors))
     return groups
+
+
+def opening(groups):
+    """[Group] -> the Rows of PHONES_AND_SPEAKERS that were measured; [] unless phones and speakers both were, of two models or more."""
+    found = [
+        (group.key, row)
+        for name, key in PHONES_AND_SPEAKERS
+        for group in groups
+        for row in group.rows
+        if (group.key, row.key) == (name, key)
+    ]
+    compared = len({name for name, _ in found}) == 2 and len(found[0][1].cells) > 1
+    return [row for _, row in found] if compared else []
 
 
 def _row(group, key, models, metric):

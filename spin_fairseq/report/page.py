@@ -13,7 +13,7 @@ from ..files import write_bytes
 from ..evaluation.results import number
 from ..evaluation.groups import GROUPS
 from . import charts, colouring
-from .comparison import compare, headed
+from .comparison import compare, headed, opening
 from .results import is_results, read_counts, read_results, read_units
 from .runs import is_run, read_run
 from .utterances import phone_strip, read_utterances, spread_over_speakers, unit_strip
@@ -144,11 +144,13 @@ def gather(runs, results, *, utterances=6, seconds=8.0, seed=VOICE):
         for index, model in enumerate(models)
         if model.layer is None or model.kind == "spin"
     ]
+    groups = compare(models, GROUPS)
     return {
         "runs": runs,
         "results": results,
         "models": models,
-        "groups": compare(models, GROUPS),
+        "opening": opening(groups),
+        "groups": groups,
         "paired": _paired(results),
         "training": charts.training_charts(runs),
         "heat_maps": [chart for chart in heat_maps if chart],

@@ -41,6 +41,26 @@ def test_everything_is_there(run_folder, results_folder, tmp_path):
     assert "+0.050 to +0.150, p 0.002" in text and "spin − base" in text
 
 
+def test_the_page_opens_with_phones_and_speakers(speech_folder, tmp_path):
+    """Guards against a page whose reader meets entropies and bitrates before what Spin is for."""
+
+    def change(content):
+        for value, model in zip((0.1, 0.3), content["models"]):
+            model["metrics"]["speakers"] = {"speaker_nmi": metric(value)}
+
+    text, content = written([make_results(tmp_path / "both", speech_folder, change=change)], tmp_path)
+    assert [row.key for row in content["opening"]] == ["pnmi", "phone_purity", "speaker_nmi"]
+    opening = text[text.index('id="opening"') : text.index('<details class="group"')]
+    assert [word for word in ("PNMI", "Phone purity", "Speaker NMI", "0.300") if word not in opening] == []
+
+    def without_speakers(content):
+        for model in content["models"]:
+            del model["metrics"]["speakers"]
+
+    text, content = written([make_results(tmp_path / "phones", speech_folder, change=without_speakers)], tmp_path)
+    assert content["opening"] == [] and 'id="opening"' not in text
+
+
 def test_units_are_in_the_strips_of_their_model(results_folder, tmp_path):
     text, content = written([results_folder], tmp_path, utterances=1, seconds=1.0)
     phones, spin, base = content["utterances"][0].strips
