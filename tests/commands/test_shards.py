@@ -248,21 +248,27 @@ def test_launchers(launcher, speech_folder, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_failed_shards_are_named(speech_folder, tmp_path, monkeypatch, capsys):
-    """A damaged table stops every shard. Guards against a launcher that merges what is there of an earlier run."""
+    """A folder is in the way of one shard. Guards against a launcher that merges the others, or hides what went wrong."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    (tmp_path / "pitch.tsv").write_text("nonsense")
+    (tmp_path / "marks.shards" / "1-of-2.dev.marks").mkdir(parents=True)
+    words = ["marks", speech_folder.data / "dev.tsv", "--out", tmp_path / "marks", "--launcher", "local", "--shards", 2]
+    assert spin_fairseq(*words) == 1
+    assert "of 2 shards, 1 failed: 1; what they said is in" in capsys.readouterr().err
+    assert "1-of-2.dev.marks: cannot be written" in (tmp_path / "marks.shards" / "logs" / "1-of-2.log").read_text()
+    assert not (tmp_path / "marks").exists()
+
+
+def test_what_is_wrong_is_told_before_shards_start(speech_folder, tmp_path, capsys):
     words = [
         "marks",
         speech_folder.data / "dev.tsv",
         "--speaker-pitch",
-        tmp_path / "pitch.tsv",
+        tmp_path / "gone.tsv",
         "--out",
         tmp_path / "marks",
     ]
     assert spin_fairseq(*words, "--launcher", "local", "--shards", 2) == 1
-    told = capsys.readouterr().err
-    assert "of 2 shards, 2 failed: 1, 2; what they said is in" in told
-    assert "pitch.tsv" in (tmp_path / "marks.shards" / "logs" / "1-of-2.log").read_text()
+    assert "gone.tsv: cannot be read" in capsys.readouterr().err and not (tmp_path / "marks.shards").exists()
 
 
 def test_an_unknown_setting_of_slurm(speech_folder, tmp_path, capsys):
