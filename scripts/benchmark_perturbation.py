@@ -30,9 +30,9 @@ from spin_fairseq.perturbation import draw_speaker, equalize, find_pitch_marks, 
 from spin_fairseq.perturbation.draws import stack_draws
 from spin_fairseq.perturbation.backends import perturb, perturb_batch
 from spin_fairseq.perturbation.equalizer import BANDS
-from spin_fairseq.perturbation.grains import plan
+from spin_fairseq.perturbation.grains import plan_row
 from spin_fairseq.perturbation.overlap_add import overlap_add_row
-from spin_fairseq.perturbation.pitch_marks import PitchMarks, marks_of_contour, pad_marks
+from spin_fairseq.perturbation.pitch_marks import PitchMarks, marks_of_row, pad_marks
 from spin_fairseq.perturbation.resampling import resample_row, taps_for
 from spin_fairseq.perturbation.speaker import _change_batch
 
@@ -83,8 +83,7 @@ def stages(wave, limits, draw, marks):
     r = pitch.normalised_autocorrelation(frames)
     f0 = pitch.contour_in_range(r, frames, *tensors)
     batch = PitchMarks(marks.times[None], marks.joined[None])
-    ratios = [torch.tensor([ratio], dtype=torch.float64) for ratio in draw[:3]]
-    planned = plan(batch, length, SAMPLE_RATE, *ratios, torch.tensor([draw.seed]), None)
+    planned = plan_row(batch, len(wave), SAMPLE_RATE, *draw[:3], draw.seed)
     resampled_length = int(len(wave) / draw.formant_ratio) + 1
     resampled = resample_row(source, draw.formant_ratio, resampled_length)
     changed = overlap_add_row(resampled, planned, draw.formant_ratio, len(wave)).numpy()
@@ -92,10 +91,8 @@ def stages(wave, limits, draw, marks):
         "analysis: frames at 8 kHz": lambda: pitch.cut_frames(source[None], length, SAMPLE_RATE, floor),
         "analysis: autocorrelation": lambda: pitch.normalised_autocorrelation(frames),
         "analysis: best path": lambda: pitch.contour_in_range(r, frames, *tensors),
-        "analysis: marks": lambda: marks_of_contour(frames, f0, length, SAMPLE_RATE, None),
-        "synthesis: places of grains": lambda: plan(
-            batch, length, SAMPLE_RATE, *ratios, torch.tensor([draw.seed]), None
-        ),
+        "analysis: marks": lambda: marks_of_row(frames, f0, len(wave), SAMPLE_RATE),
+        "synthesis: places of grains": lambda: plan_row(batch, len(wave), SAMPLE_RATE, *draw[:3], draw.seed),
         "synthesis: resampling": lambda: resample_row(source, draw.formant_ratio, resampled_length),
         "synthesis: overlap-add": lambda: overlap_add_row(resampled, planned, draw.formant_ratio, len(wave)),
         "synthesis: equaliser": lambda: equalize(changed, SAMPLE_RATE, gains_db=draw.gains_db, q=draw.q),

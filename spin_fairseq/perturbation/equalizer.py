@@ -12,6 +12,7 @@ from .waves import as_waves
 BANDS = 10
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
 CENTRES_HZ = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS)
+LONG = 64 * kernels.SEGMENTS  # samples from which on the parts of a wave are filtered side by side
 RINGING = 1.0  # s after which the lowest band has died away, for gains and Q of the recipe
 
 
@@ -79,5 +80,6 @@ def equalize(wave, sample_rate, *, gains_db, q, lengths=None):
         return waves.like_input(waves.masked(filtered))
     result = torch.zeros_like(waves.samples)
     for row, own, out in zip(waves.rows(), sections, result.numpy()):
-        kernels.cascade(row[0].numpy(), own, out)
+        filter_row = kernels.cascade_side_by_side if row.size(1) >= LONG else kernels.cascade
+        filter_row(row[0].numpy(), own, out)
     return waves.like_input(result)

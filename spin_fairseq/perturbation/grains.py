@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from . import kernels
 from .crossings import whole_numbers
 
 VOICELESS_STEP = 0.01  # s between grains, more or less
@@ -17,6 +18,9 @@ JITTER = 0.2  # of that step, at most: equal steps would be heard as a 100-Hz bu
 LOWEST_F0, HIGHEST_F0 = 20.0, 1000.0  # Hz of the new contour
 SMALLEST_SHARE_OF_MEDIAN = 0.25  # of the new contour: large range ratios would take f0 through zero
 ON_THE_MARK = 1e-6  # cycles: a grain this near to a mark lies on it
+GRID = float(
+    2**20
+)  # places a sample, to which places are rounded first: the last bits do not decide on which sample they fall
 
 
 class Grains(NamedTuple):
@@ -61,6 +65,16 @@ def _noise(number, seed):
     for shift, factor in ((16, 0x45D9F3B), (15, 0x2C1B3C6D)):
         x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
     return (x ^ (x >> 16)).double() / 2**31 - 1
+
+
+def plan_row(marks, length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed):
+    """`plan` for one utterance on the CPU. marks: PitchMarks (1, M); all others are numbers."""
+    limits = VOICELESS_STEP, JITTER, LOWEST_F0, HIGHEST_F0, SMALLEST_SHARE_OF_MEDIAN, ON_THE_MARK, GRID
+    found = kernels.plan(
+        marks.times[0].numpy(), marks.joined[0].numpy(), length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed,
+        limits,
+    )  # fmt: skip
+    return Grains(*(torch.from_numpy(values)[None] for values in found))
 
 
 def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed, capacity):
@@ -123,7 +137,7 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
     period_before = torch.where(has_mark, F.pad(period, (1, 0), value=torch.inf).gather(1, mark), torch.inf)
     period_after = torch.where(has_mark, F.pad(period, (0, 1), value=torch.inf).gather(1, mark), torch.inf)
 
-    target = place.round()
+    target = ((place * GRID).round() / GRID).round()
     spacing = target.diff(dim=1)
     # Nor does the first grain behind a stretch reach back to its last mark, where the new pitch may have no grain.
     behind = F.pad(~in_voiced & (found.rank == 0), (1, 0))

@@ -2,13 +2,16 @@
 
 import numpy as np
 
+from .equalizer import BANDS, LONG, equalize
 from .speaker import change_speaker as change_by_ratios
 
 
 def check_installed():
     """Compile the inner loops, once and before workers are started: each of them would do it again."""
-    tone = np.sin(np.arange(1600, dtype=np.float32) * 0.1)
+    tone = np.sin(np.arange(LONG, dtype=np.float32) * 0.1)
     change_by_ratios(tone, 16000, formant_ratio=1.1)
+    for wave in (tone, tone[:100]):  # each has a kernel of its own
+        equalize(wave, 16000, gains_db=np.ones(BANDS), q=np.ones(BANDS))
 
 
 def change_speaker(wave, sample_rate, pitch_range, draw, marks=None):

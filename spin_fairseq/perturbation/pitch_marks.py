@@ -154,8 +154,16 @@ def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None,
 
 def _find(wave, lengths, sample_rate, *limits, capacity=None):
     f0, frames = pitch.f0_contour(wave, lengths, sample_rate, *limits)
-    marks = marks_of_contour(frames, f0, lengths, sample_rate, capacity)
     if capacity is not None:
-        return marks
-    inside = marks.times[0] < torch.inf  # the last one may have come to lie behind the end
-    return PitchMarks(marks.times[0][inside], marks.joined[0][inside])
+        return marks_of_contour(frames, f0, lengths, sample_rate, capacity)
+    return marks_of_row(frames, f0, int(lengths[0]), sample_rate)
+
+
+def marks_of_row(frames, f0, length, sample_rate):
+    """`marks_of_contour` for one utterance on the CPU; length: samples -> PitchMarks (M,)."""
+    phasor = energy_phasor(frames, f0)
+    found = kernels.marks_of_contour(
+        phasor[0].numpy(), f0[0].numpy(), frames.valid[0].numpy(), frames.step / 2, float(sample_rate), length, REACH, BEYOND,
+        RESOLUTION,
+    )  # fmt: skip
+    return PitchMarks(*map(torch.from_numpy, found))

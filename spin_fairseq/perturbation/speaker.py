@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from .grains import HIGHEST_F0, plan
+from .grains import HIGHEST_F0, plan, plan_row
 from .overlap_add import overlap_add, overlap_add_row
 from .pitch_marks import PitchMarks, find_pitch_marks
 from .resampling import resample, resample_row, taps_for
@@ -57,8 +57,7 @@ def _change_row(wave, sample_rate, marks, formant_ratio, pitch_ratio, range_rati
     length = wave.size(1)
     if not length:
         return wave[0]
-    ratios = (torch.tensor([value], dtype=torch.float64) for value in (formant_ratio, pitch_ratio, range_ratio))
-    grains = plan(marks, torch.tensor([length]), sample_rate, *ratios, torch.tensor([seed]), None)
+    grains = plan_row(marks, length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed)
     source = resample_row(wave[0], formant_ratio, math.ceil(length / formant_ratio))
     return overlap_add_row(source, grains, formant_ratio, length)
 

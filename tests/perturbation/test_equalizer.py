@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import sosfreqz
 
-from spin_fairseq.perturbation import equalize
+from spin_fairseq.perturbation import draw_speaker, equalize, kernels
 from spin_fairseq.perturbation.equalizer import BANDS, CENTRES_HZ, biquads
 from tests.oracles.biquad_oracle import equalize_oracle
 
@@ -77,3 +77,18 @@ def test_tensors_come_back_as_tensors():
     wave, options = noise(500), {"gains_db": np.linspace(-12, 12, 10), "q": np.full(10, 3.0)}
     result = equalize(torch.from_numpy(wave), 16000, **options)
     assert torch.is_tensor(result) and np.array_equal(result.numpy(), equalize(wave, 16000, **options))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31), samples=st.integers(1, 9000))
+def test_segments_side_by_side_are_the_wave_as_a_whole(seed, samples):
+    """Guards against a border between segments that can be heard."""
+    rng = np.random.default_rng(seed)
+    draw = draw_speaker(rng)
+    wave = rng.standard_normal(samples).astype(np.float32)
+    sections = biquads(16000, draw.gains_db, draw.q)
+    whole, joined = np.zeros((2, samples + 3), np.float32)
+    kernels.cascade(wave, sections, whole)
+    kernels.cascade_side_by_side(wave, sections, joined)
+    assert np.abs(whole - joined).max() <= 1e-6 * np.abs(whole).max()
+    assert not joined[samples:].any()

@@ -175,5 +175,31 @@ def test_resampling_moves_a_tone_and_aliases_none(ratio):
         assert resample_row(torch.from_numpy(tone), ratio, 11000)[middle].abs().max() < 0.02
 
 
+@settings(deadline=None, max_examples=100)
+@given(seed=seeds, pitch_ratio=ratios, range_ratio=st.floats(1 / 1.5, 1.5), formant_ratio=ratios, same=st.booleans())
+def test_plan_twins(seed, pitch_ratio, range_ratio, formant_ratio, same):
+    """The kernel lays every grain where torch lays it, also on marks behind the end and where nothing is to change."""
+    marks = random_marks(np.random.default_rng(seed), 8000)
+    if same:
+        pitch_ratio = range_ratio = 1.0
+    samples = 7000 + seed % 1000
+    expected = plan(marks, samples, pitch_ratio, range_ratio, seed, formant_ratio=formant_ratio)
+    batch = PitchMarks(marks.times[None], marks.joined[None])
+    found = grains.plan_row(batch, samples, 16000, formant_ratio, pitch_ratio, range_ratio, seed)
+    for one, other in zip(expected, found):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("times, samples", [([], 1), ([], 4000), ([0.0], 1), ([30.0, 90.0], 50), ([5.0, np.inf], 700)])
+def test_plan_twins_at_the_edges(times, samples):
+    joined = torch.tensor([True] * (len(times) - 1) + [False] * bool(times), dtype=torch.bool)
+    marks = PitchMarks(tensor(*times), joined)
+    expected = plan(marks, samples, 1.3, 0.8, 3, formant_ratio=1.2)
+    found = grains.plan_row(PitchMarks(marks.times[None], joined[None]), samples, 16000, 1.2, 1.3, 0.8, 3)
+    for one, other in zip(expected, found):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
 def test_kernels_are_compiled():
     assert all(hasattr(getattr(kernels, name), "py_func") for name in ("track", "resample", "overlap_add", "cascade"))

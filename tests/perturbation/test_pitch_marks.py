@@ -129,6 +129,23 @@ def test_energy_phasor_twins():
     np.testing.assert_allclose(found, expected[0].numpy(), atol=2e-5)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_marks_twins(seed):
+    """The kernel finds the very marks that torch finds, whatever the contour, also where the wave ends in a stretch."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 60))
+    f0 = rng.uniform(60, 500) * rng.uniform(0.9, 1.1, count) * (np.repeat(rng.random(count), 4)[:count] < 0.7)
+    f0 = torch.from_numpy(f0.astype(np.float32))[None]
+    length = count * 160 - int(rng.integers(0, 330)) % (count * 160)
+    valid = (torch.arange(count)[None] * 80 + 40) * 2 < length
+    samples = torch.from_numpy(rng.standard_normal((1, count, 161)).astype(np.float32))
+    frames = pitch.Frames(samples, None, 8000.0, 160, None, valid, 1 / 60)
+    expected = pitch_marks.marks_of_contour(frames, f0, torch.tensor([length]), 16000, None)
+    inside = expected.times[0] < torch.inf
+    found = pitch_marks.marks_of_row(frames, f0, length, 16000)
+    assert torch.equal(found.times, expected.times[0][inside]) and torch.equal(found.joined, expected.joined[0][inside])
+
+
 def test_all_marks_lie_inside(voice):
     """Wherever the wave is cut: the last frame's marks may fall behind its end."""
     for samples in range(3000, 3400, 7):
