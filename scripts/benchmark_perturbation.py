@@ -3,18 +3,23 @@
 
     python scripts/benchmark_perturbation.py DATA/dev.tsv
     python scripts/benchmark_perturbation.py DATA/dev.tsv --speaker-pitch SPEAKERS.TXT --utterances 60 --repeats 5
+    python scripts/benchmark_perturbation.py DATA/dev.tsv --utterances 18 --seconds 3 8 --busy 4
 
 One thread on one CPU. Both sides go over all utterances in turns, with the same random voices; a figure is the median over
-utterances, in milliseconds for a second of audio, a ratio the median of the utterances' ratios. The whole path is that
+utterances, in milliseconds for a second of audio, a ratio the median of the utterances' ratios. Times are of the CPU: what
+other processes take from it does not count, but what they do to caches and memory does. --busy starts such processes, which
+copy arrays that no cache holds. The whole path is that
 from wave to perturbed wave, equaliser and clip included on both sides. "Floor" is what the FFTs, multiplications, gathers
 and additions of that size take when nothing else is done.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +29,7 @@ from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.speech.audio import SAMPLE_RATE
-from spin_fairseq.errors import SpinError
+from spin_fairseq.errors import ManifestError, SpinError
 from measuring.tensor_memory import TensorMemory
 from spin_fairseq.perturbation import draw_speaker, equalize, find_pitch_marks, native, pitch, praat
 from spin_fairseq.perturbation.draws import stack_draws
@@ -39,10 +44,26 @@ from spin_fairseq.perturbation.speaker import _change_batch
 BATCH = 16
 
 
+COPYING = "import numpy as np\na, b = np.ones((2, 1 << 23))\nwhile True: a[:] = b; b *= 0.5; b += a"
+
+
 def seconds_of(function):
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
+
+
+@contextmanager
+def busy_processes(count, cpus):
+    """So many processes that keep these CPUs and the memory busy, while the block runs. cpus: None where none are told."""
+    on_all = None if cpus is None else lambda: os.sched_setaffinity(0, cpus)
+    running = [subprocess.Popen([sys.executable, "-c", COPYING], preexec_fn=on_all) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def whole_paths(wave, limits, draw, marks):
@@ -167,6 +188,8 @@ def limits_of(pitch_of, manifest, index):
 def measure(manifest, pitch_of, utterances, repeats):
     rng = np.random.default_rng(1)
     rows = rng.permutation(len(manifest))[:utterances]
+    if not len(rows):
+        raise ManifestError(f"{manifest.source}: has no utterance of such a length; give other --seconds")
     draws = [draw_speaker(rng) for _ in rows]
     functions, milliseconds = [], []
     for row, draw in zip(rows, draws):
@@ -230,18 +253,33 @@ def main(argv=None):
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--speaker-pitch", help="table of pitch ranges (default: 75 to 400 Hz for all)")
     parser.add_argument("--utterances", type=int, default=10**9, help="how many, at random (default all)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        nargs=2,
+        default=(0.0, np.inf),
+        metavar=("LOW", "HIGH"),
+        help="lengths of the utterances (default: any)",
+    )
+    parser.add_argument(
+        "--busy", type=int, default=0, metavar="N", help="processes that copy memory meanwhile, on all CPUs (default 0)"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement; the quickest counts (default 3)")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):  # Praat starts a thread for each CPU that it sees
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
+    if cpus:  # Praat starts a thread for each CPU that it sees
+        os.sched_setaffinity(0, {min(cpus)})
     warnings.simplefilter("ignore")
     try:
         praat.check_installed()
         manifest = load_manifest(args.manifest.parent, args.manifest.stem)
         pitch_of = load_speaker_pitch(args.speaker_pitch)
-        times, draws = measure(manifest, pitch_of, args.utterances, args.repeats)
-        print(report(times, *batch_cost(manifest, pitch_of, draws, args.repeats)))
+        seconds = manifest.sizes / SAMPLE_RATE
+        manifest = manifest.select((seconds >= args.seconds[0]) & (seconds <= args.seconds[1]))
+        with busy_processes(args.busy, cpus):
+            times, draws = measure(manifest, pitch_of, args.utterances, args.repeats)
+            print(report(times, *batch_cost(manifest, pitch_of, draws, args.repeats)))
     except SpinError as error:
         sys.exit(f"error: {error}")
 
