@@ -3,8 +3,9 @@ without repeats. Pieces are learnt on the first file; the others, such as that o
 .jsonl of spin-fairseq units, without --deduplicate; or, with --model, manifests whose units are made first.
 
 --out gets tokenizer.json (as the tokenizers library reads it), pieces.json, and of each split SPLIT.bin (the piece of each
-frame), .len (frames of each utterance), .ids and .json. An interrupted command resumes when it is given again. For many
-machines, make the units in shards: spin-fairseq units --help. Needs tokenizers: pip install "spin_fairseq[pieces]".
+frame), .len (frames of each utterance), .ids and .json. An interrupted command resumes when it is given again. Shards, with
+--model, make the units, which takes nearly all of the time; the merge learns and writes the pieces. Needs tokenizers:
+pip install "spin_fairseq[pieces]".
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def add_arguments(parser):
     parser.add_overwrite("learn and write anew")
     parser.add_device()
     parser.add_threads()
+    parser.add_shards()
 
 
 def run(args):
@@ -89,21 +91,16 @@ def _remove_pieces(out):
 def _units_of_model(args):
     """-> files of units, the number of codes, samples from one frame to the next."""
     args.say(settle())
-    device = usable_device(args.device)
-    from spin_fairseq.checkpoints import load_spin
-    from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.errors import ConfigError
-    from spin_fairseq.extraction.dumping import dump
     from spin_fairseq.files import write_text
-    from spin_fairseq.fingerprints import digest_of, file_fingerprint, manifest_fingerprint
     from spin_fairseq.speech.audio import SAMPLE_RATE
     from spin_fairseq.speech.folder import manifest_of
 
-    model = load_spin(args.model, **encoder_keys(args.encoder)).to(device)
-    files = [Path(args.out) / "units" / f"{Path(name).stem}.jsonl" for name in args.files]
+    model = _load(args)
+    files = [_units_file(args, name) for name in args.files]
     for name, file in zip(args.files, files):
         manifest, record = manifest_of(name), file.with_suffix(".source")
-        source = digest_of([file_fingerprint(args.model), args.codebook, args.encoder, manifest_fingerprint(manifest)])
+        source = _source(args, manifest)
         if file.exists() and not args.overwrite:
             if record.exists() and record.read_text() == source:
                 continue
@@ -111,8 +108,81 @@ def _units_of_model(args):
                 f"{file}: units of another model or manifest; --overwrite replaces them, or choose another --out"
             )
         write_text(record, source, ConfigError)
-        dump(
-            model, args.model, manifest, file, codebook=args.codebook, device=device, workers=args.threads,
-            max_samples=(12 if device == "cpu" else 30) * SAMPLE_RATE, progress=f"units of {file.stem}",
-        )  # fmt: skip
+        _dump_units(args, model, manifest, file)
     return files, len(model.head.prototypes[args.codebook]), round(model.encoder.frame_seconds * SAMPLE_RATE)
+
+
+def _units_file(args, name):
+    return Path(args.out) / "units" / f"{Path(name).stem}.jsonl"
+
+
+def _source(args, manifest):
+    """A digest of what units are made of."""
+    from spin_fairseq.fingerprints import digest_of, file_fingerprint, manifest_fingerprint
+
+    return digest_of([file_fingerprint(args.model), args.codebook, args.encoder, manifest_fingerprint(manifest)])
+
+
+def _load(args):
+    device = usable_device(args.device)
+    from spin_fairseq.checkpoints import load_spin
+    from spin_fairseq.checkpoints.given import encoder_keys
+
+    return load_spin(args.model, **encoder_keys(args.encoder)).to(device)
+
+
+def _dump_units(args, model, manifest, file):
+    from spin_fairseq.extraction.dumping import dump
+    from spin_fairseq.speech.audio import SAMPLE_RATE
+
+    dump(
+        model, args.model, manifest, file, codebook=args.codebook, device=args.device, workers=args.threads,
+        max_samples=(12 if args.device == "cpu" else 30) * SAMPLE_RATE, progress=f"units of {Path(file).stem}",
+    )  # fmt: skip
+
+
+# --- several machines: see `sharding` -----------------------------------------------------------------------------
+
+
+def shard_inputs(args):
+    if not args.model:
+        raise UsageError("shards are for --model: of files of units, pieces are learnt and written by one machine")
+    from spin_fairseq.fingerprints import content_digest, digest_of, manifest_fingerprint
+    from spin_fairseq.speech.folder import manifest_of
+
+    manifests = [(Path(name).stem, manifest_fingerprint(manifest_of(name))) for name in args.files]
+    return digest_of([manifests, content_digest(args.model), args.codebook, args.encoder])
+
+
+def compute_shard(args, shard, folder):
+    import numpy as np
+
+    from spin_fairseq.extraction.shards import rows_of_shard
+    from spin_fairseq.speech.folder import manifest_of
+
+    args.say(settle())
+    files, utterances, model = [], 0, _load(args)
+    for name in args.files:
+        manifest = manifest_of(name)
+        begin, end = rows_of_shard(manifest.sizes, shard)
+        if begin < end:
+            files.append(folder.file(shard, f".{Path(name).stem}.jsonl"))
+            _dump_units(args, model, manifest.select(np.arange(begin, end)), files[-1])
+            utterances += end - begin
+    return files, {"utterances": utterances}
+
+
+def merge_shards(args, folder, records):
+    from spin_fairseq.errors import ConfigError
+    from spin_fairseq.extraction.shards import merge_dumps
+    from spin_fairseq.files import write_text
+    from spin_fairseq.speech.folder import manifest_of
+
+    if args.overwrite:
+        _remove_pieces(Path(args.out))
+        args.overwrite = False  # the units that are joined here are kept
+    for name in args.files:
+        units = _units_file(args, name)
+        merge_dumps(folder.files(records, f".{Path(name).stem}.jsonl"), units)
+        write_text(units.with_suffix(".source"), _source(args, manifest_of(name)), ConfigError)
+    return run(args)

@@ -76,7 +76,7 @@ def test_one_vocabulary(verb, capsys):
     assert ("--overwrite" in told) == (verb not in ("train", "inspect"))
     assert ("--workers N" in told) == (verb in ("prepare", "pitch", "marks"))
     assert ("--threads N" in told) == ("--device" in told) == (verb in ("units", "pieces", "evaluate"))
-    shared = verb in ("prepare", "pitch", "marks", "units")
+    shared = verb in ("prepare", "pitch", "marks", "units", "pieces")
     assert ("--shard K/N" in told) == ("--launcher" in told) == shared
     assert "--jobs" not in told
 

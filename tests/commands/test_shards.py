@@ -146,6 +146,21 @@ def test_what_shards_leave_out_is_told(speech_folder, tmp_path, capsys):
     assert "5 utterances, of 6 shards; 1 left out, named by their shards" in capsys.readouterr().out
 
 
+def test_pieces(checkpoint, speech_folder, short_stretches, tmp_path, capsys):
+    pytest.importorskip("tokenizers", reason="comes with the extra `pieces`")
+    manifests = [speech_folder.data / f"{split}.tsv" for split in ("train", "dev")]
+    words = ["pieces", *manifests, "--model", checkpoint, "--vocabulary", 70, "--out"]
+    assert spin_fairseq(*words, tmp_path / "one") == 0
+    assert run_shards(*words, tmp_path / "many") == [0, 0, 0] and spin_fairseq("merge", tmp_path / "many") == 0
+    names = ["units/train.jsonl", "units/dev.jsonl", "tokenizer.json", "train.bin", "train.len", "train.ids", "dev.bin"]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "many" / name).read_bytes(), name
+    assert spin_fairseq(*words, tmp_path / "many") == 0  # it finds the units, and nothing is left to do
+    capsys.readouterr()
+    assert spin_fairseq("pieces", tmp_path / "a.km", "--out", tmp_path / "no", "--shard", "1/2") == 2
+    assert "shards are for --model" in capsys.readouterr().err
+
+
 def test_prepare(tmp_path):
     audio = tmp_path / "audio"
     audio.mkdir()

@@ -21,6 +21,8 @@ target = np.cumsum(rng.integers(60, 140, 200))
 left, right = rng.uniform(60, 140, (2, 200)).astype(np.float32)
 kernels.overlap_add(wave, target, np.arange(200) * 90 + 1000, left, right, results[0])
 kernels.resample(wave, 1.1, *rng.standard_normal((2, 32, 48)).astype(np.float32), results[1][:30000])
+results.append(np.zeros(40000, np.float32))
+kernels.cascade_side_by_side(wave, np.tile([[1.0, 0.1, 0.2, 1.0, -1.2, 0.5]], (3, 1)), results[2])
 print([hashlib.md5(result).hexdigest() for result in results])
 """
 
@@ -33,4 +35,4 @@ def test_the_same_to_the_last_bit_compiled_here_and_found_on_disk(tmp_path):
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
     ]
     assert list(tmp_path.rglob("*.nbi"))  # they were kept
-    assert outputs[0] == outputs[1] and outputs[0].count("'") == 4
+    assert outputs[0] == outputs[1] and outputs[0].count("'") == 6
