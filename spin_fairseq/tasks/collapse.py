@@ -35,5 +35,6 @@ class CollapseWatch:
                 f"task.collapse_share={self.share} of {size} prototypes. Few of them are in use. When the loss is near "
                 f"ln {size} = {math.log(size):.2f}, targets are too even: lower criterion.epsilon or set "
                 "criterion.hard_targets. Otherwise lower optimization.lr or warm up longer, raise dataset.max_tokens "
-                "(a batch's frames are spread over all prototypes), or take smaller model.codebook_sizes"
+                "(a batch's frames are spread over all prototypes), take smaller model.codebook_sizes, freeze more layers, or hold "
+                "them by R-Spin's second loss (task.pieces)"
             )
