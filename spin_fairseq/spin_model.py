@@ -24,20 +24,23 @@ LARGEST = 2**20  # of a head or codebook; far above any use, and below what take
 @dataclass
 class SpinConfig:
     # Lists are `Any` since fairseq's argument parser would `eval` a typed list; "a,b" and [a, b] both serve.
-    checkpoint: str = field(default="???", metadata={"help": "pretrained encoder; its kind is detected"})
+    checkpoint: str = field(default="???", metadata={"help": "pretrained encoder; its format is detected"})
     encoder_keys: Any = field(
         default="",
         metadata={
-            "help": "what that checkpoint leaves open, as KEY=VALUE, such as encoder_attention_heads=12; or a list"
+            "help": "settings of the encoder that its checkpoint does not contain, as KEY=VALUE, such as encoder_attention_heads=12; or a list"
         },
     )
     output_layer: Optional[int] = field(  # noqa: UP045  fairseq and omegaconf know no other form
-        default=None, metadata={"help": "1-based transformer layer that the head reads; none: the last"}
+        default=None, metadata={"help": "transformer layer that the head reads, from 1; null: the last"}
     )
     freeze: Any = field(
         default="cnn,pos,1..10", metadata={"help": "layers that are not trained: cnn, pos, 1, 2, ..., ranges as 1..10"}
     )
-    randomize: Any = field(default="", metadata={"help": "layers that start from random weights; names as in freeze"})
+    randomize: Any = field(
+        default="",
+        metadata={"help": "layers whose weights are replaced by random ones before training; names as in freeze"},
+    )
     frozen_layers_without_dropout: bool = field(
         default=False, metadata={"help": "run frozen layers without dropout (the recipe keeps it)"}
     )
@@ -50,18 +53,21 @@ class SpinConfig:
     )
     head_dims: Any = field(default="256", metadata={"help": "widths of the projection's linear layers"})
     codebook_sizes: Any = field(
-        default="256", metadata={"help": "prototypes of each codebook; the first is the one that gives units"}
+        default="256", metadata={"help": "number of prototypes of each codebook; the first codebook gives the units"}
     )
     codebook_init: str = field(
-        default="random", metadata={"help": "where head and prototypes start: random, or kmeans of the training speech"}
+        default="random",
+        metadata={
+            "help": "how head and prototypes are initialised: random, or kmeans (on features of the training speech)"
+        },
     )
     pieces: int = field(
         default=0,
         metadata={"help": "acoustic pieces that the last layer predicts in training; filled in from task.pieces"},
     )
     # Both are what some of the reference's models are; a model to be trained here has neither.
-    without_l2_norm: bool = field(default=False, metadata={"help": "leave the embeddings as they are projected"})
-    prototypes_as_stored: bool = field(default=False, metadata={"help": "use the prototypes without normalising them"})
+    without_l2_norm: bool = field(default=False, metadata={"help": "do not normalise the embeddings"})
+    prototypes_as_stored: bool = field(default=False, metadata={"help": "do not normalise the prototypes"})
     encoder: Any = field(
         default=None,
         metadata={"help": "the encoder's own configuration; filled in from the checkpoint, not to be set by hand"},

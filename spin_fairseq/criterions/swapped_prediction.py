@@ -20,13 +20,16 @@ __all__ = ["SwappedPredictionCriterion", "swapped_prediction_loss"]
 
 @dataclass
 class SwappedPredictionConfig(FairseqDataclass):
-    epsilon: float = field(default=0.02, metadata={"help": "Sinkhorn's entropy weight; smaller makes harder targets"})
-    sinkhorn_iterations: int = field(default=3, metadata={"help": "Sinkhorn iterations"})
-    temperature: float = field(default=0.1, metadata={"help": "divides the cosines before the softmax"})
-    target_mix: float = field(
-        default=1.0, metadata={"help": "weight of a view's own scores in its targets; the rest is the other view's"}
+    epsilon: float = field(
+        default=0.02, metadata={"help": "entropy weight of Sinkhorn; a smaller one makes harder targets"}
     )
-    hard_targets: bool = field(default=False, metadata={"help": "take the best prototype of a target alone"})
+    sinkhorn_iterations: int = field(default=3, metadata={"help": "number of Sinkhorn iterations"})
+    temperature: float = field(default=0.1, metadata={"help": "the cosines are divided by it before the softmax"})
+    target_mix: float = field(
+        default=1.0,
+        metadata={"help": "weight of a view's own scores in its targets; the rest is the weight of the other view's"},
+    )
+    hard_targets: bool = field(default=False, metadata={"help": "use only the best prototype of each target"})
     # `Any`, as the lists of the model's configuration
     codebook_weights: Any = field(
         default="",

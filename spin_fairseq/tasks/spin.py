@@ -46,50 +46,61 @@ FRAMES_PER_PROTOTYPE_TO_START = 150
 
 @dataclass
 class SpinTaskConfig(FairseqDataclass):
-    data: str = field(default=MISSING, metadata={"help": "folder with {split}.tsv or {split}.json"})
+    data: str = field(default=MISSING, metadata={"help": "folder with the manifests, {split}.tsv or {split}.json"})
     phones: Optional[str] = field(
-        default=None, metadata={"help": "folder with {split}.tsv phone labels; none: validation reports no PNMI"}
+        default=None, metadata={"help": "folder with phone labels, {split}.tsv; null: validation reports no PNMI"}
     )
     speaker_pitch: Optional[str] = field(
         default=None,
-        metadata={"help": "spk2info.dict, SPEAKERS.TXT or a .tsv of pitch ranges; none: estimated for each utterance"},
+        metadata={
+            "help": "pitch range of each speaker: spk2info.dict, SPEAKERS.TXT or a .tsv; null: estimated for each utterance"
+        },
     )
     pitch_marks: Optional[str] = field(
-        default=None, metadata={"help": "folder of cached pitch marks for the native engine; none: found on the fly"}
+        default=None,
+        metadata={"help": "folder of cached pitch marks for the native engine; null: found while training"},
     )
-    perturbation: str = field(default="native", metadata={"help": "native, praat, sox or none"})
+    perturbation: str = field(
+        default="native",
+        metadata={"help": "engine that changes the voice of the second view: native, praat, sox or none"},
+    )
     perturb_on: str = field(
-        default="worker", metadata={"help": "worker, or device: the native engine on the whole batch beside the model"}
+        default="worker",
+        metadata={
+            "help": "where voices are changed: worker (data workers), or device (native engine, on the model's device)"
+        },
     )
     perturbation_strength: float = field(
         default=1.0,
         metadata={
-            "help": "1: the recipe's; ratios are raised to this power, the equaliser's gains (dB) multiplied by it"
+            "help": "strength of the voice change, above 0; 1: the recipe's. Ratios are raised to this power, gains (dB) multiplied"
         },
     )
-    perturb_both_views: bool = field(default=False, metadata={"help": "change the first view too"})
+    perturb_both_views: bool = field(default=False, metadata={"help": "change the voice of the first view too"})
     # `Any`, as a typed list would be evaluated by fairseq's argument parser; "a,b" and [a, b] both serve.
     noise: Any = field(
         default="",
         metadata={
-            "help": "noise over both views: speech-shaped, babble (other utterances of the split), a folder, manifest or archive "
-            "of recordings; or a list, of which one is drawn"
+            "help": "noise that is added to both views: speech-shaped, babble (other utterances of the split), or a folder, manifest or "
+            "archive of recordings; of a list, one is drawn for each view"
         },
     )
     noise_snr: Any = field(
         default="-10,10",
-        metadata={"help": "lowest and highest signal-to-noise ratio of a view, dB; uniform between them"},
+        metadata={"help": "lowest and highest signal-to-noise ratio, dB; drawn uniformly for each view"},
     )
-    noise_probability: float = field(default=1.0, metadata={"help": "of a view to have noise, where task.noise is set"})
+    noise_probability: float = field(
+        default=1.0, metadata={"help": "probability that a view has noise, if task.noise is set"}
+    )
     reverberation: Any = field(
         default="",
         metadata={
-            "help": "rooms for both views: synthetic, a folder, manifest or archive of impulse responses; or a list, of which one "
-            "is drawn"
+            "help": "reverberation of both views: synthetic, or a folder, manifest or archive of impulse responses; of a list, one is "
+            "drawn for each view"
         },
     )
     reverberation_probability: float = field(
-        default=0.5, metadata={"help": "of a view to be in a room, where task.reverberation is set"}
+        default=0.5, metadata={"help": "probability that a view has reverberation, if task.reverberation is set"}
     )
     pieces: Optional[str] = field(
         default=None,
@@ -97,30 +108,39 @@ class SpinTaskConfig(FairseqDataclass):
             "help": "folder of acoustic pieces (spin-fairseq pieces), which R-Spin predicts; none: no auxiliary loss"
         },
     )
-    min_sample_size: int = field(default=40000, metadata={"help": "drop training utterances below (samples)"})
-    max_sample_size: int = field(default=272000, metadata={"help": "crop training utterances above (samples)"})
+    min_sample_size: int = field(default=40000, metadata={"help": "leave out training utterances of fewer samples"})
+    max_sample_size: int = field(
+        default=272000, metadata={"help": "crop longer training utterances to so many samples"}
+    )
     crop_multiple: int = field(
         default=1,
         metadata={
             "help": "crop training utterances to a multiple of so many samples; 4000 loses 1 % of the speech, and most batches "
-            "then need no padding, and attention no mask; 1: no such crop"
+            "then need no padding, and their attention no mask; 1: do not crop"
         },
     )
     max_bad_share: float = field(
-        default=0.01, metadata={"help": "share of a split's utterances that may be unreadable before the run stops"}
+        default=0.01,
+        metadata={"help": "fraction of a split's utterances that may be unreadable; above it the run stops"},
     )
     collapse_share: float = field(
-        default=0.1, metadata={"help": "warn when code_ppl stays under this share of the prototypes; 0: never"}
+        default=0.1,
+        metadata={
+            "help": "warn of a collapse if code_ppl stays below this fraction of the number of prototypes; 0: never"
+        },
     )
-    collapse_updates: int = field(default=100, metadata={"help": "for this many updates in a row"})
+    collapse_updates: int = field(
+        default=100, metadata={"help": "number of consecutive updates with a low code_ppl before that warning"}
+    )
     sample_rate: int = field(
-        default=SAMPLE_RATE, metadata={"help": "Hz, of all audio; fairseq's dump scripts ask for it"}
+        default=SAMPLE_RATE,
+        metadata={"help": "sample rate of all audio, Hz; fixed. fairseq's dump scripts read this key"},
     )
     normalize: bool = field(
-        default=False, metadata={"help": "false: the encoder normalises its input itself where its base asks for it"}
+        default=False, metadata={"help": "fixed to false: the encoder itself normalises its input if its base needs it"}
     )
     launch_dir: Optional[str] = field(
-        default=None, metadata={"help": "what relative paths are relative to; none: the working directory"}
+        default=None, metadata={"help": "folder that relative paths start from; null: the working directory"}
     )
     seed: int = II("common.seed")
     cpu: bool = II("common.cpu")
