@@ -14,6 +14,7 @@ import torch
 Tensor = torch.Tensor
 
 WINDOWS_AT_ONCE = 1 << 16
+MOST_PIECES = 64  # that a limited memory is divided into
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ class _Moments(NamedTuple):
 class RunningStatistics:
     """`wave_statistics` of one wave that comes in pieces, in memory that does not grow with it.
 
-    kernel, stride, windows: as of `wave_statistics`. memory: only the last pieces count, as many as have at least so many
-    samples; None: all of the wave.
+    kernel, stride, windows: as of `wave_statistics`. memory: only the last samples count, at least so many of them, and one
+    piece more at most; None: all of the wave.
     """
 
     def __init__(self, kernel: int, stride: int, windows: bool, memory: int | None = None) -> None:
@@ -118,7 +119,7 @@ class RunningStatistics:
         if len(piece) == 0:
             return
         found = (self._of_samples(piece), self._of_windows(piece))
-        if self.memory is None and self._pieces:
+        if self._pieces and (self.memory is None or self._pieces[-1][0].count < self.memory / MOST_PIECES):
             before = self._pieces.pop()
             found = (before[0].with_others(found[0]), before[1].with_others(found[1]))
         self._pieces.append(found)

@@ -40,6 +40,22 @@ def test_memory_holds_the_last_pieces_alone(memory):
     torch.testing.assert_close(running.statistics().mean.item(), kept.double().mean().item())
 
 
+def test_a_long_memory_has_few_pieces():
+    """Guards against statistics that take longer the further back they go."""
+    running = RunningStatistics(10, 5, True, 2000)
+    for piece in WAVE.repeat(3).split(5):
+        running.add(piece)
+    assert len(running._pieces) <= 67
+    kept = sum(samples.count for samples, _ in running._pieces)
+    assert 2000 <= kept < 2000 + 2 * 2000 / 64
+    torch.testing.assert_close(
+        running.statistics().variance.item(),
+        WAVE.repeat(3)[-kept:].double().var(correction=0).item(),
+        rtol=1e-9,
+        atol=0,
+    )
+
+
 @pytest.mark.parametrize("windows", [False, True])
 def test_change_of_statistics(windows):
     """Guards against statistics that are used for ever although the sound has changed, or its direct current."""
