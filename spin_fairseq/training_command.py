@@ -21,6 +21,19 @@ PATH_KEYS = (
     "common.user_dir", "common.tensorboard_logdir", "common.log_file", "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
 
+# What a training on minutes or a few hours of speech needs otherwise than the recipe; docs/small_corpora.md says why.
+SMALL_UPDATES = 100
+SMALL = {
+    "model.codebook_init": "kmeans",
+    "model.codebook_sizes": "[100]",
+    "criterion.epsilon": "0.05",
+    "task.perturbation_strength": "0.6",
+    "task.min_sample_size": "32000",
+    "task.max_sample_size": "128000",
+    "dataset.max_tokens": "1600000",
+    "optimization.lr": "[0.0005]",
+}
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -37,6 +50,24 @@ def quote_override(key, value):
     # A backslash counts as one only where it stands before a quote.
     value = re.sub(rf"(\\*)({quote}|$(?!\n))", lambda found: found[1] * 2 + ("\\" + quote if found[2] else ""), value)
     return f"{key}={quote}{value}{quote}"
+
+
+def small_overrides(overrides):
+    """["KEY=VALUE", ...] -> the keys of a small training that are not among them, as overrides to go before them.
+
+    The schedule follows optimization.max_update where that is given: a tenth of it warms up.
+    """
+    given = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    updates = given.get("optimization.max_update", str(SMALL_UPDATES))
+    if not updates.isdigit() or int(updates) < 1:
+        raise ConfigError(f"optimization.max_update is {updates}: it must be a whole number of at least 1")
+    keys = {
+        **SMALL,
+        "optimization.max_update": updates,
+        "lr_scheduler.total_num_update": updates,
+        "lr_scheduler.warmup_updates": str(max(1, int(updates) // 10)),
+    }
+    return [f"{key}={value}" for key, value in keys.items() if key not in given]
 
 
 def quote_paths(overrides):

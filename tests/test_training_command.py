@@ -9,7 +9,14 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from spin_fairseq.errors import ConfigError
-from spin_fairseq.training_command import config_folder, quote_override, quote_paths, shell_line, training_command
+from spin_fairseq.training_command import (
+    config_folder,
+    quote_override,
+    quote_paths,
+    shell_line,
+    small_overrides,
+    training_command,
+)
 
 PARSER = OverridesParser.create()
 AWKWARD = "/äöü ß=#,;'\"\\[]{}()&~@|!?*%$:<>`\t\n-+.é漢😀"
@@ -88,3 +95,19 @@ def test_an_unknown_configuration_names_the_known_ones(tmp_path):
         training_command("spin_hubert")
     with pytest.raises(ConfigError, match="choose one of these: none"):
         training_command("spin_hubert", config_dir=tmp_path)
+
+
+def test_a_small_training_gives_way_to_what_is_given():
+    """Guards against --small that undoes keys of the user, and against a schedule longer than the training."""
+    usual = dict(override.split("=", 1) for override in small_overrides([]))
+    assert usual["model.codebook_init"] == "kmeans"
+    assert usual["lr_scheduler.total_num_update"] == usual["optimization.max_update"] == "100"
+    given = ["criterion.epsilon=0.1", "optimization.max_update=40"]
+    changed = dict(override.split("=", 1) for override in small_overrides(given))
+    assert not {"criterion.epsilon", "optimization.max_update"} & set(changed)
+    schedule = {key: value for key, value in changed.items() if key.startswith("lr_scheduler")}
+    assert schedule == {"lr_scheduler.total_num_update": "40", "lr_scheduler.warmup_updates": "4"}
+    with pytest.raises(ConfigError, match="optimization.max_update is many"):
+        small_overrides(["optimization.max_update=many"])
+    for config in ("spin_hubert_base", "spin_wavlm_base", "spin_demo"):  # all keys are there
+        assert set(small_overrides([])) <= set(training_command(config, small_overrides([])))

@@ -15,6 +15,7 @@ EXAMPLES = (
     "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
     "spin-fairseq train spin_demo task.data=data/mine task.phones=data/mine/phones model.checkpoint=hubert_demo.pt \\\n"
     "    optimization.max_update=2 hydra.run.dir=outputs/try",
+    "spin-fairseq train spin_hubert_base --small task.data=data/mine model.checkpoint=hubert_base_ls960.pt --dry-run",
 )
 KEPT = "the checkpoints that fairseq saved are kept, and the last one is where it resumes"
 INSTEAD = {
@@ -34,6 +35,9 @@ def add_arguments(parser):
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the configuration")
     parser.add_argument("--config-dir", metavar="FOLDER", help="where CONFIG is (default: this package's)")
     parser.add_argument(
+        "--small", action="store_true", help="settings for minutes or a few hours of speech; keys that you give win"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print the fairseq-hydra-train command, but do not run it"
     )
 
@@ -43,12 +47,13 @@ def run(args):
     from pathlib import Path
 
     from spin_fairseq.errors import ConfigError
-    from spin_fairseq.training_command import shell_line, training_command
+    from spin_fairseq.training_command import shell_line, small_overrides, training_command
 
     config, folder = args.config, args.config_dir
     if folder is None and Path(config).suffix in (".yaml", ".yml"):
         config, folder = Path(config).name, Path(config).parent
-    command = training_command(config, args.overrides, config_dir=folder)
+    overrides = [*(small_overrides(args.overrides) if args.small else []), *args.overrides]
+    command = training_command(config, overrides, config_dir=folder)
     if find_spec("fairseq") is None and not args.dry_run:
         raise ConfigError('training needs fairseq, which is not installed: pip install "spin_fairseq[train]"')
     print(shell_line(command), flush=True)
