@@ -31,8 +31,14 @@ from spin_fairseq.evaluation.confidence import plain  # noqa: E402
 from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
 from spin_fairseq.evaluation.features.kmeans import fit_centroids  # noqa: E402
 from spin_fairseq.evaluation.metrics.speakers import SpeakerMeasurement  # noqa: E402
+from spin_fairseq.training_command import quote_override  # noqa: E402
 
 SPLITS = ("train", "dev")
+# What says how large a HuBERT is; the new one is as large as the base.
+SHAPE = (
+    "encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "final_dim", "untie_final_proj",
+    "conv_feature_layers", "conv_pos", "conv_pos_groups", "extractor_mode",
+)  # fmt: skip
 
 
 def write_spin_units(checkpoint, data, folder):
@@ -87,14 +93,6 @@ def pretrain(args, folder, labels, seed):
     start = folder / "start.pt"
     write_start(args.base, start, labels / "dict.km.txt")
     shape = read_checkpoint(args.base)["cfg"]["model"]
-    keys = (
-        "encoder_layers",
-        "encoder_embed_dim",
-        "encoder_ffn_embed_dim",
-        "encoder_attention_heads",
-        "final_dim",
-        "conv_pos",
-    )
     command = [
         sys.executable, "-c", TRAIN, "--config-dir", DEMO / "base", "--config-name", "hubert_demo",
         f"common.user_dir={REPOSITORY / 'spin_fairseq'}", f"common.seed={seed}", "common.log_format=none", "common.cpu=true",
@@ -103,7 +101,7 @@ def pretrain(args, folder, labels, seed):
         f"optimization.max_update={args.pretrain_updates}", f"dataset.validate_interval_updates={args.pretrain_updates}",
         f"lr_scheduler.warmup_updates={max(1, args.pretrain_updates // 10)}", "optimization.lr=[0.0005]",
         f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}", f"checkpoint.finetune_from_model={start}",
-        *(f"model.{key}={shape[key]}" for key in keys),
+        *(quote_override(f"model.{key}", str(shape[key])) for key in SHAPE),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
     if subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment).returncode:

@@ -1,6 +1,8 @@
 """examples/spin_hubert: units of Spin in the files that fairseq's own HuBERT pre-training reads."""
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from spin_fairseq.errors import ManifestError
 from spin_fairseq.speech.manifest import load_manifest
 from tests.commands.running import spin_fairseq
+from tests.librispeech_folder import librispeech_folder
+from tests.small_hubert import NO_DROPOUT
 from tests.spin_checkpoints import save_spin
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "spin_hubert" / "label_folder.py"
@@ -80,3 +84,30 @@ def test_units_of_something_else_are_refused(label_folder, speech_folder, units,
     with pytest.raises(ManifestError, match=message):
         label_folder.write_split(speech_folder.data, tmp_path, "dev", CLUSTERS, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.fixture
+def next_iteration(monkeypatch):
+    for package in ("librosa", "matplotlib"):
+        pytest.importorskip(package, reason="examples/demo/pretrain_base.py wants it")
+    monkeypatch.setattr(sys, "path", [str(EXAMPLE.parent), str(EXAMPLE.parents[1] / "demo"), *sys.path])
+    return importlib.import_module("next_iteration")
+
+
+@pytest.mark.slow
+def test_two_iterations_from_speech_to_page(next_iteration, make_hubert, tmp_path, monkeypatch):
+    """One command: Spin, both kinds of targets, fairseq's pre-training on each, and every layer of what came of it."""
+    monkeypatch.setattr(sys.modules["compare_depths"], "CLUSTERS", 8)
+    speech = librispeech_folder(tmp_path / "speech", ("19", "26"), ("19", "26"))
+    page = tmp_path / "PAGE.md"
+    next_iteration.main([
+        "--speech", str(speech), "--base", str(make_hubert(**NO_DROPOUT)), "--out", str(tmp_path / "out"), "--page", str(page),
+        "--seeds", "1", "--updates", "1", "--pretrain-updates", "2", "--batch-seconds", "4", "--layer", "2",
+        "task.min_sample_size=800", "task.max_sample_size=32000", "dataset.max_tokens=64000", "model.head_dims=[8]",
+        "model.codebook_sizes=[8]", "model.freeze=[cnn,pos,1..2]", "model.codebook_init=random",
+    ])  # fmt: skip
+    text = page.read_text()
+    assert "8 targets each, 2 updates of 4 s" in text and text.count("| HuBERT on Spin's units |") == 3
+    folder = tmp_path / "out" / "seed_1"
+    kmeans, spin = ((folder / f"labels_{name}" / "train.km").read_text() for name in ("kmeans", "spin"))
+    assert kmeans != spin and len(kmeans.splitlines()) == len(spin.splitlines()) == 8

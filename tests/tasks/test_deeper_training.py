@@ -4,6 +4,7 @@ import types
 
 import pytest
 import torch
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 
 from spin_fairseq.checkpoints import load_spin
@@ -62,6 +63,21 @@ def test_without_decay_nothing_is_hooked(task, make_hubert, monkeypatch):
     (first, moved), (second, _) = (stepped(task, checkpoint, steps=2, **keys) for keys in ({}, {"layer_lr_decay": 1.0}))
     assert_same_weights(first.state_dict(), second.state_dict())
     assert moved["encoder.encoder.layers.0.fc1.weight"] > RATE
+
+
+def test_a_model_that_fairseq_wraps_for_ranks(task, make_hubert):
+    """With several ranks the task is given a wrapper around the model."""
+    wrapped = torch.nn.Module()
+    wrapped.module = small_model(make_hubert(), freeze="", layer_lr_decay=0.5)
+    trained = [weight for weight in wrapped.parameters() if weight.requires_grad]
+    optimizer = FairseqAdam(FairseqAdamConfig(lr=[RATE], adam_betas="(0.9,0.999)"), trained)
+    lowest, head = wrapped.module.encoder.encoder.layers[0].fc1.weight, wrapped.module.head.prototypes[0]
+    before = lowest.detach().clone(), head.detach().clone()
+    for weight in trained:
+        weight.grad = torch.ones_like(weight)
+    task.optimizer_step(optimizer, ModuleProxyWrapper(wrapped), 0)
+    assert (lowest - before[0]).abs().max().item() == pytest.approx(RATE / 4, rel=0.01)
+    assert (head - before[1]).abs().max().item() == pytest.approx(RATE, rel=0.01)
 
 
 @pytest.mark.parametrize("decay", [0.0, -0.5, 1.5, float("nan")])
