@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """DC-Spin on the demo's speech: a primary codebook alone, and beside an auxiliary one.
 
-    python examples/demo/compare_dcspin.py --seeds 1 2 3
+    python examples/demo/compare_dcspin.py --seeds 1 2 3 --updates 40 model.codebook_init=random dataset.max_tokens=800000 'optimization.lr=[0.001]'
 
 For each seed it trains Spin with config/spin_demo.yaml twice, with equal updates and the same draws, and measures the units of
 the primary codebook on dev: PNMI, how well an n-gram predicts the next unit, and what they say of the speaker. It

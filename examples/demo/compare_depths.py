@@ -2,7 +2,7 @@
 """How deep to train, on the demo's speech: the last two layers, all layers, all of the encoder; with and without layer-wise decay, and
 with R-Spin's auxiliary loss.
 
-    python examples/demo/compare_depths.py --seeds 1 2 3
+    python examples/demo/compare_depths.py --seeds 1 2 3 --updates 40 dataset.max_tokens=800000 'optimization.lr=[0.001]'
 
 For each seed it trains Spin with config/spin_demo.yaml and other frozen layers, and measures each layer of the base and of the
 trained encoders on dev: PNMI and speaker NMI of k-means units, and the accuracy of a linear classifier that names the

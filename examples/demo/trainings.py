@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +115,7 @@ def command_line(script, args, parser):
     for name in ("speech", "base"):
         if getattr(args, name) != parser.get_default(name):
             words += [f"--{name}", os.path.relpath(getattr(args, name), REPOSITORY)]
-    return " ".join([*words, *args.overrides])
+    return shlex.join([*words, *args.overrides])
 
 
 def write_page(args, text, results):
