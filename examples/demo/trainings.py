@@ -112,9 +112,11 @@ def mean_and_error(values, sign=""):
 def command_line(script, args, parser):
     """The command that makes a page, of the options that are not the defaults."""
     words = ["python", f"examples/{script}", "--seeds", *map(str, args.seeds), "--updates", str(args.updates)]
-    for name in ("speech", "base"):
-        if getattr(args, name) != parser.get_default(name):
-            words += [f"--{name}", os.path.relpath(getattr(args, name), REPOSITORY)]
+    for name, value in vars(args).items():
+        if name not in ("seeds", "updates", "out", "page", "overrides") and value != parser.get_default(name):
+            values = value if isinstance(value, list) else [value]
+            values = [os.path.relpath(each, REPOSITORY) if isinstance(each, Path) else str(each) for each in values]
+            words += [f"--{name.replace('_', '-')}", *values]
     return shlex.join([*words, *args.overrides])
 
 

@@ -1,8 +1,10 @@
 """compare_dcspin.py and compare_depths.py: several trainings over seeds, and the tables of them."""
 
+import argparse
 import importlib
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 
@@ -35,6 +37,21 @@ def test_differences_are_those_within_a_seed(demo):
     assert rows[0] == "| | X ↑ |" and rows[2] == "| a | 0.400 ± 0.058 |"
     assert rows[3] == f"| b | 0.297 ± 0.055 (-0.103 ± {error:.3f}) |"
     assert demo("trainings").table({"a": runs["a"][:1]}, {"x": ("X", None)})[2] == "| a | 0.300 |"
+
+
+def test_the_command_on_a_page_makes_that_page(demo):
+    """Guards against a table that its own command does not make, since an option is left out."""
+    trainings = demo("trainings")
+    parser = argparse.ArgumentParser()
+    trainings.add_arguments(parser, "runs", DEMO / "PAGE.md")
+    parser.add_argument("--batch-seconds", type=int, default=20)
+    parser.add_argument("--sizes", type=int, nargs=2, default=[50, 400])
+    given = ["--seeds", "1", "--updates", "7", "--batch-seconds", "4", "--sizes", "6", "9", "optimization.lr=[0.1]"]
+    line = trainings.command_line("demo/script.py", parser.parse_args(given), parser)
+    assert line == (
+        "python examples/demo/script.py --seeds 1 --updates 7 --batch-seconds 4 --sizes 6 9 'optimization.lr=[0.1]'"
+    )
+    assert parser.parse_intermixed_args(shlex.split(line)[2:]) == parser.parse_intermixed_args(given)
 
 
 def test_what_is_trained_at_each_depth(demo):
@@ -83,4 +100,6 @@ def test_dcspin_from_speech_to_page(demo, tmp_path, make_hubert):
     for (run,) in results.values():
         assert 0 < run["pnmi"] < 1 and 0 < run["bits"] <= math.log2(6) + 1
     text = page.read_text()
-    assert "compare_dcspin.py --seeds 1 --updates 2" in text and text.count("| primary, 6") == 2
+    assert (
+        "compare_dcspin.py --seeds 1 --updates 2" in text and "--sizes 6 9" in text and text.count("| primary, 6") == 2
+    )
