@@ -79,6 +79,16 @@ def test_rspin_is_spin_but_for_what_the_paper_changes(tmp_path):
     assert rspin["dataset"]["max_tokens"] == 384 * 16000 and rspin["criterion"]["pieces_weight"] == 5
 
 
+def test_dcspin_is_the_recipe_of_spin_with_two_codebooks():
+    """Guards against a key that is added to one file and not to the other, and against a recipe that differs unsaid."""
+    spin, dcspin = (
+        yaml.safe_load((ROOT / "config" / f"{name}_hubert_base.yaml").read_text()) for name in ("spin", "dcspin")
+    )
+    assert dcspin["model"].pop("codebook_sizes") == [500, 4096] and spin["model"].pop("codebook_sizes") == [256]
+    assert dcspin["criterion"].pop("codebook_weights") == [1, 1] and spin["criterion"].pop("codebook_weights") is None
+    assert dcspin == spin
+
+
 def test_the_page_of_keys_is_current():
     """`python scripts/write_configuration_page.py` writes it anew."""
     pytest.importorskip("fairseq", reason="the configuration is declared in fairseq's form")
