@@ -43,9 +43,11 @@ def test_differences_are_those_within_a_seed(compare):
         keys = {"pnmi", "units_in_use"} | {
             f"{kind}_{key}" for kind in ("ued", "uer", "pnmi", "pnmi_fall") for key in compare.CONDITIONS
         }
-        results.append({"spin": dict.fromkeys(keys, spin), "rspin": dict.fromkeys(keys, rspin)})
+        results.append({"seed": 1, "spin": dict.fromkeys(keys, spin), "rspin": dict.fromkeys(keys, rspin)})
     rows = compare.table(results)
     assert len(rows) == 2 + 18
+    content = {"command": "python x", "base": "b.pt", "updates": 3, "pieces": "9 pieces in use", "seeds": results}
+    assert compare.page(content).endswith("\n".join(rows) + "\n")
     assert "| 0.400 ± 0.058 | 0.297 ± 0.055 | -0.103 ± 0.003 | -31.0 |" in rows[4]
 
 
