@@ -14,6 +14,7 @@ The convolutions themselves see the same samples as in the whole file.
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from ..spin_model import Spin
 
 Tensor = torch.Tensor
 
-CHANGE = 0.1  # of the variance, relative; 0 agrees with the whole file by 0.4 % of the frames more, for twice the convolutions
+CHANGE = 0.1  # relative change of a variance. With 0, 0.4 % more frames agree with the whole file, for more computing
 CHUNK_MS, LOOK_AHEAD_MS, LEFT_CONTEXT_MS = 400.0, 400.0, 2000.0
 
 
@@ -55,7 +56,7 @@ class StreamingSpin:
     The units do not depend on how the samples are split among calls, there are as many as of the whole file, and memory
     does not grow with the length of the stream. Longer look-ahead and left context bring them closer to those of
     the whole file; a longer chunk takes less time, since the left context is computed again for each chunk. One stream
-    serves one speaker or microphone; several streams may use the same model.
+    serves one microphone or speaker, and is used by one thread at a time; several streams may share a model.
 
     Args:
         model: what `load_spin` returns, on any device; it is put in eval mode.
@@ -99,7 +100,7 @@ class StreamingSpin:
         self.left_context = self._frames("left_context_ms", left_context_ms)
         self._memory = None
         if statistics_ms is not None:
-            self._memory = self._frames("statistics_ms", statistics_ms, above=0.0) * self.encoder.hop
+            self._memory = max(1, self._frames("statistics_ms", statistics_ms, above=0.0)) * self.encoder.hop
         self._codebook, self._given = codebook, statistics
         self._layers = [model.output_layer, layer or model.output_layer] if features else [model.output_layer]
         self._seen = 1  # samples that one frame sees
@@ -197,7 +198,7 @@ class StreamingSpin:
 
     def _frames(self, name: str, milliseconds: float, above: float | None = None) -> int:
         """The nearest number of whole frames."""
-        known = isinstance(milliseconds, (int, float)) and math.isfinite(milliseconds)
+        known = isinstance(milliseconds, Real) and math.isfinite(milliseconds)
         if not known or milliseconds < 0 or (above is not None and milliseconds <= above):
             least = "0 or more" if above is None else "above 0"
             raise ConfigError(f"{name} is {milliseconds}: it must be a number of milliseconds, {least}")

@@ -55,7 +55,7 @@ def model(request):
             "chunk_ms": st.sampled_from([20, 80, 300, 5000]),
             "look_ahead_ms": st.sampled_from([0, 60, 400]),
             "left_context_ms": st.sampled_from([0, 200]),
-            "statistics_ms": st.sampled_from([None, 300]),
+            "statistics_ms": st.sampled_from([None, 5, 300]),
         }
     ),
 )
