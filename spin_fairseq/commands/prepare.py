@@ -4,7 +4,7 @@ in {split}.broken.txt, and left out.
 LibriSpeech, and any folder laid out like it, is recognised by SPEAKERS.TXT or by subsets such as dev-clean. It gives
 train.tsv (train-clean-100), dev.tsv (dev-clean and dev-other) and a copy of SPEAKERS.TXT. With forced alignments of the
 Montreal Forced Aligner (one .TextGrid per utterance, anywhere below a folder), --phones also writes phone labels into
-OUT/phones; utterances of dev.tsv that could not be aligned leave it.
+OUT/phones; utterances that could not be aligned are removed from dev.tsv.
 
 From any other folder, the 16 kHz mono files are taken. --convert-to first converts files of any kind that soundfile, sox
 or ffmpeg can read; finished conversions survive an interruption. --dev-fraction puts a part of the files into dev.tsv; the
@@ -38,13 +38,16 @@ FOR_LIBRISPEECH, FOR_FOLDERS = ("train", "dev", "subsets", "phones"), (
 
 def add_arguments(parser):
     parser.add_argument(
-        "folders", nargs="+", metavar="FOLDER", help="of LibriSpeech, or of audio, searched with all that is below"
+        "folders",
+        nargs="+",
+        metavar="FOLDER",
+        help="folder of LibriSpeech, or of audio files; subfolders are searched too",
     )
     parser.add_argument("--out", required=True, metavar="DATA", help="folder for the manifests: the later task.data")
     parser.add_argument(
         "--librispeech",
         action=argparse.BooleanOptionalAction,
-        help="the folder has LibriSpeech's shape, or has not (default: found out)",
+        help="treat the folder as LibriSpeech, or as any folder (default: detected)",
     )
     parser.add_workers()
     parser.add_shards()
@@ -53,27 +56,31 @@ def add_arguments(parser):
     tree.add_argument("--train", nargs="+", metavar="SUBSET", help="subsets of train.tsv (default train-clean-100)")
     tree.add_argument("--dev", nargs="+", metavar="SUBSET", help="subsets of dev.tsv (default dev-clean dev-other)")
     tree.add_argument(
-        "--subsets", nargs="+", action="append", metavar=("NAME", "SUBSET"), help="one more manifest, and its subsets"
+        "--subsets", nargs="+", action="append", metavar=("NAME", "SUBSET"), help="one more manifest, of these subsets"
     )
-    tree.add_argument("--phones", metavar="FOLDER", help="folder of .TextGrid alignments, to make phone labels of")
+    tree.add_argument(
+        "--phones", metavar="FOLDER", help="folder of .TextGrid alignments, from which phone labels are made"
+    )
     other = parser.add_argument_group("any other folder")
     other.add_argument("--split", type=split_name, metavar="NAME", help="name of the manifest (default train)")
     other.add_argument("--convert-to", metavar="FOLDER", help="where to put 16 kHz mono FLAC copies of all files")
-    other.add_argument("--channel", type=channel, metavar="C", help="left, right, 1, 2 ...: which one is converted of files with "
-                       "several (default: their mean)")  # fmt: skip
-    other.add_argument("--speaker-from", metavar="RULE", help="stem: what stands before the first - of a file's name (default); "
-                       "folder: the folder that it lies in; top: the first folder below FOLDER; none: not known, one speaker for "
-                       "all; else a regular expression, whose one group is the speaker in the path below FOLDER")  # fmt: skip
+    other.add_argument("--channel", type=channel, metavar="C", help="left, right, 1, 2 ...: which channel of multichannel files is "
+                       "converted (default: their mean)")  # fmt: skip
+    other.add_argument("--speaker-from", metavar="RULE", help="stem: the part of a file's name before the first - (default); "
+                       "folder: the folder that holds the file; top: the first folder below FOLDER; none: unknown, one speaker for "
+                       "all; or a regular expression with one group, which matches the speaker in the path below FOLDER")  # fmt: skip
     other.add_argument(
         "--dev-fraction",
         type=fraction,
         metavar="F",
-        help="of the files, or of the speakers' audio, that goes to dev.tsv, such as 0.05",
+        help="fraction of the files, or of the speakers' audio, that goes to dev.tsv, such as 0.05",
     )
     other.add_argument(
-        "--dev-by", choices=("file", "speaker"), help="what is divided; speaker: none is in both (default file)"
+        "--dev-by",
+        choices=("file", "speaker"),
+        help="divide by file, or by speaker: no speaker is in both splits (default file)",
     )
-    other.add_argument("--dev-split", type=split_name, metavar="NAME", help="name of that manifest (default dev)")
+    other.add_argument("--dev-split", type=split_name, metavar="NAME", help="name of the dev manifest (default dev)")
     parser.add_seed("the choice for dev.tsv")
 
 

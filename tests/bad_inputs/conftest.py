@@ -2,9 +2,19 @@
 
 from pathlib import Path
 
+import pytest
+
+from spin_fairseq.perturbation import native
+
 from .judging import refused
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled():
+    """Numba compiles when it is first used, and that is not part of the time of the case that happens to be the first."""
+    native.check_installed()
 
 
 def pytest_collection_modifyitems(items):
