@@ -8,7 +8,6 @@ import torch.nn.functional as F
 Tensor = torch.Tensor
 
 _LEVELS = 1 << 16
-_CACHED = 1 << 19  # numbers that stay in the cache of a core
 
 
 def _random_int16(shape: torch.Size) -> Tensor:
@@ -16,6 +15,18 @@ def _random_int16(shape: torch.Size) -> Tensor:
     size = math.prod(shape)
     bits = torch.empty((size + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     return bits.view(torch.int16)[:size].view(shape)
+
+
+def kept_fraction(probability: float) -> float:
+    """What stays on the average: one minus the probability, which is rounded to 1 / 65536."""
+    return (_LEVELS - round(probability * _LEVELS)) / _LEVELS
+
+
+def random_scales(shape: torch.Size, probability: float) -> Tensor:
+    """Float32 factors on a CPU: 0 with this probability below 1, else what keeps the expectation."""
+    lowest, scale = round(probability * _LEVELS) - _LEVELS // 2, 1.0 / kept_fraction(probability)
+    # 0 below the lowest that stays, and the scale from there on: in floats, which is twice as fast as by a mask.
+    return _random_int16(shape).float().sub_(lowest - 1).mul_(scale).clamp_(0.0, scale)
 
 
 def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
@@ -28,29 +39,7 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     lowest = round(probability * _LEVELS)
     if x.device.type != "cpu" or x.dtype != torch.float32 or not 0 < lowest < _LEVELS:
         return F.dropout(x, probability, training)
-    scale = _LEVELS / (_LEVELS - lowest)
-    lowest -= _LEVELS // 2
-    bits = _random_int16(x.shape)
     if torch.is_grad_enabled() and x.requires_grad:
-        return (x * (bits >= lowest)).mul_(scale)  # of the mask, a byte for each number is kept for the gradient
-    # The same in floats, which is twice as fast: 0 below the lowest that stays, and the scale from there on.
-    return x.mul_(bits.float().sub_(lowest - 1).mul_(scale).clamp_(0.0, scale))
-
-
-def dropped_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, probability: float) -> Tensor:
-    """scaled_dot_product_attention with dropout. query: (rows, heads, queries, width), key, value: (rows, heads, keys, width).
-
-    bias: what is added to the scores, or None.
-    """
-    if query.device.type != "cpu" or query.dtype != torch.float32:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=probability)
-    recorded = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (query, key, value, bias))
-    rows, heads, queries, width = query.shape
-    block = queries if recorded else max(1, _CACHED // (rows * heads * key.size(2)))
-    found = []
-    for begin in range(0, queries, block):
-        scores = (query[:, :, begin : begin + block] * width**-0.5) @ key.transpose(2, 3)
-        if bias is not None:
-            scores = scores + (bias if bias.size(2) == 1 else bias[:, :, begin : begin + block])
-        found.append(dropout(scores.softmax(-1), probability, True) @ value)
-    return found[0] if len(found) == 1 else torch.cat(found, 2)
+        # Of the mask, a byte for each number is kept for the gradient.
+        return (x * (_random_int16(x.shape) >= lowest - _LEVELS // 2)).mul_(1.0 / kept_fraction(probability))
+    return x.mul_(random_scales(x.shape, probability))

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..modules.precision import at_least_float32
+from ..modules.products import Linear
 from .config import EncoderConfig
 from .dropout import dropout
 from .front_end import FrontEnd
@@ -103,7 +104,7 @@ class SpeechEncoder(nn.Module):
             raise ConfigError(
                 f"the convolutions are {inputs} wide, the transformer {self.width}: a projection is needed"
             )
-        self.post_extract_proj = nn.Linear(inputs, self.width) if cfg.has_projection else None
+        self.post_extract_proj = Linear(inputs, self.width) if cfg.has_projection else None
         self.dropout_input = nn.Dropout(cfg.dropout_input)
         self.encoder = Transformer(cfg)
         self.layer_norm = nn.LayerNorm(inputs) if cfg.feat_proj_layer_norm else nn.Identity()

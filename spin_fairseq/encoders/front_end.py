@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..modules.precision import at_least_float32
+from ..modules.products import linear, overlapping_rows_pay
 from .config import EncoderConfig
 from .layout import Progress
 from .waves import WaveStatistics
@@ -82,27 +83,28 @@ class ConvolutionLayer(nn.ModuleDict):
         return scale.unsqueeze(-1), (norm.bias.double() - mean * scale).unsqueeze(-1)
 
     def matrices(self) -> list[Tensor]:
-        """The weight as matrices (taps x inputs, width), each of as many taps as lie side by side without overlap; of a
-        wave as one, since its windows are small beside what comes out of them."""
-        weight, stride = self.conv.weight.permute(2, 1, 0), self.conv.stride[0]
-        return [
-            taps.reshape(-1, weight.size(2)) for taps in weight.split(len(weight) if weight.size(1) == 1 else stride)
-        ]
+        """The weight as matrices (width, taps x inputs): as one where `linear` takes windows that overlap; elsewhere, of
+        as many taps each as lie side by side without overlap."""
+        weight, stride = self.conv.weight.transpose(1, 2), self.conv.stride[0]
+        taps = weight.size(1) if weight.size(2) == 1 or overlapping_rows_pay(weight) else stride
+        return [some.flatten(1) for some in weight.split(taps, 1)]
 
     def multiply(self, x: Tensor, matrices: list[Tensor], bias: Tensor) -> Tensor:
-        """The convolution alone of x, (T, inputs) and contiguous -> (frames, width)."""
+        """The convolution of x, (T, inputs) and contiguous, its layer norm and GELU -> (frames, width)."""
         kernel, stride, width = self.conv.kernel_size[0], self.conv.stride[0], x.size(1)
         frames, begin, result = (len(x) - kernel) // stride + 1, x.storage_offset(), None
         for matrix in matrices:
-            windows = x.as_strided((frames, len(matrix)), (stride * width, 1), begin)
-            begin += len(matrix)
+            windows = x.as_strided((frames, matrix.size(1)), (stride * width, 1), begin)
+            begin += matrix.size(1)
+            if len(matrices) == 1 and self.norm != "layer":
+                return linear(windows, matrix, bias, gelu=True)
             if result is None:
-                result = torch.addmm(bias, windows, matrix)
+                result = linear(windows, matrix, bias)
             elif result.dtype == x.dtype == matrix.dtype:
-                result.addmm_(windows, matrix)
+                result.addmm_(windows, matrix.t())
             else:  # under autocast
-                result = torch.addmm(result, windows, matrix)
-        return result
+                result = torch.addmm(result, windows, matrix.t())
+        return F.gelu(self.layer_norm(result) if self.norm == "layer" else result)
 
 
 class FrontEnd(nn.Module):
@@ -149,7 +151,7 @@ class FrontEnd(nn.Module):
         if self.has_group_norm:  # a part of the first convolution, then
             scale, shift = (each.flatten() for each in self.conv_layers[0].affine(statistics))
             biases[0] = (shift + biases[0] * scale).to(wave.dtype)
-            first = [(matrix * scale).to(wave.dtype) for matrix in prepared[0]]
+            first = [(matrix * scale.unsqueeze(1)).to(wave.dtype) for matrix in prepared[0]]
             prepared = [first, *prepared[1:]]
         frames, hop = self.output_lengths(len(wave)), self.hop
         block = FRAMES_A_BLOCK.get(wave.device.type, FRAMES_A_LARGE_BLOCK)
@@ -162,7 +164,6 @@ class FrontEnd(nn.Module):
             x = wave[begin * hop : begin * hop + samples].unsqueeze(1)
             for layer, matrices, bias in zip(self.conv_layers, prepared, biases):
                 x = layer.multiply(x, matrices, bias)
-                x = F.gelu(layer.layer_norm(x) if layer.norm == "layer" else x)
             if result is None:
                 result = x.new_empty(frames, x.size(1))
             result[begin : begin + count] = x

@@ -1,14 +1,15 @@
 """The transformer of HuBERT and WavLM: attention and layers."""
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..modules.products import Linear
+from .attention import GatedBias, attention
 from .config import EncoderConfig
-from .dropout import dropout, dropped_attention
+from .dropout import dropout
 from .layout import in_blocks
 from .positions import PositionalConvolution, PositionBias, RelativePositionBias
 
@@ -35,9 +36,9 @@ def records(x: Tensor, *modules: nn.Module) -> bool:
     return x.requires_grad or any(parameter.requires_grad for module in modules for parameter in module.parameters())
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
+def _linear(inputs: int, outputs: int) -> Linear:
     """As fairseq starts the linear layers of a transformer."""
-    linear = nn.Linear(inputs, outputs)
+    linear = Linear(inputs, outputs)
     nn.init.normal_(linear.weight, std=0.02)
     nn.init.zeros_(linear.bias)
     return linear
@@ -72,7 +73,9 @@ class SelfAttention(nn.Module):
         Two sigmoids for each query and head, as in a gated recurrent unit: the paper's reset gate, and one minus its
         update gate. They read the input and not the projected query, and each is a sum of four outputs of one layer.
         """
-        keep, reset = torch.sigmoid(self.grep_linear(self._by_head(x)).unflatten(-1, (2, 4)).sum(-1)).split(1, dim=-1)
+        weight, bias = (each.unflatten(0, (2, 4)).sum(1) for each in (self.grep_linear.weight, self.grep_linear.bias))
+        gates = torch.sigmoid(F.linear(x.unflatten(-1, (self.heads, -1)), weight, bias)).transpose(1, 2)
+        keep, reset = gates.split(1, dim=-1)
         return 2.0 + keep * (reset * self.grep_a - 1.0)
 
     def forward(self, x: Tensor, layout, block: int | None, position_bias: PositionBias | None = None) -> Tensor:
@@ -86,24 +89,10 @@ class SelfAttention(nn.Module):
             block = min(block, max(FEWEST_QUERIES, BIASES_AT_ONCE // max(1, layout.longest(x))))
         found = []
         for span in layout.spans(x.size(1), block):
-            bias = None if position_bias is None else gate[:, :, span.queries] * position_bias.of(span)
-            if layout.mask is not None:
-                bias = self._without_padding(bias, layout.mask, query)
-            part = query[:, :, span.queries], key[:, :, span.keys], value[:, :, span.keys]
-            bias = None if bias is None else bias.to(query.dtype)
-            if self.training and self.dropout > 0.0:
-                found.append(dropped_attention(*part, bias, self.dropout))
-            else:
-                found.append(F.scaled_dot_product_attention(*part, attn_mask=bias))
-        heads = found[0] if len(found) == 1 else torch.cat(found, 2)
-        return heads.transpose(1, 2).flatten(2)
-
-    @staticmethod
-    def _without_padding(bias: Tensor | None, mask: Tensor, query: Tensor) -> Tensor:
-        """The bias, or zeros, and minus infinity for keys that are padding."""
-        if bias is None:
-            bias = query.new_zeros(mask.shape)[:, None, None]
-        return bias.masked_fill_(mask[:, None, None], -math.inf)  # in place: nothing else here is as large
+            bias = None if gate is None else GatedBias(gate[:, :, span.queries], position_bias.of(span))
+            attended = query[:, :, span.queries], key[:, :, span.keys], value[:, :, span.keys]
+            found.append(attention(*attended, self.dropout if self.training else 0.0, bias, layout.mask))
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
 class TransformerLayer(nn.Module):
@@ -132,7 +121,8 @@ class TransformerLayer(nn.Module):
         if not self.layer_norm_first:
             x = self.self_attn_layer_norm(x)
         y = self.final_layer_norm(x) if self.layer_norm_first else x
-        y = dropout(self.activation(self.fc1(y)), self.activation_dropout, self.training)
+        y = self.fc1(y, gelu=True) if self.activation is F.gelu else self.activation(self.fc1(y))
+        y = dropout(y, self.activation_dropout, self.training)
         x = x + dropout(self.fc2(y), self.dropout, self.training)
         return x if self.layer_norm_first else self.final_layer_norm(x)
 

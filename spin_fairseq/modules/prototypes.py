@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .precision import at_least_float32
+from .products import Linear
 
 
 class PrototypeHead(nn.Module):
@@ -28,7 +29,7 @@ class PrototypeHead(nn.Module):
         self.normalize_prototypes = normalize_prototypes
         layers = []
         for width in dims:
-            layers += [nn.Linear(input_dim, width), nn.ReLU()]
+            layers += [Linear(input_dim, width), nn.ReLU()]
             input_dim = width
         self.projection = nn.Sequential(*layers[:-1])
         self.prototypes = nn.ParameterList(

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from spin_fairseq.encoders import Mode
-from spin_fairseq.encoders import dropout as module
-from spin_fairseq.encoders.dropout import dropout, dropped_attention
+from spin_fairseq.encoders.dropout import dropout
 from tests.small_wavlm import small_wavlm
 
 each_path = pytest.mark.parametrize("recorded", [False, True], ids=["no graph", "graph"])
@@ -41,43 +39,6 @@ def test_torchs_generator_gives_the_masks():
     assert torch.equal(dropout(x.clone(), 0.1, True), first) and not torch.equal(first, second)
     assert dropout(x, 0.1, False) is x and dropout(x, 0.0, True) is x
     assert not dropout(x, 1.0, True).any()
-
-
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("cached", [1, 1 << 19])
-def test_attention_is_softmax_dropout_and_product(monkeypatch, biased, cached):
-    """Guards against a wrong scale, a bias of other queries, and a mask that is not of the weights."""
-    monkeypatch.setattr(module, "_CACHED", cached)
-    generator = torch.Generator().manual_seed(0)
-    query, key, value = torch.randn(3, 2, 3, 17, 8, generator=generator)
-    bias = torch.randn(2, 3, 17, 17, generator=generator) if biased else None
-    torch.manual_seed(3)
-    found = dropped_attention(query, key, value, bias, 0.3)
-    torch.manual_seed(3)
-    scores = query @ key.transpose(2, 3) / 8**0.5 + (bias if biased else 0.0)
-    rows = scores.softmax(-1).split(1 if cached == 1 else 17, 2)
-    expected = torch.cat([dropout(row.clone(), 0.3, True) for row in rows], 2) @ value
-    torch.testing.assert_close(found, expected)
-    torch.manual_seed(3)
-    few = sum(dropped_attention(query, key, value, bias, 0.3) for _ in range(2000)) / 2000
-    torch.testing.assert_close(
-        few, F.scaled_dot_product_attention(query, key, value, attn_mask=bias), rtol=0.1, atol=0.08
-    )
-
-
-def test_gradients_of_attention_go_through_the_mask():
-    """Guards against a mask that the gradient does not know."""
-    torch.manual_seed(0)
-    query, key, value = (torch.randn(1, 2, 9, 4, requires_grad=True) for _ in range(3))
-    torch.manual_seed(1)
-    dropped_attention(query, key, value, None, 0.4).square().sum().backward()
-    found = [x.grad.clone() for x in (query, key, value)]
-    torch.manual_seed(1)
-    mask = dropout(torch.ones(1, 2, 9, 9), 0.4, True)
-    weights = (query @ key.transpose(2, 3) / 2.0).softmax(-1) * mask
-    expected = torch.autograd.grad((weights @ value).square().sum(), (query, key, value))
-    for one, other in zip(found, expected):
-        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("packed", [True, False])
