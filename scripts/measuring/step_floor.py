@@ -4,14 +4,22 @@ A step is run once and each such call noted, with the shapes and memory layouts 
 repeated on random numbers, with nothing between them: no norms, activations, dropout, optimiser, and no graph.
 """
 
+import math
 from collections import Counter
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-KINDS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")
+KINDS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward", "_linear_pointwise")
 ATTENTION = "_scaled_dot_product"  # fused, forward and backward, under the name of each implementation
+
+
+def _flop_of_linear(x_shape, weight_shape, *others, out_shape=None, **options):
+    return 2 * math.prod(x_shape) * weight_shape[0]
+
+
+_ONEDNN = {torch.ops.mkldnn._linear_pointwise: _flop_of_linear} if hasattr(torch.ops.mkldnn, "_linear_pointwise") else {}
 
 
 class _Noting(TorchDispatchMode):
@@ -59,7 +67,7 @@ class StepFloor:
         """step: a function that does one training step; two are done."""
         with _Noting() as noted:
             step()
-        with FlopCounterMode(display=False) as counter:  # not at once: it takes some of the calls apart
+        with FlopCounterMode(display=False, custom_mapping=_ONEDNN) as counter:  # not at once: it takes some calls apart
             step()
         self.flop, self.number = counter.get_total_flops(), sum(noted.calls.values())
         self._calls = [
@@ -87,8 +95,8 @@ def product_seconds(step):
 
 def _is_product(operator):
     """operator: as a profiler names it; a convolution's time is with the implementation that was chosen."""
-    name = operator.replace("aten::", "").strip("_")
-    return name in KINDS or "conv" in name or ATTENTION.strip("_") in name
+    name = operator.rpartition("::")[2]
+    return name in KINDS or name.strip("_") in KINDS or "conv" in name or ATTENTION.strip("_") in name
 
 
 def profile(step, rows=15):

@@ -72,7 +72,7 @@ def _attend(
     block = queries if kept is not None else max(FEWEST_QUERIES, SCORES_AT_ONCE // key.size(2))
     for row in range(rows):
         for head in range(heads):
-            k, v = key[row, head], value[row, head].t()
+            k, v = key[row, head].contiguous(), value[row, head].contiguous().t()
             for begin in range(0, queries, block):
                 some = slice(begin, begin + block)
                 biases = (None, None) if gate is None else (gate[row, head, some], positions[head, some])

@@ -88,9 +88,9 @@ def test_the_mean_over_masks_is_attention_without_dropout(tensors):
     """Guards against weights whose expectation dropout changes."""
     query, key, value, gate, positions = tensors
     torch.manual_seed(3)
-    found = sum(attention(query, key, value, 0.3, GatedBias(gate, positions)) for _ in range(1000)) / 1000
+    found = sum(attention(query, key, value, 0.3, GatedBias(gate, positions)) for _ in range(300)) / 300
     expected = F.scaled_dot_product_attention(query, key, value, attn_mask=gate * positions)
-    torch.testing.assert_close(found, expected.transpose(1, 2).flatten(2), rtol=0.1, atol=0.12)
+    torch.testing.assert_close(found, expected.transpose(1, 2).flatten(2), rtol=0.1, atol=0.2)
 
 
 @torch.no_grad()
