@@ -10,7 +10,7 @@ without reading files, batches included. Layers above --layer are not computed b
 
 What both have in common are the products: matrix products, convolutions, attention. The last line says how fast ours
 would be, and how many times as fast as transformers, if it did nothing else: by torch's profiler, of one thread's time
-in these operators, shared evenly by --threads. No arrangement of the same products in float32 comes above it.
+in these operators, shared evenly by --threads.
 """
 
 import argparse

@@ -15,7 +15,8 @@ forward, backward, clipping and an Adam step:
                  fairseq's HubertModel, transformers' WavLM; the same head and loss, the same trained parameters
     graph        the reference's modules with a graph for frozen parts too, as one gets by leaving everything as it is
 
-Steps of the sides alternate, and medians are given, so that a noisy machine is noisy for all. The floor of our step is measured in
+Steps of the sides alternate, and medians are given, so that a noisy machine is noisy for all; CPU seconds are those of
+this process, which others lengthen less. The floor of our step is measured in
 the same turns: its matrix products, convolutions and attentions alone, of the same shapes, on random numbers. What a step takes above it
 is norms, activations, dropout, the optimiser, copies, and calling them. Peak memory is that of a process of its own for
 each side, above what it held before the first step (weights, batch).
@@ -204,29 +205,30 @@ def main(argv=None):
     steps = {side: make_step(side, args) for side in sides}
     floor = StepFloor(steps["ours"])
     steps["floor"] = floor.run
-    times = {side: [] for side in steps}
+    turns = {side: [] for side in steps}
     for turn in range(args.steps + 1):
         for side, step in steps.items():
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             step()
             if turn:  # the first is a warm-up
-                times[side].append(time.perf_counter() - start)
+                turns[side].append((time.perf_counter() - start[0], time.process_time() - start[1]))
 
-    seconds = {side: statistics.median(values) for side, values in times.items()}
+    seconds, cpu = ({side: statistics.median(pair[i] for pair in turns[side]) for side in steps} for i in (0, 1))
     name = {"hubert": "HuBERT", "wavlm": "WavLM"}[args.encoder]
     length = "-".join(f"{value:g}" for value in args.seconds)
     print(f"{name} {args.size}, {args.utterances} x {length} s in two views, K = {args.codebook}, {args.device}, "
           f"{args.threads} threads")  # fmt: skip
-    print(f"{'':9s} {'s/step':>8s} {'peak MB above start':>20s}")
+    print(f"{'':9s} {'s/step':>8s} {'CPU s/step':>11s} {'peak MB above start':>20s}")
     for side in sides:
-        print(f"{side:9s} {seconds[side]:8.3f} {peaks[side] / 2**20:20.0f}")
+        print(f"{side:9s} {seconds[side]:8.3f} {cpu[side]:11.3f} {peaks[side] / 2**20:20.0f}")
     speed = (
-        f"{floor.flop / 1e9:,.0f} GFLOP in {floor.number} products, {floor.flop / seconds['floor'] / 1e9:,.0f} a second"
+        f"{floor.flop / 1e9:,.0f} GFLOP in {floor.number} products, {floor.flop / cpu['floor'] / 1e9:,.0f} a CPU second"
     )
-    print(f"{'floor':9s} {seconds['floor']:8.3f}   {speed}")
-    print(f"reference / ours: time {seconds['reference'] / seconds['ours']:.2f} (medians of {args.steps} turns), "
-          f"ours / reference: memory {peaks['ours'] / peaks['reference']:.2f}, "
-          f"ours / floor: time {seconds['ours'] / seconds['floor']:.2f}")  # fmt: skip
+    print(f"{'floor':9s} {seconds['floor']:8.3f} {cpu['floor']:11.3f}   {speed}")
+    print(f"reference / ours: time {seconds['reference'] / seconds['ours']:.2f}, "
+          f"CPU time {cpu['reference'] / cpu['ours']:.2f} (medians of {args.steps} turns); "
+          f"ours / reference: memory {peaks['ours'] / peaks['reference']:.2f}; "
+          f"ours / floor: CPU time {cpu['ours'] / cpu['floor']:.2f}")  # fmt: skip
     if args.profile:
         print(profile(steps["ours"]))
 

@@ -19,7 +19,9 @@ def _flop_of_linear(x_shape, weight_shape, *others, out_shape=None, **options):
     return 2 * math.prod(x_shape) * weight_shape[0]
 
 
-_ONEDNN = {torch.ops.mkldnn._linear_pointwise: _flop_of_linear} if hasattr(torch.ops.mkldnn, "_linear_pointwise") else {}
+_ONEDNN = (
+    {torch.ops.mkldnn._linear_pointwise: _flop_of_linear} if hasattr(torch.ops.mkldnn, "_linear_pointwise") else {}
+)
 
 
 class _Noting(TorchDispatchMode):
@@ -67,7 +69,9 @@ class StepFloor:
         """step: a function that does one training step; two are done."""
         with _Noting() as noted:
             step()
-        with FlopCounterMode(display=False, custom_mapping=_ONEDNN) as counter:  # not at once: it takes some calls apart
+        with FlopCounterMode(
+            display=False, custom_mapping=_ONEDNN
+        ) as counter:  # not at once: it takes some calls apart
             step()
         self.flop, self.number = counter.get_total_flops(), sum(noted.calls.values())
         self._calls = [

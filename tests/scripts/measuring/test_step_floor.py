@@ -2,6 +2,8 @@ from collections import Counter
 
 import torch
 
+from spin_fairseq.modules import products
+
 from measuring.step_floor import StepFloor, _Noting, _Tensor, product_seconds, profile
 
 
@@ -54,6 +56,16 @@ def test_it_repeats_the_products_of_the_step_and_nothing_else():
     # By hand: 10 frames of a convolution (4 x 3 -> 8), two linear layers, forward; and more than that backward.
     forward = 2 * 2 * 10 * (4 * 3 * 8 + 8 * 8 + 8 * 5)
     assert 2 * forward < floor.flop < 6 * forward
+
+
+def test_products_by_onednn_are_counted(monkeypatch):
+    """Guards against a floor, and its operations, that leave out the products of the faster library."""
+    monkeypatch.setattr(products, "FEWEST", 0)
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    layer = products.Linear(8, 5)
+    floor = StepFloor(lambda: layer(torch.randn(20, 8)).sum().backward())
+    assert floor.number == 2 and floor.flop == 2 * 2 * 20 * 8 * 5  # forward, and the gradient of the weight
+    floor.run()
 
 
 def test_the_profile_names_operators():
