@@ -5,10 +5,11 @@ describes.
 """
 
 
-def load_encoder(path, **config):
+def load_encoder(path, dtype="float32", **config):
     """Load an encoder, in eval mode, from any checkpoint that `read_encoder` can read; from a Spin checkpoint, its encoder.
 
     path: a file, or a folder of the transformers library.
+    dtype: "bfloat16" or "float16" for products in half precision, see `SpeechEncoder.multiply_in`.
     config: keys of the encoder's configuration, under fairseq's names, that override those of the file. Some formats lack
     a few, such as the number of attention heads; the log says what was assumed.
 
@@ -17,25 +18,34 @@ def load_encoder(path, **config):
     from ..encoders import SpeechEncoder
     from .encoder import read_encoder
 
-    return read_encoder(path, config).build(SpeechEncoder).eval()
+    return _in_precision(read_encoder(path, config).build(SpeechEncoder), dtype)
 
 
-def load_spin(path, **config):
+def load_spin(path, dtype="float32", **config):
     """Load a Spin, in eval mode: a training checkpoint or export of this package, or a `.ckpt` of the original code.
 
-    config: as for `load_encoder`. Raises CheckpointError.
+    dtype, config: as for `load_encoder`. Raises CheckpointError.
     """
     from ..spin_model import Spin
     from .encoder import read_spin
 
-    return read_spin(path, config).build(Spin.from_config).eval()
+    return _in_precision(read_spin(path, config).build(Spin.from_config), dtype)
 
 
-def load_model(path, **config):
-    """Load a Spin if the checkpoint holds one, else an encoder. config: as for `load_encoder`. Raises CheckpointError."""
+def load_model(path, dtype="float32", **config):
+    """Load a Spin if the checkpoint holds one, else an encoder.
+
+    dtype, config: as for `load_encoder`. Raises CheckpointError.
+    """
     from ..encoders import SpeechEncoder
     from ..spin_model import Spin
     from .encoder import read_model
 
     checkpoint = read_model(path, config)
-    return checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder).eval()
+    return _in_precision(checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder), dtype)
+
+
+def _in_precision(model, dtype):
+    if dtype != "float32":
+        (model.encoder if hasattr(model, "head") else model).multiply_in(dtype)
+    return model.eval()

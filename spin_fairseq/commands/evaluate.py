@@ -81,6 +81,7 @@ def add_arguments(parser):
     parser.add_overwrite("measure everything again, and replace what is in --out")
     parser.add_encoder()
     parser.add_device()
+    parser.add_dtype()
     parser.add_threads()
     parser.add_argument(
         "--cache",
@@ -135,7 +136,7 @@ def run(args):
         groups=[name for name in GROUPS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
         cache_dtype=args.cache_dtype, device=args.device, threads=args.threads, command=args.command, samples=args.samples,
         level=args.level, seed=args.seed, kmeans_frames=args.kmeans_frames, anew=args.overwrite, progress=True,
-        encoder=encoder_keys(args.encoder),
+        encoder=encoder_keys(args.encoder), dtype=args.dtype,
     )  # fmt: skip
     args.say(
         (args.out / "results.md").read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/"

@@ -73,6 +73,14 @@ class Parser(argparse.ArgumentParser):
     def add_device(self) -> None:
         self.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
 
+    def add_dtype(self) -> None:
+        self.add_argument(
+            "--dtype",
+            choices=("float32", "bfloat16", "float16"),
+            default="float32",
+            help="of products with weights; half precision changes a few units (default float32)",
+        )
+
     def add_seed(self, of: str, default: int = 0) -> None:
         self.add_argument(
             "--seed", type=at_least(0), default=default, metavar="N", help=f"seed of {of} (default {default})"

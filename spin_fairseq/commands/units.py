@@ -61,6 +61,7 @@ def add_arguments(parser):
     parser.add_encoder()
     parser.add_overwrite("replace the file")
     parser.add_device()
+    parser.add_dtype()
     parser.add_threads()
     parser.add_shards()
     parser.add_argument(
@@ -124,8 +125,8 @@ def _dump(args, manifest, out):
     output = _output(args)
     load = load_model if output == "features" else load_spin
     dump(
-        load(args.checkpoint, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, out, output=output,
-        layer=args.layer, codebook=args.codebook, format=_format(args), deduplicate=args.deduplicate, device=device,
+        load(args.checkpoint, args.dtype, **encoder_keys(args.encoder)).to(device), args.checkpoint, manifest, out,
+        output=output, layer=args.layer, codebook=args.codebook, format=_format(args), deduplicate=args.deduplicate, device=device,
         workers=args.threads, max_samples=int(batch_seconds * SAMPLE_RATE), chunk_seconds=args.chunk_seconds or 10.0,
         attention_seconds=args.attention_seconds, progress=output,
     )  # fmt: skip
@@ -139,7 +140,7 @@ def shard_inputs(args):
 
     units_of_a_pipe.check(args)
     data = [manifest_fingerprint(_manifest(args)), content_digest(args.checkpoint), args.encoder]
-    options = [_output(args), args.layer, args.codebook, _format(args), args.deduplicate, args.attention_seconds]
+    options = [_output(args), args.layer, args.codebook, _format(args), args.deduplicate, args.attention_seconds, args.dtype]
     return digest_of([data, options])
 
 

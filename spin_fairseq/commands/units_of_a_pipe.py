@@ -60,7 +60,7 @@ def run(args) -> int | None:
 
     given = {name: getattr(args, name) for name in ("chunk_ms", "look_ahead_ms", "left_context_ms")}
     stream = StreamingSpin(
-        load_spin(args.checkpoint, **encoder_keys(args.encoder)).to(device), codebook=args.codebook,
+        load_spin(args.checkpoint, args.dtype, **encoder_keys(args.encoder)).to(device), codebook=args.codebook,
         **{name: value for name, value in given.items() if value is not None},
     )  # fmt: skip
     lines = Lines(_printed, None if args.deduplicate else stream.chunk, args.times, stream.encoder.frame_seconds)

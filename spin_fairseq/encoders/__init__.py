@@ -2,12 +2,13 @@
 
 from .config import EncoderConfig
 from .conv_layers import parse_conv_layers
-from .encoder import AS_EXPORTED, AS_USUAL, Encoded, Mode, SpeechEncoder
+from .encoder import AS_EXPORTED, AS_USUAL, PRECISIONS, Encoded, Mode, SpeechEncoder
 from .waves import RunningStatistics, WaveStatistics
 
 __all__ = [
     "AS_EXPORTED",
     "AS_USUAL",
+    "PRECISIONS",
     "Encoded",
     "EncoderConfig",
     "Mode",

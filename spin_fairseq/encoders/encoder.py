@@ -61,6 +61,7 @@ class Mode:
 FRAMES_ON_A_GPU = 1 << 15
 SAMPLES_TOGETHER = 1 << 24  # 17 minutes: the first convolution then makes 7 GB of float32
 
+PRECISIONS = ("float32", "bfloat16", "float16")
 AS_USUAL = Mode()
 AS_EXPORTED = Mode(packed=False, block=None)
 
@@ -137,6 +138,25 @@ class SpeechEncoder(nn.Module):
         if not self.encoder.layer_norm_first:  # else the norm stands behind the last layer, and is never used
             groups["pos"].append(self.encoder.layer_norm)
         return groups
+
+    def multiply_in(self, dtype: str) -> "SpeechEncoder":
+        """Compute products with weights in "float32", "bfloat16" or "float16"; for inference. -> itself.
+
+        That is the linear layers and the convolutions of the front end behind the first one. All between them, and
+        attention, stays in the precision that it has. Weights that were rounded stay rounded.
+        """
+        if dtype not in PRECISIONS:
+            raise ConfigError(f"dtype is {dtype!r}: it must be one of {', '.join(PRECISIONS)}")
+        products = [module for module in self.encoder.modules() if isinstance(module, Linear)]
+        products += [layer.conv for layer in self.feature_extractor.conv_layers[1:]]
+        for module in products if self.post_extract_proj is None else [*products, self.post_extract_proj]:
+            module.to(getattr(torch, dtype))
+        return self
+
+    @property
+    def product_dtype(self) -> str:
+        """What `multiply_in` was given last, or the precision of the weights."""
+        return str(self.encoder.layers[0].fc1.weight.dtype).replace("torch.", "")
 
     # --- features -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..modules.precision import at_least_float32
-from ..modules.products import linear, overlapping_rows_pay
+from ..modules.products import as_weight, linear, overlapping_rows_pay
 from .config import EncoderConfig
 from .layout import Progress
 from .waves import WaveStatistics
@@ -42,7 +42,7 @@ class ConvolutionLayer(nn.ModuleDict):
         """x: (B, inputs, T) -> (B, width, frames). affine: the group norm as scale and shift, (B or 1, width, 1) each."""
         if affine is not None:
             return F.gelu(self._convolve_and_norm(x, *affine))
-        x = self.conv(x)
+        x = self.conv(as_weight(x, self.conv.weight))
         if self.norm == "group":
             norm, wide = self["2"], at_least_float32(x)
             weight, bias = norm.weight.to(wide.dtype), norm.bias.to(wide.dtype)
@@ -92,6 +92,7 @@ class ConvolutionLayer(nn.ModuleDict):
     def multiply(self, x: Tensor, matrices: list[Tensor], bias: Tensor) -> Tensor:
         """The convolution of x, (T, inputs) and contiguous, its layer norm and GELU -> (frames, width)."""
         kernel, stride, width = self.conv.kernel_size[0], self.conv.stride[0], x.size(1)
+        x = as_weight(x, matrices[0])
         frames, begin, result = (len(x) - kernel) // stride + 1, x.storage_offset(), None
         for matrix in matrices:
             windows = x.as_strided((frames, matrix.size(1)), (stride * width, 1), begin)
@@ -131,7 +132,7 @@ class FrontEnd(nn.Module):
             if index == 0 and self.has_group_norm and statistics is not None:
                 affine = [each.to(at_least_float32(x).dtype) for each in layer.affine(statistics)]
             x = layer(x, affine)
-        return x.transpose(1, 2)
+        return x.transpose(1, 2).to(wave.dtype)
 
     def prepared(self) -> list[list[Tensor]]:
         """The weights as `in_blocks` takes them."""
@@ -145,7 +146,7 @@ class FrontEnd(nn.Module):
         statistics: of one row. progress: called behind each block with the number of its frames.
         """
         biases = [
-            layer.conv.bias if layer.conv.bias is not None else wave.new_zeros(layer.conv.out_channels)
+            layer.conv.bias if layer.conv.bias is not None else layer.conv.weight.new_zeros(layer.conv.out_channels)
             for layer in self.conv_layers
         ]
         if self.has_group_norm:  # a part of the first convolution, then
@@ -165,7 +166,7 @@ class FrontEnd(nn.Module):
             for layer, matrices, bias in zip(self.conv_layers, prepared, biases):
                 x = layer.multiply(x, matrices, bias)
             if result is None:
-                result = x.new_empty(frames, x.size(1))
+                result = wave.new_empty(frames, x.size(1))
             result[begin : begin + count] = x
             if progress:
                 progress(count)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..modules.products import Linear
+from ..modules.products import Linear, linear
 from .attention import GatedBias, attention
 from .config import EncoderConfig
 from .dropout import dropout
@@ -74,7 +74,7 @@ class SelfAttention(nn.Module):
         update gate. They read the input and not the projected query, and each is a sum of four outputs of one layer.
         """
         weight, bias = (each.unflatten(0, (2, 4)).sum(1) for each in (self.grep_linear.weight, self.grep_linear.bias))
-        gates = torch.sigmoid(F.linear(x.unflatten(-1, (self.heads, -1)), weight, bias)).transpose(1, 2)
+        gates = torch.sigmoid(linear(x.unflatten(-1, (self.heads, -1)), weight, bias)).transpose(1, 2)
         keep, reset = gates.split(1, dim=-1)
         return 2.0 + keep * (reset * self.grep_a - 1.0)
 

@@ -32,7 +32,7 @@ class Evaluation:
 
     def __init__(
         self, out, corpus, specs, groups, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
-        encoder=None, about=None, progress=False,
+        encoder=None, dtype="float32", about=None, progress=False,
     ):  # fmt: skip
         self.out, self.corpus, self.specs, self.groups, self.cache, self.train = (
             Path(out),
@@ -43,7 +43,7 @@ class Evaluation:
             train,
         )
         self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
-        self.encoder_keys, self.about, self.progress = encoder or {}, about or {}, progress
+        self.encoder_keys, self.dtype, self.about, self.progress = encoder or {}, dtype, about or {}, progress
         self.parts = Parts(self.out / "parts")
         self.models, self.kept, self.layers = [], {}, []
 
@@ -87,7 +87,7 @@ class Evaluation:
             self._write()
 
     def _encode(self, spec, model):
-        source = open_source(spec, self.cache.device, self.encoder_keys)
+        source = open_source(spec, self.cache.device, self.encoder_keys, self.dtype)
         of_kmeans = None
         if spec.kind == "kmeans":
             train = (self.train or self.corpus).audio_fingerprint
@@ -171,7 +171,8 @@ class Evaluation:
         content = {
             "format": 2, "finished": finished, **self.about, "data": data,
             "options": {"samples": self.samples, "level": self.level, "seed": self.seed, "kmeans_frames": self.kmeans_frames,
-                        "train": self.train.sources if self.train else None, "cache_dtype": self.cache.dtype.name},
+                        "train": self.train.sources if self.train else None, "cache_dtype": self.cache.dtype.name,
+                        "dtype": self.dtype},
             "groups": list(self.groups), "models": self.models, "layers": self.layers,
             "paired": self._paired() if finished else [],
         }  # fmt: skip

@@ -155,6 +155,7 @@ def dump(
         "layer": layer, "codebook": codebook, "format": format, "deduplicate": deduplicate,
         "attention_seconds": attention_seconds,
         "encoder": {key: str(value) for key, value in encoder.config.items()},
+        **({} if encoder.product_dtype == "float32" else {"dtype": encoder.product_dtype}),
     }  # fmt: skip
     with (
         ResumableFiles(paths, fingerprint) as files,

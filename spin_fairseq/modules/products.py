@@ -17,11 +17,17 @@ from torch import nn
 Tensor = torch.Tensor
 
 
+HALF = (torch.bfloat16, torch.float16)
 FEWEST = 1 << 21  # multiplications, below which calling oneDNN takes longer than MKL computes
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """As F.linear, with a GELU behind it if asked for; x may have rows that overlap in memory. Gradients flow."""
+    """As F.linear, with a GELU behind it if asked for; x may have rows that overlap in memory. Gradients flow.
+
+    Where the weight has half precision and x does not, x is rounded to it; the result has the precision of x.
+    """
+    if weight.dtype in HALF and x.dtype not in HALF and not _autocast(x):
+        return linear(as_weight(x, weight), weight, bias, gelu).to(x.dtype)
     if not takes_onednn(x, weight):
         x = F.linear(x, weight, bias)
         return F.gelu(x) if gelu else x
@@ -37,9 +43,10 @@ def takes_onednn(x: Tensor, weight: Tensor) -> bool:
         not torch.jit.is_tracing()
         and type(x) is Tensor
         and x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
+        and x.dtype == weight.dtype
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and not torch.is_grad_enabled()))
         and x.numel() * weight.size(0) >= FEWEST
-        and not _autocast()
+        and not _autocast(x)
         and onednn_is_faster()
     )
 
@@ -50,7 +57,7 @@ def overlapping_rows_pay(weight: Tensor) -> bool:
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """`linear` of float32 on a CPU by oneDNN, without a graph."""
+    """`linear` of float32 or bfloat16 on a CPU by oneDNN, without a graph."""
     if not (
         weight.is_contiguous() or weight.t().is_contiguous()
     ):  # oneDNN would take its reference, a thousand times slower
@@ -74,11 +81,16 @@ def onednn_is_faster() -> bool:
     return torch.allclose(found, F.gelu(F.linear(windows, weight, bias)), atol=1e-5)
 
 
-def _autocast() -> bool:
+def as_weight(x: Tensor, weight: Tensor) -> Tensor:
+    """x in the precision of a weight that has half precision; else as it is."""
+    return x.to(weight.dtype) if weight.dtype in HALF else x
+
+
+def _autocast(x: Tensor) -> bool:
     try:
-        return torch.is_autocast_enabled("cpu")
+        return torch.is_autocast_enabled(x.device.type)
     except TypeError:  # torch before 2.4
-        return torch.is_autocast_cpu_enabled()
+        return torch.is_autocast_cpu_enabled() if x.device.type == "cpu" else torch.is_autocast_enabled()
 
 
 def _vendor() -> str:

@@ -45,10 +45,10 @@ class MfccSource:
 
 
 class _ModelSource:
-    """given: keys of the encoder's configuration that the checkpoint leaves open, as for `load_encoder`."""
+    """given: keys of the encoder's configuration that the checkpoint leaves open; they and dtype as for `load_encoder`."""
 
-    def __init__(self, path, device="cpu", given=None):
-        self.path, self.device, self.given = str(path), device, given or {}
+    def __init__(self, path, device="cpu", given=None, dtype="float32"):
+        self.path, self.device, self.given, self.dtype = str(path), device, given or {}, dtype
         if not Path(path).exists():
             raise CheckpointError(f"{path}: no such checkpoint")
 
@@ -57,7 +57,10 @@ class _ModelSource:
         return Path(self.path).name
 
     def fingerprint(self):
-        return [type(self).__name__, file_fingerprint(self.path), *([self.given] if self.given else [])]
+        others = [self.given] if self.given else []
+        if self.dtype != "float32":
+            others.append(self.dtype)
+        return [type(self).__name__, file_fingerprint(self.path), *others]
 
     @cached_property
     def encoder(self):
@@ -78,7 +81,7 @@ class EncoderSource(_ModelSource):
     def _load(self):
         from ...checkpoints import load_encoder
 
-        return load_encoder(self.path, **self.given)
+        return load_encoder(self.path, self.dtype, **self.given)
 
     @property
     def layers(self):
@@ -112,7 +115,7 @@ class SpinSource(_ModelSource):
     def model(self):
         from ...checkpoints import load_model
 
-        model = load_model(self.path, **self.given)
+        model = load_model(self.path, self.dtype, **self.given)
         if not hasattr(model, "head"):
             raise CheckpointError(f"{self.path}: an encoder without a codebook; give it as {self.path}+kmeans")
         return model.to(self.device)
@@ -158,8 +161,8 @@ class KMeansUnits:
         return (features @ self._centroids.t() - self._offset).argmax(-1)
 
 
-def open_source(spec, device="cpu", given=None):
-    """The source of a ModelSpec. given: as for the sources. Raises CheckpointError: no such file."""
+def open_source(spec, device="cpu", given=None, dtype="float32"):
+    """The source of a ModelSpec. given, dtype: as for the sources. Raises CheckpointError: no such file."""
     if spec.kind == "spin":
-        return SpinSource(spec.source, device, given)
-    return MfccSource() if spec.source == "mfcc" else EncoderSource(spec.source, device, given)
+        return SpinSource(spec.source, device, given, dtype)
+    return MfccSource() if spec.source == "mfcc" else EncoderSource(spec.source, device, given, dtype)
