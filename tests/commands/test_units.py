@@ -59,6 +59,26 @@ def test_features_of_a_base_and_a_spin_checkpoint(spin_checkpoint, small_hubert,
         assert np.load(out).shape[1] == 64
 
 
+def test_half_precision(spin_checkpoint, speech_folder, tmp_path):
+    """Guards against an option that nobody reads, and against half precision that makes other units altogether."""
+    found = {}
+    for dtype in ("float32", "bfloat16", "float16"):
+        out, model = tmp_path / f"{dtype}.npy", load_spin(spin_checkpoint, dtype)
+        manifest = load_manifest(speech_folder.data, "dev")
+        assert (
+            dump_units(spin_checkpoint, speech_folder.data / "dev.tsv", out, "--dtype", dtype, "--output", "scores")
+            == 0
+        )
+        found[dtype] = np.load(out)
+        with torch.no_grad():
+            scores = [model.extract_scores(torch.from_numpy(read_audio(manifest.path(i)))[None])[0] for i in range(2)]
+        np.testing.assert_allclose(found[dtype][: sum(map(len, scores))], torch.cat(scores), atol=2e-2)
+    for dtype, near in (("bfloat16", 0.05), ("float16", 0.005)):
+        difference = np.abs(found[dtype] - found["float32"])
+        assert 0 < difference.max() < near
+        assert (found[dtype].argmax(1) == found["float32"].argmax(1)).mean() > 0.8
+
+
 @pytest.mark.parametrize("option", ["--chunk-seconds", "--batch-seconds", "--attention-seconds"])
 def test_seconds_are_above_zero(spin_checkpoint, tmp_path, option, capsys):
     assert dump_units(spin_checkpoint, tmp_path, tmp_path / "dev.km", option, 0) == 2
