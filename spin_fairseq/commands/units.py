@@ -140,7 +140,15 @@ def shard_inputs(args):
 
     units_of_a_pipe.check(args)
     data = [manifest_fingerprint(_manifest(args)), content_digest(args.checkpoint), args.encoder]
-    options = [_output(args), args.layer, args.codebook, _format(args), args.deduplicate, args.attention_seconds, args.dtype]
+    options = [
+        _output(args),
+        args.layer,
+        args.codebook,
+        _format(args),
+        args.deduplicate,
+        args.attention_seconds,
+        args.dtype,
+    ]
     return digest_of([data, options])
 
 
