@@ -172,7 +172,7 @@ class SpeechEncoder(nn.Module):
         mask: put `mask_emb` in the place of random spans of frames, as in pre-training.
         """
         mode, last = mode.on(source.device, source.numel()), output_layer or self.num_layers
-        entered = self._enter(self._embed(source, padding_mask, mode, last), mode, mask)
+        entered = self._enter(self._embed(source, padding_mask, mode, 2 + last), mode, mask)
         for output in self._layers(entered, mode, last):  # noqa: B007  the last one is wanted
             pass
         return Encoded(output.layout.to_rows(output.x, output.frames), output.frame_mask)
@@ -187,7 +187,7 @@ class SpeechEncoder(nn.Module):
         """
         wanted = range(1, self.num_layers + 1) if layers is None else layers
         mode = mode.on(source.device, source.numel())
-        return self._outputs(self._embed(source, padding_mask, mode, max(wanted)), wanted, mode)
+        return self._outputs(self._embed(source, padding_mask, mode, 2 + max(wanted)), wanted, mode)
 
     def encode_embedded(self, embedded: Tensor, layers: Sequence[int], mode: Mode = AS_USUAL) -> list[Tensor]:
         """The transformer alone: `encode_layers` of waves that went through the convolutions before, without padding.
@@ -214,7 +214,7 @@ class SpeechEncoder(nn.Module):
         """`encode` with the arguments of fairseq's HubertModel. ret_conv: what enters the transformer, instead."""
         if not ret_conv:
             return self.encode(source, padding_mask, output_layer, mask, mode)
-        batch = self._embed(source, padding_mask, mode.on(source.device, source.numel()), 0)
+        batch = self._embed(source, padding_mask, mode.on(source.device, source.numel()), 1)
         return Encoded(batch.layout.to_rows(batch.x, batch.frames), batch.frame_mask)
 
     def forward(self, source: Tensor, padding_mask: Tensor | None = None, mode: Mode = AS_USUAL) -> Encoded:
@@ -233,8 +233,8 @@ class SpeechEncoder(nn.Module):
 
     # --- the way through ------------------------------------------------------------------------------------------
 
-    def _embed(self, source: Tensor, padding_mask: Tensor | None, mode: Mode, layers: int) -> _Batch:
-        """Front end, layer norm, projection and dropout. layers: how many follow, by which progress is told."""
+    def _embed(self, source: Tensor, padding_mask: Tensor | None, mode: Mode, parts: int) -> _Batch:
+        """Front end, layer norm, projection and dropout. parts: of the work, by which progress is told; this is one."""
         lengths = None if padding_mask is None else (~padding_mask).sum(-1)
         counts, packed = None, mode.packed
         frames = self.output_lengths(source.size(1))
@@ -245,7 +245,7 @@ class SpeechEncoder(nn.Module):
                 counts = lengths.tolist()
                 if min(counts) == source.size(1):
                     counts = None
-        progress = None if mode.progress is None else lambda fraction: mode.progress(fraction / (1 + layers))
+        progress = None if mode.progress is None else lambda fraction: mode.progress(fraction / parts)
         if counts:
             layout = Packed([max(0, self.output_lengths(count)) for count in counts], progress)
         elif lengths is not None and packed:

@@ -47,18 +47,28 @@ class PositionalConvolution(nn.ModuleDict):
         self.reach = kernel // 2
         self.even = kernel % 2 == 0
 
-    def forward(self, x: Tensor, layout) -> Tensor:
-        """x: (rows, frames, width) in this layout -> what is to be added, as x."""
+    def forward(self, x: Tensor, layout, block: int | None = None) -> Tensor:
+        """x: (rows, frames, width) in this layout -> what is to be added, as x. block: frames at a time, or None."""
         if len(self) == 2:
             norm = self["0"]
             x = F.batch_norm(x.flatten(0, 1), norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)\
                 .view_as(x)  # fmt: skip
         conv = self[str(len(self) - 1)]
-        y = layout.with_gaps(x, self.reach).transpose(1, 2)
-        y = F.conv1d(y, conv.weight, conv.bias, padding=self.reach, groups=conv.groups)
-        if self.even:
-            y = y[:, :, :-1]
-        return F.gelu(layout.without_gaps(y.transpose(1, 2), self.reach))
+        x, weight = layout.with_gaps(x, self.reach), conv.weight
+        if block is None or x.size(1) <= block:  # as an export wants it
+            y = F.conv1d(x.transpose(1, 2), weight, conv.bias, padding=self.reach, groups=conv.groups)
+            y = F.gelu((y[:, :, :-1] if self.even else y).transpose(1, 2))
+            if layout.progress:
+                layout.progress(1.0)
+            return layout.without_gaps(y, self.reach)
+        frames, around, found = x.size(1), weight.size(2) - 1, []
+        x = F.pad(x, (0, 0, self.reach, self.reach - self.even))
+        for begin in range(0, frames, block):
+            some = x[:, begin : begin + block + around].transpose(1, 2)
+            found.append(F.gelu(F.conv1d(some, weight, conv.bias, groups=conv.groups).transpose(1, 2)))
+            if layout.progress:
+                layout.progress(found[-1].size(1) / frames)
+        return layout.without_gaps(torch.cat(found, 1), self.reach)
 
 
 class RelativePositionBias(nn.Embedding):

@@ -150,7 +150,7 @@ class Transformer(nn.Module):
             x = x if self.layer_norm_first else self.layer_norm(x)
             return dropout(x, self.dropout, self.pos_conv.training)
 
-        return in_blocks(add, block, x, self.pos_conv(x, layout))
+        return in_blocks(add, block, x, self.pos_conv(x, layout, block))
 
     def position_bias(self, longest: int, block: int | None) -> PositionBias | None:
         """A WavLM's bias of one pass; None for HuBERT."""
