@@ -56,7 +56,7 @@ def add_arguments(parser):
         "--format", choices=("km", "npy", "jsonl"), help="the format, if the suffix of --out does not say it"
     )
     parser.add_argument(
-        "--deduplicate", action="store_true", help="in .km and lines, write a run of equal units as one"
+        "--deduplicate", action="store_true", help="in .km files and printed lines, write a run of equal units as one"
     )
     parser.add_encoder()
     parser.add_overwrite("replace the file")

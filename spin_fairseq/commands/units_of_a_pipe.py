@@ -21,16 +21,26 @@ PIPE_BYTES = 1 << 20  # 33 s of 16 bits at 16 kHz: a recorder need not wait whil
 
 
 def add_arguments(parser) -> None:
-    group = parser.add_argument_group("of standard input (AUDIO is -)")
-    group.add_argument("--sample-rate", type=at_least(1000), metavar="HZ", help="of raw audio; WAV says it itself")
-    group.add_argument("--encoding", choices=("s16le", "f32le"), help="of raw audio (default s16le)")
-    group.add_argument("--channels", type=at_least(1), metavar="N", help="of raw audio, interleaved (default 1)")
+    group = parser.add_argument_group("standard input (AUDIO is -)")
     group.add_argument(
-        "--channel", type=channel, metavar="N", help="take one: left, right, 1, 2 ... (default: their mean)"
+        "--sample-rate", type=at_least(1000), metavar="HZ", help="sample rate of raw audio; a WAV has it in its header"
     )
-    group.add_argument("--chunk-ms", type=float, metavar="MS", help="turned into units at a time (default 400)")
-    group.add_argument("--look-ahead-ms", type=float, metavar="MS", help="awaited behind a chunk (default 400)")
-    group.add_argument("--left-context-ms", type=float, metavar="MS", help="seen before a chunk (default 2000)")
+    group.add_argument("--encoding", choices=("s16le", "f32le"), help="samples of raw audio (default s16le)")
+    group.add_argument(
+        "--channels", type=at_least(1), metavar="N", help="interleaved channels of raw audio (default 1)"
+    )
+    group.add_argument(
+        "--channel", type=channel, metavar="N", help="use one channel: left, right, 1, 2 ... (default: the mean of all)"
+    )
+    group.add_argument(
+        "--chunk-ms", type=float, metavar="MS", help="audio that is turned into units at a time (default 400)"
+    )
+    group.add_argument(
+        "--look-ahead-ms", type=float, metavar="MS", help="audio behind a chunk to wait for (default 400)"
+    )
+    group.add_argument(
+        "--left-context-ms", type=float, metavar="MS", help="audio before a chunk that its frames see (default 2000)"
+    )
     group.add_argument("--times", action="store_true", help="begin each line with its time in seconds and a tab; "
                        "with --deduplicate, with the run's begin and end")  # fmt: skip
 

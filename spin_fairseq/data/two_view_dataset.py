@@ -46,13 +46,14 @@ class TwoViewDataset(FairseqDataset):
     workers, on any rank, and after a resume. A bad utterance does not raise: its batch goes on without it and names it
     under "skipped".
 
-    manifest: of `load_manifest`. pitch: of `load_speaker_pitch`. backend: of `build_backend`.
-    train: random crops and fresh draws each epoch; otherwise the first samples, and the same draws each time.
-    min_samples: shorter utterances are dropped. max_samples: longer ones are cropped.
-    phones: of `load_phone_labels`, or None.
-    both_views: change the first view too. strength: of the change, as `draw_speaker` takes it.
-    marks: a PitchMarkCache for the native engine, or None: marks are then found as they are needed.
-    on_device: leave the change, by the native engine, to `device_views.complete_views`.
+    manifest, pitch, backend: what `load_manifest`, `load_speaker_pitch` and `build_backend` return.
+    train: whether to crop at random and draw anew in each epoch; if not, crops begin at the first sample, and the draws are
+    the same each time.
+    min_samples: shorter utterances are left out. max_samples: longer ones are cropped.
+    phones: what `load_phone_labels` returns, or None.
+    both_views: whether to change the voice of the first view too. strength: of the change, as in `draw_speaker`.
+    marks: a PitchMarkCache for the native engine; None: pitch marks are found for each utterance when it is loaded.
+    on_device: do not change voices here; `device_views.complete_views` does it later, with the native engine.
     crop_multiple: training crops utterances to a multiple of so many samples, so that more batches need no padding.
     acoustics: AcousticsOfViews, noise and rooms for both views, or None. In validation the first view has none, so that
     its units are those of the recording.
