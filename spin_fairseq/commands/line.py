@@ -24,7 +24,16 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """-> exit status: 0, 1 for an error, 2 for a wrong command line, 3 if a verb left something out, 130 for Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else map(str, argv))
+    try:
+        status = _main(list(sys.argv[1:] if argv is None else map(str, argv)))
+        sys.stdout.flush()  # while its errors can still be caught
+        return status
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return DONE
@@ -49,9 +58,8 @@ def run_verb(verb: str, words: Sequence[str]) -> int:
             return _run(verb, module, args) or DONE
     except UsageError as error:
         return _complain(f"{error}; see {PROGRAM} {verb} --help", WRONG_USAGE)
-    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         again = shlex.join([PROGRAM, verb, *_again(words, getattr(module, "AGAIN", ""))])
         print(f"stopped: {module.KEPT}; to go on: {again}", file=sys.stderr)
