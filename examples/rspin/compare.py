@@ -45,7 +45,7 @@ from spin_fairseq.training_command import shell_line, training_command  # noqa: 
 CONDITIONS = ("noise_20db", "noise_10db", "noise_0db", "reverberation")
 NAMES = {"spin": "Spin", "rspin": "R-Spin"}
 # Both: batches of half the demo's, so that an update of all layers is not too slow; a rate at which layers move.
-BOTH = ["dataset.max_tokens=800000", "optimization.lr=[0.0005]", "dataset.validate_interval_updates=1000"]
+BOTH = ["dataset.max_tokens=800000", "optimization.lr=[0.001]", "dataset.validate_interval_updates=1000"]
 RSPIN = ["model.freeze=[]", "task.noise_snr=[-10,20]", "task.reverberation_probability=0.5"]
 SEED_OF_TEACHER = 100
 
@@ -175,6 +175,9 @@ def main(argv=None):
     parser.add_argument("--vocabulary", type=int, default=400, help="of acoustic pieces (default 400)")
     parser.add_argument("--noise", type=Path, help="folder of noise to train with")
     parser.add_argument("--rooms", type=Path, help="folder of impulse responses to train with")
+    parser.add_argument(
+        "--rspin", nargs="*", default=[], metavar="KEY=VALUE", help="keys of R-Spin alone; give them last"
+    )
     parser.add_argument("--collapse", action="store_true", help="also train all layers without the auxiliary loss")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_intermixed_args(argv)
@@ -191,7 +194,7 @@ def main(argv=None):
     )
     noise = f"[{args.noise.resolve()}]" if args.noise else "[speech-shaped,babble]"
     rooms = f"[{args.rooms.resolve()}]" if args.rooms else "[synthetic]"
-    rspin = [*RSPIN, f"task.noise={noise}", f"task.reverberation={rooms}"]
+    rspin = [*RSPIN, f"task.noise={noise}", f"task.reverberation={rooms}", *args.rspin]
     manifest, phones = load_manifest(out, "dev"), load_phone_labels(DEMO / "data" / "phones", "dev")
     chosen = np.linspace(0, len(manifest) - 1, min(args.utterances, len(manifest))).astype(int)
     manifest, results = manifest.select(chosen), []
