@@ -7,9 +7,9 @@
 
 One thread on one CPU. Both sides go over all utterances in turns, with the same random voices; a figure is the median over
 utterances, in milliseconds for a second of audio, a ratio the median of the utterances' ratios. Times are of the CPU: what
-other processes take from it does not count (with --clock wall it does), but what they do to caches and memory does. --busy starts such processes, which
-copy arrays that no cache holds. The whole path is that
-from wave to perturbed wave, equaliser and clip included on both sides. "Floor" is what the FFTs, multiplications, gathers
+other processes take from it does not count (with --clock wall it does), but what they do to caches and memory does. --busy
+starts such processes, which copy arrays that no cache holds. The whole path is that from wave to perturbed wave, equaliser
+and clip included on both sides. "Floor" is what the FFTs, multiplications, gathers
 and additions of that size take when nothing else is done.
 """
 
