@@ -114,6 +114,11 @@ def test_an_example_works_as_it_stands(verb, example, everything, tmp_path, monk
         assert spin_fairseq("prepare", DEMO / "data", "--out", "data/mine", *words) == 0
         shutil.copytree(DEMO / "data" / "phones", "data/mine/phones")
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if " | " in example:  # what the program before the pipe would write
+        before, example = example.split(" | ")
+        wave = 0.3 * np.sin(np.arange(16000) / 20)
+        soundfile.write("stdin", wave, 16000, "PCM_16", format="RAW" if "-t raw" in before else "WAV")
+        monkeypatch.setattr("sys.stdin", open("stdin"))
     words = shlex.split(example.replace("\\\n", " "))
     assert words[:2] == ["spin-fairseq", verb]
     assert spin_fairseq(*words[1:]) == 0, capfd.readouterr().err[-3000:]

@@ -303,6 +303,8 @@ def test_configurations_hold_known_keys_with_the_recipes_values(name):
             "temperature": 0.1,
             "target_mix": 1.0,
             "hard_targets": False,
+            "codebook_weights": None,  # these two are for DC-Spin and R-Spin
+            "pieces_weight": 5.0,
         }
     assert config["dataset"]["max_tokens"] >= config["task"]["max_sample_size"]
 
