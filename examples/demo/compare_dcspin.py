@@ -10,7 +10,17 @@ writes the table to --page (DCSPIN.md). A training that is there already is not 
 
 import argparse
 
-from trainings import HERE, add_arguments, command_line, phone_metrics, table, train, write_manifests, write_page
+from trainings import (
+    HERE,
+    add_arguments,
+    command_line,
+    over_seeds,
+    phone_metrics,
+    table,
+    train,
+    write_manifests,
+    write_page,
+)
 
 METRICS = {
     "pnmi": ("PNMI", True),
@@ -51,7 +61,7 @@ def page(results, sizes, args, command):
     lines = [
         "# DC-Spin: the primary codebook alone, and beside an auxiliary one",
         "",
-        f"Mean ± standard error over {len(args.seeds)} seeds on the dev split, {args.updates} updates of each training; in brackets the "
+        f"{over_seeds(args.seeds)} on the dev split, {args.updates} updates of each training; in brackets the "
         "difference to the first row, within seeds. Both rows are units of the primary codebook. Bits a unit: -log2 of the probability "
         "that an n-gram gives to the next de-duplicated unit, counted on other utterances of dev "
         "([docs/metrics.md](../../docs/metrics.md)); fewer are better predicted.",

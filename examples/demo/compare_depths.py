@@ -18,6 +18,7 @@ from trainings import (
     add_arguments,
     command_line,
     mean_and_error,
+    over_seeds,
     phone_metrics,
     run,
     train,
@@ -129,7 +130,7 @@ def page(results, args, command):
     lines = [
         "# How deep to train",
         "",
-        f"Mean ± standard error over {len(args.seeds)} seeds on the dev split, {args.updates} updates of each training, K = {CLUSTERS}; "
+        f"{over_seeds(args.seeds)} on the dev split, {args.updates} updates of each training, K = {CLUSTERS}; "
         "k-means and the classifier are fitted on train. The rows say which layers were trained; layers below the first of them are the "
         "base's. [docs/deeper.md](../../docs/deeper.md) says what follows.",
         "",

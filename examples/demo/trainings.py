@@ -109,6 +109,11 @@ def mean_and_error(values, sign=""):
     return text + (f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{decimals}f}" if len(values) > 1 else "")
 
 
+def over_seeds(seeds):
+    """How a page's text begins: what its numbers are taken over."""
+    return "One seed" if len(seeds) == 1 else f"Mean ± standard error over {len(seeds)} seeds"
+
+
 def command_line(script, args, parser):
     """The command that makes a page, of the options that are not the defaults."""
     words = ["python", f"examples/{script}", "--seeds", *map(str, args.seeds), "--updates", str(args.updates)]

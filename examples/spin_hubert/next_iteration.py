@@ -24,7 +24,17 @@ sys.path[:0] = [str(DEMO), str(HERE)]
 from compare_depths import METRICS, features_of, layer_tables, measure  # noqa: E402
 from label_folder import write_split  # noqa: E402
 from pretrain_base import TRAIN, read_checkpoint, write_start  # noqa: E402
-from trainings import PYTHON, add_arguments, command_line, mean_and_error, phone_metrics, run, train, write_manifests  # noqa: E402
+from trainings import (  # noqa: E402
+    PYTHON,
+    add_arguments,
+    command_line,
+    mean_and_error,
+    over_seeds,
+    phone_metrics,
+    run,
+    train,
+    write_manifests,
+)
 
 from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
 from spin_fairseq.evaluation.confidence import plain  # noqa: E402
@@ -116,7 +126,7 @@ def page(results, targets, args, clusters, command):
     lines = [
         "# HuBERT's next iteration: on Spin's units, and on k-means",
         "",
-        f"Mean ± standard error over {len(args.seeds)} seeds on the dev split; {clusters} targets each, {args.pretrain_updates} updates of "
+        f"{over_seeds(args.seeds)} on the dev split; {clusters} targets each, {args.pretrain_updates} updates of "
         f"{args.batch_seconds} s from the weights of the base. Spin had {args.updates} updates; k-means is of layer {args.layer}.",
         "",
         f"    {command}",
