@@ -53,7 +53,7 @@ def schedule(updates):
     return [
         f"optimization.max_update={updates}", f"lr_scheduler.total_num_update={updates}",
         f"lr_scheduler.warmup_updates={max(1, updates // 10)}", f"checkpoint.save_interval_updates={updates}",
-        "dataset.disable_validation=true", "dataset.num_workers=0", "common.log_format=none",
+        "dataset.disable_validation=true", "task.phones=null", "dataset.num_workers=0", "common.log_format=none",
     ]  # fmt: skip
 
 
@@ -63,10 +63,7 @@ def train(args, seed, keys):
     folder = args.out / f"seed_{seed}" / digest_of([keys, str(args.base)])
     if not (folder / "finished").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        paths = {
-            "hydra.run.dir": folder, "task.data": args.out, "task.phones": args.speech / "phones",
-            "model.checkpoint": args.base,
-        }  # fmt: skip
+        paths = {"hydra.run.dir": folder, "task.data": args.out, "model.checkpoint": args.base}
         run(training_command("spin_demo", keys, paths))
         (folder / "finished").touch()
     return folder / "checkpoint_last.pt"

@@ -6,8 +6,17 @@ CONFIGS = Path(__file__).resolve().parents[2] / "config"
 
 
 def make_trainer(overrides, config="spin_hubert_base"):
-    """-> fairseq's Trainer, its task set up, its model built; `overrides`: as on the command line, KEY=VALUE each."""
+    """-> fairseq's Trainer, its task set up, its model built; `overrides`: as on the command line, KEY=VALUE each.
+
+    Raises ConfigError with hydra 1.0 (the official fairseq 0.12.2), which composes only inside its own main function.
+    """
+    import hydra
+
     import spin_fairseq  # noqa: F401  registers with fairseq
+    from spin_fairseq.errors import ConfigError
+
+    if hydra.__version__.startswith("1.0."):
+        raise ConfigError("this needs hydra 1.1 or later; `make setup` installs it on Python 3.11 and later")
 
     from fairseq import tasks, utils
     from fairseq.dataclass.initialize import add_defaults, hydra_init

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from measuring.fairseq_trainer import make_trainer
+from tests.fairseq_runs import skip_with_hydra_1_0
 from tests.small_hubert import BASE_SIZE, NO_DROPOUT, fairseq_hubert
 from tests.small_wavlm import BASE_WAVLM, save_microsoft_wavlm
 
@@ -53,10 +54,7 @@ def make_base(tmp_path_factory):
 @pytest.fixture
 def trainer_of(speech_folder, make_base, tmp_path):
     """trainer_of(device, precision, *overrides, kind="hubert") -> fairseq's trainer of that kind's recipe."""
-    import hydra
-
-    if hydra.__version__.startswith("1.0."):
-        pytest.skip("hydra 1.0 composes no configuration outside of its own main function")
+    skip_with_hydra_1_0()
 
     def make(device, precision, *overrides, kind="hubert", size=None):
         layers = {"cpu": "1..2", "cuda": "1..10"}[size or device]

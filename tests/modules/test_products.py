@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from spin_fairseq.modules import products
 from spin_fairseq.modules.products import Linear, linear, takes_onednn
 
+# To the last bit; MKL computes a few rows in another order, and so did the oneDNN of torch 2.2.
+ROWS_ALIKE = products.onednn_is_faster() and torch.__version__ >= (2, 13)
+
 
 @pytest.fixture(params=["oneDNN", "oneDNN where it is faster"])
 def library(request, monkeypatch):
@@ -60,8 +63,10 @@ def test_a_row_does_not_depend_on_how_many_there_are(library):
     x, weight = torch.randn(600, 64), torch.randn(96, 64)
     whole = linear(x, weight, gelu=True)
     for rows in (2, 37, 100, 499):
-        if products.onednn_is_faster() or rows > 3:  # MKL computes a few rows in another order
-            assert torch.equal(linear(x[:rows], weight, gelu=True), whole[:rows])
+        found = linear(x[:rows], weight, gelu=True)
+        torch.testing.assert_close(found, whole[:rows], rtol=1e-5, atol=1e-5)
+        if ROWS_ALIKE:
+            assert torch.equal(found, whole[:rows])
 
 
 def test_other_precisions_exports_and_nothing_at_all_go_to_torch(library):
