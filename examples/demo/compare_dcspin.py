@@ -15,10 +15,10 @@ from trainings import (
     add_arguments,
     command_line,
     over_seeds,
+    parse_arguments,
     phone_metrics,
     table,
     train,
-    write_manifests,
     write_page,
 )
 
@@ -87,9 +87,7 @@ def main(argv=None):
         default=[50, 400],
         help="of the primary and the auxiliary codebook (default 50 400)",
     )
-    args = parser.parse_intermixed_args(argv)
-    args.speech, args.base, args.out = args.speech.resolve(), args.base.resolve(), args.out.resolve()
-    write_manifests(args.speech, args.out)
+    args = parse_arguments(parser, argv)
     from spin_fairseq.evaluation.corpus import load_corpus
 
     corpus = load_corpus([args.out / "dev.tsv"], [args.speech / "phones"])

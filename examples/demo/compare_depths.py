@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""How deep to train, on the demo's speech: the last two layers, all layers, all of the encoder; with and without layer-wise decay, and
-with R-Spin's auxiliary loss.
+"""How deep to train, on the demo's speech: the last two layers, all layers, or the whole encoder; with and without layer-wise
+decay, and with R-Spin's auxiliary loss.
 
     python examples/demo/compare_depths.py --seeds 1 2 3 --updates 40 dataset.max_tokens=800000 'optimization.lr=[0.001]'
 
 For each seed it trains Spin with config/spin_demo.yaml and other frozen layers, and measures each layer of the base and of the
 trained encoders on dev: PNMI and speaker NMI of k-means units, and the accuracy of a linear classifier that names the
-speaker of a frame, fitted on train. The auxiliary loss is that of acoustic pieces, learnt on units of the first training. It writes the tables to --page (DEPTHS.md). A training that is there already is not made again.
+speaker of a frame, fitted on train. The auxiliary loss is that of acoustic pieces, learnt on units of the first training. It
+writes the tables to --page (DEPTHS.md). A training that is there already is not made again.
 """
 
 import argparse
@@ -19,10 +20,10 @@ from trainings import (
     command_line,
     mean_and_error,
     over_seeds,
+    parse_arguments,
     phone_metrics,
     run,
     train,
-    write_manifests,
     write_page,
 )
 
@@ -150,9 +151,7 @@ def main(argv=None):
     parser.add_argument(
         "--decay", type=float, default=0.5, help="model.layer_lr_decay of the rows with decay (default 0.5)"
     )
-    args = parser.parse_intermixed_args(argv)
-    args.speech, args.base, args.out = args.speech.resolve(), args.base.resolve(), args.out.resolve()
-    write_manifests(args.speech, args.out)
+    args = parse_arguments(parser, argv)
     from spin_fairseq.checkpoints import load_encoder
     from spin_fairseq.evaluation.corpus import load_corpus
 

@@ -288,10 +288,11 @@ def main():
     speech, work = [folder.resolve() for folder in args.speech], args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
 
+    # fairseq validates on "valid"
     for split, name, folders in (
         ("train", "train", speech),
         ("dev", "valid", speech[:1]),
-    ):  # fairseq validates on "valid"
+    ):
         if not (work / f"{name}.tsv").exists():
             write_manifest(folders, split, work / f"{name}.tsv")
     paths = {name: read_manifest(work / f"{name}.tsv") for name in ("train", "valid")}

@@ -1,4 +1,5 @@
-"""Several trainings of Spin on the same speech, over several seeds: what compare_dcspin.py and compare_depths.py have in common."""
+"""Several trainings of Spin on the same speech, over several seeds: what the comparisons of DC-Spin, of depths and of HuBERT's
+next iteration have in common."""
 
 import json
 import os
@@ -20,7 +21,7 @@ PYTHON = [sys.executable, "-m", "spin_fairseq"]
 
 
 def add_arguments(parser, out, page):
-    """What both scripts ask for. out: default folder of the runs; page: default page to write."""
+    """The options of all of them. out: default folder of the runs; page: default page to write."""
     parser.add_argument(
         "--speech", type=Path, default=HERE / "data", help="LibriSpeech-shaped folder with train, dev, phones/dev.tsv"
     )
@@ -34,6 +35,14 @@ def add_arguments(parser, out, page):
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all trainings"
     )
+
+
+def parse_arguments(parser, argv):
+    """-> the options, with absolute paths; the manifests of the speech are written to args.out."""
+    args = parser.parse_intermixed_args(argv)
+    args.speech, args.base, args.out = args.speech.resolve(), args.base.resolve(), args.out.resolve()
+    write_manifests(args.speech, args.out)
+    return args
 
 
 def run(command):
@@ -78,8 +87,8 @@ def phone_metrics(corpus, units, clusters, frame_seconds):
     return plain(PhoneMeasurement(phones, units, clusters, frame_seconds=frame_seconds))
 
 
-def table(results, metrics, signed=True):
-    """Rows of Markdown: mean ± standard error over seeds, and below it the difference to the first training, within seeds.
+def table(results, metrics):
+    """Rows of Markdown: mean ± standard error over seeds, and in brackets the difference to the first training, within seeds.
 
     results: {title of a training: [{metric: value}, one a seed]}; metrics: {key: (title, whether more is better)}.
     """
@@ -92,7 +101,7 @@ def table(results, metrics, signed=True):
         for key in metrics:
             values, start = (np.array([each[key] for each in of], dtype=float) for of in (runs, first))
             text = mean_and_error(values)
-            if signed and runs is not first:
+            if runs is not first:
                 text += f" ({mean_and_error(values - start, '+')})"
             cells.append(text)
         rows.append(f"| {title} | {' | '.join(cells)} |")

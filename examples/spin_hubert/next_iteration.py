@@ -30,10 +30,10 @@ from trainings import (  # noqa: E402
     command_line,
     mean_and_error,
     over_seeds,
+    parse_arguments,
     phone_metrics,
     run,
     train,
-    write_manifests,
 )
 
 from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
@@ -53,18 +53,8 @@ SHAPE = (
 
 def write_spin_units(checkpoint, data, folder):
     for split in SPLITS:
-        run(
-            [
-                *PYTHON,
-                "units",
-                checkpoint,
-                data / f"{split}.tsv",
-                "--out",
-                folder / f"{split}.km",
-                "--overwrite",
-                "--quiet",
-            ]
-        )
+        manifest, units = data / f"{split}.tsv", folder / f"{split}.km"
+        run([*PYTHON, "units", checkpoint, manifest, "--out", units, "--overwrite", "--quiet"])
 
 
 def write_kmeans_units(base, layer, clusters, corpora, seed, folder):
@@ -154,9 +144,7 @@ def main(argv=None):
     )
     parser.add_argument("--pretrain-updates", type=int, default=100, help="of each HuBERT (default 100)")
     parser.add_argument("--batch-seconds", type=int, default=20, help="of HuBERT's batches (default 20)")
-    args = parser.parse_intermixed_args(argv)
-    args.speech, args.base, args.out = args.speech.resolve(), args.base.resolve(), args.out.resolve()
-    write_manifests(args.speech, args.out)
+    args = parse_arguments(parser, argv)
     corpora = load_corpus([args.out / "train.tsv"]), load_corpus([args.out / "dev.tsv"], [args.speech / "phones"])
     results = {"the base": [], "HuBERT on k-means": [], "HuBERT on Spin's units": []}
     targets = {"k-means": [], "Spin's units": []}

@@ -69,9 +69,8 @@ class StepFloor:
         """step: a function that does one training step; two are done."""
         with _Noting() as noted:
             step()
-        with FlopCounterMode(
-            display=False, custom_mapping=_ONEDNN
-        ) as counter:  # not at once: it takes some calls apart
+        # Not at once: it takes some calls apart
+        with FlopCounterMode(display=False, custom_mapping=_ONEDNN) as counter:
             step()
         self.flop, self.number = counter.get_total_flops(), sum(noted.calls.values())
         self._calls = [

@@ -82,9 +82,8 @@ class Checkpoint:
             except MALFORMED as error:
                 raise CheckpointError(f"{self.path}: {name} is not a plain tensor ({error}); {AS_WRITTEN}") from None
             give_back(maps)
-            if (
-                place.numel() and not torch.isfinite(torch.stack(torch.aminmax(place))).all()
-            ):  # tests all of it, without a copy
+            # Tests all of it, without a copy
+            if place.numel() and not torch.isfinite(torch.stack(torch.aminmax(place))).all():
                 raise CheckpointError(
                     f"{self.path}: {name} has numbers that are NaN or infinite; use a checkpoint of before that training "
                     "went wrong"

@@ -13,9 +13,8 @@ import sys
 
 def maps_of(path, tensors):
     """-> [(begin, end)], addresses of the private maps of a file, or of the files of a folder, that hold these tensors."""
-    if (
-        sys.platform != "linux" or sys.byteorder != "little"
-    ):  # safetensors are little-endian, and may be converted in place
+    # Safetensors are little-endian, and may be converted in place
+    if sys.platform != "linux" or sys.byteorder != "little":
         return []
     files = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else [path]
     files = {os.path.realpath(file) for file in files}

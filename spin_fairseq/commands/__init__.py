@@ -3,8 +3,7 @@
 A verb's module has EXAMPLES (command lines that work as they stand), `add_arguments(parser)`, `run(args)`, which returns
 the exit status or None for 0, and KEPT, which says what Ctrl-C leaves behind. AGAIN says whether the command that resumes
 needs --overwrite or must not have it. The docstring is the help text. Modules that compute are imported inside `run`, so that
-`--help` is quick. `sharding` says what
-more a verb has that several machines can share.
+`--help` is quick. `sharding` says what else a verb has if several machines can share its work.
 """
 
 # In the order of a project's life.

@@ -1,6 +1,6 @@
 """Train Spin with fairseq. CONFIG is the name of a configuration that comes with this package (spin_hubert_base,
-spin_wavlm_base, spin_demo), or a YAML file of your own. KEY=VALUE changes a key of it, as with fairseq-hydra-train, but
-paths need not be quoted for Hydra.
+spin_wavlm_base, dcspin_hubert_base, rspin_hubert_base, rspin_wavlm_base, spin_demo), or a YAML file of your own. KEY=VALUE
+changes a key of it, as with fairseq-hydra-train, but paths need not be quoted for Hydra.
 
 The command prints the fairseq-hydra-train command that it runs, and returns its exit status. Logs and checkpoints go to
 hydra.run.dir=FOLDER (default outputs/CONFIG). With the same folder, the same command resumes from checkpoint_last.pt.

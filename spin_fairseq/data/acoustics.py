@@ -11,7 +11,7 @@ from ..errors import AudioError, ConfigError, ManifestError
 from ..perturbation.acoustics import AS_RECORDED, SILENCE, Acoustics
 from ..perturbation.noise import babble, speech_shaped_noise
 from ..perturbation.rooms import LONGEST_SECONDS, from_direct_sound, synthetic_room
-from ..preparation.packing import members
+from ..speech.archives import members
 from ..speech.audio import SAMPLE_RATE, audio_info, read_utterance
 from ..speech.finding import find_audio, printable
 from ..speech.manifest import load_manifest

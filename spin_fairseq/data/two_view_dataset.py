@@ -79,9 +79,8 @@ class TwoViewDataset(FairseqDataset):
         if self.acoustics:
             self.acoustics.check(self.manifest)
         self.pieces, self._piece_rows = pieces, None if pieces is None else pieces.rows_of(self.manifest)
-        self._epoch = torch.ones(
-            1, dtype=torch.int64
-        ).share_memory_()  # shared with data workers, which are kept for many epochs
+        # Shared with data workers, which are kept for many epochs
+        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
 
     def __len__(self):
         return len(self.manifest)

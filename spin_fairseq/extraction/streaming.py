@@ -124,9 +124,8 @@ class StreamingSpin:
         self._next = 0  # the first one whose unit is not known yet
         self._samples = torch.zeros(0, device=parameter.device)  # from the first frame on
         self._counted = 0  # samples of the stream that the running statistics have seen
-        self._embedded = parameter.new_zeros(
-            0, self.encoder.width
-        )  # frames behind the convolutions, from the first one on
+        # Frames behind the convolutions, from the first one on
+        self._embedded = parameter.new_zeros(0, self.encoder.width)
         self._ended = False
 
     def push(self, samples: np.ndarray | Tensor) -> StreamedUnits:

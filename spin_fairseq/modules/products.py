@@ -59,9 +59,8 @@ def overlapping_rows_pay(weight: Tensor) -> bool:
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """`linear` of float32 or bfloat16 on a CPU by oneDNN, without a graph."""
-    if not (
-        weight.is_contiguous() or weight.t().is_contiguous()
-    ):  # oneDNN would take its reference, a thousand times slower
+    # oneDNN would take its reference kernel, a thousand times slower
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
         weight = weight.contiguous()
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none")
 

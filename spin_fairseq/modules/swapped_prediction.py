@@ -13,9 +13,8 @@ class SwappedPrediction(NamedTuple):
 
     loss: torch.Tensor  # mean cross-entropy over valid frames and both views, nats
     accuracy: torch.Tensor  # share of frames whose best prototype is the other view's best target
-    code_perplexity: (
-        torch.Tensor
-    )  # exp entropy of how often each prototype is the best one; K when all are used equally
+    # exp of the entropy of how often each prototype is the best one; K when all are used equally
+    code_perplexity: torch.Tensor
     probability_perplexity: torch.Tensor  # the same of the mean softmax
 
 
@@ -63,9 +62,8 @@ def swapped_prediction_loss(
         hits = (code_1 == best_2).to(share.dtype) + (code_2 == best_1).to(share.dtype)
         used = scores_1.new_zeros(scores_1.size(1))
         used.scatter_add_(0, code_1, share).scatter_add_(0, code_2, share)
-        with torch.autocast(
-            device_type=share.device.type, enabled=False
-        ):  # it would take the product in half precision
+        # It would take the product in half precision
+        with torch.autocast(device_type=share.device.type, enabled=False):
             mean_probability = share @ (log_p1.exp() + log_p2.exp())
         return SwappedPrediction(
             loss, 0.5 * (hits * share).sum(), _perplexity(0.5 * used), _perplexity(0.5 * mean_probability)

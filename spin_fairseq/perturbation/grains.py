@@ -18,9 +18,8 @@ JITTER = 0.2  # of that step, at most: equal steps would be heard as a 100-Hz bu
 LOWEST_F0, HIGHEST_F0 = 20.0, 1000.0  # Hz of the new contour
 SMALLEST_SHARE_OF_MEDIAN = 0.25  # of the new contour: large range ratios would take f0 through zero
 ON_THE_MARK = 1e-6  # cycles: a grain this near to a mark lies on it
-GRID = float(
-    2**20
-)  # places a sample, to which places are rounded first: the last bits do not decide on which sample they fall
+# Places a sample, to which places are rounded first: the last bits do not decide on which sample they fall
+GRID = float(2**20)
 
 
 class Grains(NamedTuple):

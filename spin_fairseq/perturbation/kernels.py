@@ -307,11 +307,12 @@ def plan(times, joined, length, sample_rate, formant_ratio, pitch_ratio, range_r
     for k in range(1, pieces):
         if voiced[k - 1] and not voiced[k]:
             overhang[k] = min(sample_rate / 2 / new_f0[k - 1], gap[k] / 2)
+    # Cycles since the beginning of the stretch: at each piece's start and end, and how many are whole at its start
     first, last, whole = (
         np.zeros(pieces),
         np.zeros(pieces),
         np.zeros(pieces),
-    )  # cycles of the stretch; whole ones before
+    )
     for k in range(pieces):
         if voiced[k]:
             first[k] = last[k - 1]

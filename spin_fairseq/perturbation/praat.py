@@ -53,9 +53,8 @@ def change_speaker(wave, sample_rate, pitch_range, draw):
             range_ratio = safe_range_ratio(range_ratio, f0)
         parselmouth.praat.run(f"random_initializeWithSeedUnsafelyButPredictably ({draw.seed})")
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", parselmouth.PraatWarning
-            )  # "no voiced frames": formants change all the same
+            # "no voiced frames": formants change all the same
+            warnings.simplefilter("ignore", parselmouth.PraatWarning)
             changed = parselmouth.praat.call(
                 [sound, pitch], "Change gender", draw.formant_ratio, median, range_ratio, 1.0
             )

@@ -178,12 +178,6 @@ def write_librispeech(listing: Listing, out: str | Path, checked: dict[str, Chec
     return report
 
 
-def prepare_librispeech(root: str | Path, out: str | Path, splits: dict[str, list[str]], *, jobs: int) -> list[str]:
-    """Write a manifest per split of a LibriSpeech-shaped tree: `list_librispeech`, `check`, `write_librispeech`."""
-    listing = list_librispeech(root, splits)
-    return write_librispeech(listing, out, check(listing, jobs=jobs))
-
-
 # --- any folder -------------------------------------------------------------------------------------------------
 
 
@@ -266,35 +260,6 @@ def write_folders(
             f"note: {_count(repeated, 'file')} share their name with another; their ids are their paths below {root}"
         )
     return report + speaker_report(named, speaker_of, speaker_from)
-
-
-def prepare_folders(
-    folders: Sequence[str | Path],
-    out: str | Path,
-    *,
-    split: str,
-    jobs: int,
-    speaker_from: str = "stem",
-    convert_to: str | Path | None = None,
-    channel: int | None = None,
-    dev_split: str = "dev",
-    dev_fraction: float = 0.0,
-    dev_by: str = "file",
-    seed: int = 0,
-) -> list[str]:
-    """Write `{split}.tsv` of all audio below `folders`: `list_folders`, `check`, `write_folders`.
-
-    Args:
-        channel: which one is converted of files with several, from 1; None: their mean.
-        speaker_from, convert_to: as in `list_folders`. dev_split, dev_fraction, dev_by, seed: as in `write_folders`.
-    """
-    other = dev_split if dev_fraction else None
-    listing = list_folders(folders, split, dev_split=other, speaker_from=speaker_from, convert_to=convert_to)
-    checked = check(listing, jobs=jobs, channel=channel)
-    return write_folders(
-        listing, out, checked, folders, speaker_from=speaker_from, dev_split=dev_split, dev_fraction=dev_fraction,
-        dev_by=dev_by, seed=seed,
-    )  # fmt: skip
 
 
 def target_names(paths: Sequence[str], common: str, root: str) -> dict[str, str]:

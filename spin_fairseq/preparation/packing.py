@@ -23,30 +23,18 @@ import numpy as np
 
 from ..errors import AudioError, ManifestError
 from ..files import whole_file
-from ..speech.archives import read_slice, slice_of
+from ..speech.archives import members, read_slice, slice_of
 from ..speech.manifest import Manifest, write_manifest
 from ..speech.stretches import stretches
 
 FORMS = ("zip", "tar")
 LARGEST = 4 * 10**9  # bytes
+# Seconds since 1970, of the dates that a zip can hold
 EARLIEST, LATEST = (
     calendar.timegm((1980, 1, 1, 0, 0, 0)),
     calendar.timegm((2107, 12, 31, 23, 59, 58)),
-)  # that a zip can hold
-MEMBER_HEADER, LENGTHS_AT = (
-    30,
-    26,
-)  # bytes of a zip member's own header; where those of name and extra field stand in it
+)
 MOST_NAMED = 5  # files that an error lists
-
-
-class Member(NamedTuple):
-    """A file in an archive."""
-
-    name: str
-    offset: int  # bytes, of its content
-    length: int
-    date: int  # seconds since 1970
 
 
 class _File(NamedTuple):
@@ -134,40 +122,6 @@ def pack(
 
     write_manifest(target, out.resolve(), rows())
     return Packed(target, len(manifest), int(lengths.sum()), len(places), kept)
-
-
-def members(archive: str | Path) -> list[Member]:
-    """The files in a zip or tar archive, in order.
-
-    Raises:
-        AudioError: it is not such an archive, is truncated, or a file in it is compressed or encrypted.
-    """
-    try:
-        return list(_zip_members(archive) if Path(archive).suffix == ".zip" else _tar_members(archive))
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
-        raise AudioError(f"{archive}: is no whole {Path(archive).suffix[1:]} archive ({error}); remove it") from error
-
-
-def _zip_members(path: str | Path) -> Iterator[Member]:
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
-            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise AudioError(
-                    f"{path}: {info.filename!r} is compressed or encrypted, so it cannot be read in place; "
-                    "make the archive with spin-fairseq pack"
-                )
-            file.seek(info.header_offset + LENGTHS_AT)
-            more = sum(
-                np.frombuffer(file.read(4), "<u2").tolist()
-            )  # from the member's own header: that of the directory may differ
-            offset = info.header_offset + MEMBER_HEADER + more
-            yield Member(info.filename, offset, info.file_size, calendar.timegm(info.date_time))
-
-
-def _tar_members(path: str | Path) -> Iterator[Member]:
-    with tarfile.open(path, "r:") as archive:
-        for info in archive:
-            yield Member(info.name, info.offset_data, info.size, int(info.mtime))
 
 
 def _lengths_and_dates(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:

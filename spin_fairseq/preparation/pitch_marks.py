@@ -171,9 +171,8 @@ def _rows_of_old_marks(path: Path, manifest: Manifest, pitch: SpeakerPitch) -> t
     old = _opened(path)
     rows = np.full(len(manifest), -1)
     for i in range(len(manifest)):
-        subject = _subject(
-            manifest, i, pitch
-        )  # for every utterance: a missing speaker must fail before the work begins
+        # For every utterance: a missing speaker must fail before the work begins
+        subject = _subject(manifest, i, pitch)
         if old is not None and _words(old, subject) is not None:
             rows[i] = old.find(subject)[1]
     return old, rows

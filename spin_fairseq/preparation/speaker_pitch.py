@@ -116,9 +116,8 @@ def merge_speaker_pitch(path: str | Path, tables: list[Path]) -> int:
 
 def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File]:
     """At most `most` files of each speaker, the speakers in order."""
-    rows_of: dict[
-        str, array
-    ] = {}  # one number per row: its index times the number of manifests, plus the number of its manifest
+    # One number per row: its index times the number of manifests, plus the number of its manifest
+    rows_of: dict[str, array] = {}
     for number, manifest in enumerate(manifests):
         for i in range(len(manifest)):
             speaker = manifest.speaker(i)

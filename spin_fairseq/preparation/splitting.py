@@ -47,9 +47,8 @@ def divide(
         size = sizes[names[place]]
         if have >= wanted and chosen:
             break
-        if not chosen or abs(have + size - wanted) <= abs(
-            have - wanted
-        ):  # no farther from the wanted size than without it
+        # No farther from the wanted size than without it
+        if not chosen or abs(have + size - wanted) <= abs(have - wanted):
             chosen.add(names[place])
             have += size
     return [key in chosen for key in keys]

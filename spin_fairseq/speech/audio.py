@@ -216,9 +216,8 @@ def _checked_length(file: soundfile.SoundFile, path: str | Path, sample_rate: in
         for line in file.extra_info.splitlines():
             if line.strip().startswith("data ") and "(should be" in line:
                 promised = line.split(":", 1)[1].split("(")[0].strip()
-                if (
-                    promised.isdigit() and 0 < int(promised) < 0x7FFFF000
-                ):  # larger values come from streams of unknown length
+                # Larger values come from streams of unknown length
+                if promised.isdigit() and 0 < int(promised) < 0x7FFFF000:
                     raise AudioError(
                         f"{path}: is cut off: its header promises {promised} bytes of audio{_there(line)}; {REPLACE}"
                     )

@@ -24,9 +24,8 @@ def read_fairseq_manifest(source: Path) -> tuple[str, bytes, np.ndarray, np.ndar
     text = source.read_bytes()
     if not text or text.isspace():
         raise ManifestError(f"{source}: is empty; its first line is the root folder, the others path<TAB>samples")
-    begin = (
-        len(b"\xef\xbb\xbf") if text.startswith(b"\xef\xbb\xbf") else 0
-    )  # a byte-order mark, which some editors write
+    # A byte-order mark, which some editors write
+    begin = len(b"\xef\xbb\xbf") if text.startswith(b"\xef\xbb\xbf") else 0
     end_of_root = text.find(b"\n", begin)
     end_of_root = len(text) if end_of_root < 0 else end_of_root
     root = text[begin:end_of_root].rstrip(b"\r").decode("utf-8", "surrogateescape")

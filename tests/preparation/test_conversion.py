@@ -12,8 +12,9 @@ from spin_fairseq.preparation.mp3_frames import mp3_lengths
 from spin_fairseq.preparation.mp3_warnings import WARNING, without_xing_warnings
 from spin_fairseq.preparation.ogg_links import chained_seconds
 from spin_fairseq.speech.manifest import load_manifest
-from spin_fairseq.preparation.manifests import find_audio, prepare_folders, target_names
+from spin_fairseq.preparation.manifests import find_audio, target_names
 from spin_fairseq.errors import AudioError, ManifestError
+from tests.prepared import prepare_folders
 
 pytestmark = pytest.mark.skipif(shutil.which("sox") is None, reason="needs the sox program")
 

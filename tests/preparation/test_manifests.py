@@ -4,8 +4,9 @@ import soundfile
 
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.speech.finding import _warn_of_folder
-from spin_fairseq.preparation.manifests import find_audio, prepare_folders, prepare_librispeech
+from spin_fairseq.preparation.manifests import find_audio
 from spin_fairseq.errors import ManifestError
+from tests.prepared import prepare_folders, prepare_librispeech
 
 
 def save(path, seconds=0.2, sample_rate=16000, channels=1):

@@ -17,7 +17,8 @@ from spin_fairseq.preparation.alignments import write_phone_labels
 from spin_fairseq.speech.archives import read_slice, slice_of
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.manifest import load_manifest, write_manifest
-from spin_fairseq.preparation.packing import members, pack
+from spin_fairseq.preparation.packing import pack
+from spin_fairseq.speech.archives import members
 from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.speech.pitch_mark_cache import PitchMarkCache
 from spin_fairseq.preparation.pitch_marks import measure_pitch_marks

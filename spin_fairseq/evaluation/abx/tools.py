@@ -85,9 +85,8 @@ def prepare_frames(data, begin, end, distance, *, device="cpu", tool=None):
         normalised = data.new_empty(len(data), data.size(1) + 1)
         for place in range(0, len(data), NORMALISED_AT_ONCE):
             part = data[place : place + NORMALISED_AT_ONCE]
-            normalised[place : place + len(part)] = normalize_with_singularity(
-                part.clone()
-            )  # it changes what it is given
+            # A copy, since normalize_with_singularity changes its argument
+            normalised[place : place + len(part)] = normalize_with_singularity(part.clone())
         data = normalised
     return Frames(data, begin, end, distance, tool)
 
