@@ -1,8 +1,10 @@
 import json
+import multiprocessing
 import os
 import pickle
 import re
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -397,11 +399,23 @@ def test_many_rows_cost_little_memory(large_manifest):
     assert large_manifest.utterance_id(n) == f"{n % 77}-{n}" and len(large_manifest.speakers()) == 77
 
 
-def test_forked_workers_share_a_manifest(large_manifest):
-    """What a worker looks up is not copied with what lies around it: not one page in ten becomes its own."""
+def copied_by_a_worker(folder):
+    """Bytes that a forked worker copies while it looks up every third row."""
+    manifest = load_manifest(folder, "train")
+    manifest.utterance_id(0)  # finds the names that several files have, once
 
     def look_up():
-        for i in range(0, len(large_manifest), 3):
-            large_manifest.path(i), large_manifest.utterance_id(i), large_manifest.speaker(i), large_manifest.sizes[i]
+        for i in range(0, len(manifest), 3):
+            manifest.path(i), manifest.utterance_id(i), manifest.speaker(i), manifest.sizes[i]
 
-    assert bytes_copied_by(look_up) < 0.1 * large_manifest.source.stat().st_size
+    return bytes_copied_by(look_up)
+
+
+def test_forked_workers_share_a_manifest(large_manifest):
+    """What a worker looks up is not copied with what lies around it: not one page in ten becomes its own.
+
+    Measured in a new process: nothing else forks or writes there.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        copied = pool.submit(copied_by_a_worker, large_manifest.source.parent).result()
+    assert copied < 0.1 * large_manifest.source.stat().st_size
