@@ -3,7 +3,7 @@
 
     python scripts/write_configuration_page.py
 
-The text of a key is the `help` of its dataclass field (`spin_fairseq/tasks/spin.py`, `models/spin.py`,
+The text of a key is the `help` of its dataclass field (`spin_fairseq/tasks/config.py`, `models/spin.py`,
 `criterions/swapped_prediction.py`), the value of the recipe is that of `config/spin_hubert_base.yaml`. Needs fairseq.
 """
 

@@ -37,12 +37,9 @@ def load_model(path, dtype="float32", **config):
 
     dtype, config: as for `load_encoder`. Raises CheckpointError.
     """
-    from ..encoders import SpeechEncoder
-    from ..spin_model import Spin
-    from .encoder import read_model
+    from .encoder import build, read_model
 
-    checkpoint = read_model(path, config)
-    return _in_precision(checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder), dtype)
+    return _in_precision(build(read_model(path, config)), dtype)
 
 
 def _in_precision(model, dtype):

@@ -5,8 +5,10 @@ import os
 
 import torch
 
+from ..encoders import SpeechEncoder
 from ..encoders.config import KNOWN_KEYS
 from ..errors import CheckpointError
+from ..spin_model import Spin
 from . import (
     fairseq_hubert,
     huggingface,
@@ -99,6 +101,11 @@ def read_model(path, given=None):
         raise CheckpointError(f"{path}: a checkpoint of another kind (keys: {keys}); what can be read: {known}")
     checkpoint.config = _checked(path, {**checkpoint.config, **given}, checkpoint.state_dict)
     return checkpoint
+
+
+def build(checkpoint: Checkpoint) -> Spin | SpeechEncoder:
+    """The Spin of a checkpoint, or its encoder where it holds no Spin. Raises CheckpointError."""
+    return checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder)
 
 
 def _checked(path, config, tensors):

@@ -5,6 +5,7 @@ import re
 from ..encoders.config import KNOWN_KEYS
 from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
+from ..sample_rate import SAMPLE_RATE
 from .files import AS_WRITTEN, Checkpoint, plain
 from .naming import one_weight_norm
 from .sizes import rebuild_config
@@ -112,7 +113,7 @@ def checkpoint(path, model, task, tensors):
 
 def _wave_of(path, task):
     """What the task says about the waveform: {"normalize": bool, "sample_rate": int}."""
-    normalize, sample_rate = task.get("normalize", False), task.get("sample_rate", 16000)
+    normalize, sample_rate = task.get("normalize", False), task.get("sample_rate", SAMPLE_RATE)
     if not isinstance(normalize, bool) or not isinstance(sample_rate, int):
         raise CheckpointError(
             f"{path}: task.normalize is {normalize!r} and task.sample_rate {sample_rate!r}; {AS_WRITTEN}"

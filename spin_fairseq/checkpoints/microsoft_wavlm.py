@@ -2,6 +2,7 @@
 
 from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
+from ..sample_rate import SAMPLE_RATE
 from .files import Checkpoint, plain
 from .naming import one_weight_norm
 
@@ -29,5 +30,5 @@ def read(path, state, given):
         config["conv_feature_layers"] = repr(parse_conv_layers(config["conv_feature_layers"]))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    config.update(kind="wavlm", normalize=bool(config["normalize"]), sample_rate=16000)
+    config.update(kind="wavlm", normalize=bool(config["normalize"]), sample_rate=SAMPLE_RATE)
     return Checkpoint(str(path), config, one_weight_norm(state["model"]))

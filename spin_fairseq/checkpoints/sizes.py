@@ -7,6 +7,7 @@ import torch
 
 from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
+from ..sample_rate import SAMPLE_RATE
 from .files import AS_WRITTEN
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ def rebuild_config(path, tensors, given):
     assumed = {
         "layer_norm_first": large_form,
         "normalize": large_form,
-        "sample_rate": 16000,
+        "sample_rate": SAMPLE_RATE,
         "activation_fn": "gelu",
         "dropout": dropout,
         "attention_dropout": dropout,

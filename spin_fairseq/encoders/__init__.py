@@ -2,7 +2,8 @@
 
 from .config import EncoderConfig
 from .conv_layers import parse_conv_layers
-from .encoder import AS_EXPORTED, AS_USUAL, PRECISIONS, Encoded, Mode, SpeechEncoder
+from .encoder import PRECISIONS, Encoded, SpeechEncoder
+from .mode import AS_EXPORTED, AS_USUAL, Mode
 from .waves import RunningStatistics, WaveStatistics
 
 __all__ = [

@@ -8,6 +8,7 @@ from typing import Any
 from collections.abc import Mapping
 
 from ..errors import CheckpointError, ConfigError
+from ..sample_rate import SAMPLE_RATE
 from .conv_layers import parse_conv_layers
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class EncoderConfig:
 
     kind: str = "hubert"  # or "wavlm": with gated relative positions
     normalize: bool = False  # each wave to zero mean and unit variance, before anything else
-    sample_rate: int = 16000  # Hz
+    sample_rate: int = SAMPLE_RATE  # Hz
     extractor_mode: str = "default"  # group norm behind the first convolution; "layer_norm": a layer norm behind each
     conv_feature_layers: str = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"  # (width, kernel, stride) of each
     conv_bias: bool = False

@@ -4,7 +4,6 @@ A wave goes through convolutions, a projection, a positional convolution and tra
 gated relative positions in its attention. The tensors have the names that fairseq and Microsoft gave them.
 """
 
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,51 +18,14 @@ from .dropout import dropout
 from .front_end import FrontEnd
 from .layout import Packed, Padded, Progress, in_blocks
 from .masking import masked_spans
+from .mode import AS_USUAL, Mode
 from .transformer import Transformer, records
 from .waves import RunningStatistics, WaveStatistics, wave_statistics
 
 Tensor = torch.Tensor
 
 
-@dataclass(frozen=True)
-class Mode:
-    """How an encoder computes. What it computes is the same, to rounding.
-
-    packed: frames of a batch behind each other, without padding; or padded rows. None: packed on a CPU alone, since
-    packing asks the device for the lengths of the rows, and waits for them.
-    block: frames that are computed at a time where no gradient flows. Memory then grows with the length of an utterance
-    and not with its square; on a CPU blocks stay in the cache, and a GPU takes FRAMES_ON_A_GPU at least, since it waits for
-    each block to be launched. None: all at once, as an export wants it.
-    together: rows go through the convolutions together, padded; or one by one. None: together on a GPU, as long as a batch
-    has no more than SAMPLES_TOGETHER samples, and wherever gradients of the convolutions are recorded.
-    statistics: `SpeechEncoder.statistics` of a wave that the rows are pieces of; None: each row is a wave of its own.
-    progress: called with the fraction of the work that was done since it was called before, where frames are computed in
-    blocks as often as there are blocks; the fractions sum to 1. It may be called in any thread that computes.
-    """
-
-    packed: bool | None = None
-    block: int | None = 500
-    statistics: WaveStatistics | None = None
-    together: bool | None = None
-    progress: Progress = None
-
-    def on(self, device: torch.device, samples: int) -> "Mode":
-        """With its open choices made, for a batch of so many samples."""
-        cpu = device.type == "cpu"
-        return replace(
-            self,
-            packed=cpu if self.packed is None else self.packed,
-            block=self.block if cpu or self.block is None else max(self.block, FRAMES_ON_A_GPU),
-            together=(not cpu and samples <= SAMPLES_TOGETHER) if self.together is None else self.together,
-        )
-
-
-FRAMES_ON_A_GPU = 1 << 15
-SAMPLES_TOGETHER = 1 << 24  # 17 minutes: the first convolution then makes 7 GB of float32
-
 PRECISIONS = ("float32", "bfloat16", "float16")
-AS_USUAL = Mode()
-AS_EXPORTED = Mode(packed=False, block=None)
 
 
 class Encoded(NamedTuple):

@@ -64,59 +64,59 @@ class MetricGroup:
         return [asdict(metric) for metric in self.metrics]
 
 
-def phone_measurement(subject):
+def phone_measurement(on_corpus):
     """-> PhoneMeasurement, which has the counts of the table as well."""
-    corpus = subject.corpus
+    corpus = on_corpus.corpus
     return phones.PhoneMeasurement(
-        subject.labelled(corpus.phones), subject.labelled(subject.units), subject.clusters, symbols=corpus.symbols,
-        utterances=subject.labelled(corpus.ids), frame_seconds=subject.encoding.frame_seconds,
+        on_corpus.labelled(corpus.phones), on_corpus.labelled(on_corpus.units), on_corpus.clusters, symbols=corpus.symbols,
+        utterances=on_corpus.labelled(corpus.ids), frame_seconds=on_corpus.encoding.frame_seconds,
     )  # fmt: skip
 
 
-def _phones(subject):
-    measurement = phone_measurement(subject)
+def _phones(on_corpus):
+    measurement = phone_measurement(on_corpus)
     return [(measurement, measurement.keys)]
 
 
-def _speakers(subject):
-    corpus = subject.corpus
-    of_units = speakers.SpeakerMeasurement(corpus.speakers, subject.units, subject.clusters, utterances=corpus.ids)
+def _speakers(on_corpus):
+    corpus = on_corpus.corpus
+    of_units = speakers.SpeakerMeasurement(corpus.speakers, on_corpus.units, on_corpus.clusters, utterances=corpus.ids)
     with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
         of_frames = speakers.SpeakerClassifierMeasurement(
-            corpus.speakers, subject.encoder.features(), utterances=corpus.ids
+            corpus.speakers, on_corpus.encoder.features(), utterances=corpus.ids
         )
     return [(of_units, of_units.keys), (of_frames, of_frames.keys)]
 
 
-def _tokens(subject):
+def _tokens(on_corpus):
     """Boundaries are those of utterances with labels, everything else of all."""
-    corpus, seconds = subject.corpus, subject.encoding.frame_seconds
+    corpus, seconds = on_corpus.corpus, on_corpus.encoding.frame_seconds
     every = len(corpus.labelled) == len(corpus)
     rows = corpus.phones if every else None
-    of_all = tokens.TokenMeasurement(subject.units, subject.clusters, seconds, rows, utterances=corpus.ids)
+    of_all = tokens.TokenMeasurement(on_corpus.units, on_corpus.clusters, seconds, rows, utterances=corpus.ids)
     if every or not corpus.labelled:
         return [(of_all, of_all.keys)]
     of_labelled = tokens.TokenMeasurement(
-        subject.labelled(subject.units), subject.clusters, seconds, subject.labelled(corpus.phones),
-        utterances=subject.labelled(corpus.ids),
+        on_corpus.labelled(on_corpus.units), on_corpus.clusters, seconds, on_corpus.labelled(corpus.phones),
+        utterances=on_corpus.labelled(corpus.ids),
     )  # fmt: skip
     boundaries = [key for key in of_all.keys if key in boundary_metrics(0, 0, 0)]
     return [(of_all, [key for key in of_all.keys if key not in boundaries]), (of_labelled, boundaries)]
 
 
-def _abx(subject):
-    corpus = subject.corpus
+def _abx(on_corpus):
+    corpus = on_corpus.corpus
     items = triphone_items(corpus.phones, corpus.speakers, symbols=corpus.symbols, utterances=corpus.ids)
     measurement = abx.AbxMeasurement(
-        items, subject.encoder.features(), subject.units, frame_seconds=subject.encoding.frame_seconds,
-        device=subject.encoder.cache.device,
+        items, on_corpus.encoder.features(), on_corpus.units, frame_seconds=on_corpus.encoding.frame_seconds,
+        device=on_corpus.encoder.cache.device,
     )  # fmt: skip
     return [(measurement, measurement.keys)]
 
 
-def _robustness(subject):
-    corpus = subject.corpus
-    measurement = measure_robustness(subject.encoder.units_of, lambda i: read_utterance(corpus, i), corpus.ids)
+def _robustness(on_corpus):
+    corpus = on_corpus.corpus
+    measurement = measure_robustness(on_corpus.encoder.units_of, lambda i: read_utterance(corpus, i), corpus.ids)
     return [(measurement, measurement.keys)]
 
 

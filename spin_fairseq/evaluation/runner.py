@@ -67,20 +67,20 @@ class Evaluation:
             "units": f"units/{spec.name}.jsonl", "counts": None,
         }  # fmt: skip
         self.models.append(model)
-        subject = None
+        on_corpus = None
         for number, name in enumerate(["units", *self.groups]):
             bar.set_description(f"{spec.name}: {name}")
             try:
                 if name == "units":
-                    subject, fingerprint = self._encode(spec, model)
+                    on_corpus, fingerprint = self._encode(spec, model)
                 else:
-                    self._set(name, subject, fingerprint, model)
+                    self._set(name, on_corpus, fingerprint, model)
             except Exception as error:  # a model's failure, of whatever kind, must not lose hours of the others'
                 model["errors"][name] = (
                     str(error) if isinstance(error, SpinError) else f"{type(error).__name__}: {error}"
                 )
                 logger.error(f"{spec.name}, {name}: {model['errors'][name]}", exc_info=not isinstance(error, SpinError))
-            if name == "units" and subject is None:
+            if name == "units" and on_corpus is None:
                 bar.update(len(self.groups))
                 break
             bar.update(number > 0)
@@ -99,7 +99,7 @@ class Evaluation:
             spec, source, self.corpus, self.train, self.cache, self.out, most_frames=self.kmeans_frames, seed=self.seed
         )
         encoding = encoder.encode(fingerprint)
-        subject = ModelOnCorpus(self.corpus, encoder)
+        on_corpus = ModelOnCorpus(self.corpus, encoder)
         model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
         model["frame_seconds"] = encoding.frame_seconds
         model["seconds"]["units"] = encoding.seconds
@@ -114,7 +114,7 @@ class Evaluation:
             )
         if self.corpus.labelled:
             model["counts"] = f"counts/{spec.name}.npz"
-            measurement = phone_measurement(subject)
+            measurement = phone_measurement(on_corpus)
             counts = measurement.counts()
             write_arrays(self.out / model["counts"], counts=counts, phones=measurement.phones)
             best = best_phone_per_unit(counts, measurement.phones)
@@ -123,9 +123,9 @@ class Evaluation:
                 *(f"{b.unit}\t{b.phone}\t{b.fraction:.4f}\t{b.frames}" for b in best),
             ]
             write_text(self.out / "counts" / f"{spec.name}.tsv", "\n".join(lines) + "\n", EvaluationError)
-        return subject, fingerprint
+        return on_corpus, fingerprint
 
-    def _set(self, name, subject, fingerprint, model):
+    def _set(self, name, on_corpus, fingerprint, model):
         why_not = GROUPS[name].why_not(self.corpus)
         if why_not:
             nothing = {"value": None, "low": None, "high": None, "reason": why_not}
@@ -135,7 +135,7 @@ class Evaluation:
         found = self.parts.read(model["name"], name, fingerprint)
         if found is None:
             started = time.time()
-            kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in GROUPS[name].measure(subject)]
+            kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in GROUPS[name].measure(on_corpus)]
             found = kept, time.time() - started
             self.parts.write(model["name"], name, fingerprint, *found)
         kept, model["seconds"][name] = found

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..speech.audio import SAMPLE_RATE
-from ..speech.stretches import stretches
+from ..speech.row_groups import row_groups
 from ..encoders import AS_USUAL, Mode
 from ..errors import ConfigError, ManifestError
 from ..progress import ProgressBar
@@ -172,7 +172,7 @@ def dump(
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
             files.append(0, out=npy_header(int(frames.sum()), _width(model, output, codebook), dtype))
-        for begin, end in stretches(manifest.sizes, PART_SAMPLES):
+        for begin, end in row_groups(manifest.sizes, PART_SAMPLES):
             if end <= files.done:
                 continue
             part = manifest.select(np.arange(begin, end))

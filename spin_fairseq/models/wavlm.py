@@ -7,6 +7,7 @@ from fairseq.models.hubert.hubert import HubertConfig
 from omegaconf import OmegaConf
 
 from ..encoders import SpeechEncoder
+from ..sample_rate import SAMPLE_RATE
 
 
 @dataclass
@@ -33,7 +34,7 @@ class WavLM(SpeechEncoder, BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg, task=None):
         """Build the model for fairseq. It does not normalise waves, because fairseq's tasks and scripts do that before."""
-        sample_rate = getattr(getattr(task, "cfg", None), "sample_rate", 16000)
+        sample_rate = getattr(getattr(task, "cfg", None), "sample_rate", SAMPLE_RATE)
         config = OmegaConf.to_container(OmegaConf.create(cfg), resolve=False)
         return cls({**config, "kind": "wavlm", "normalize": False, "sample_rate": sample_rate})
 

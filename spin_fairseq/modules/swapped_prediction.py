@@ -12,7 +12,7 @@ class SwappedPrediction(NamedTuple):
     """Float32 scalars (float64 for float64), on the device of the scores. Only `loss` has a gradient."""
 
     loss: torch.Tensor  # mean cross-entropy over valid frames and both views, nats
-    accuracy: torch.Tensor  # share of frames whose best prototype is the other view's best target
+    accuracy: torch.Tensor  # fraction of frames whose best prototype is the other view's best target
     # exp of the entropy of how often each prototype is the best one; K when all are used equally
     code_perplexity: torch.Tensor
     probability_perplexity: torch.Tensor  # the same of the mean softmax
@@ -40,7 +40,7 @@ def swapped_prediction_loss(
     """
     scores_1, scores_2 = at_least_float32(scores_1), at_least_float32(scores_2)
     weight = scores_1.new_ones(len(scores_1)) if valid is None else valid.to(scores_1.dtype)
-    share = weight / weight.sum().clamp(min=1)
+    weight = weight / weight.sum().clamp(min=1)
 
     with torch.no_grad():
         mixed_1 = target_mix * scores_1 + (1 - target_mix) * scores_2
@@ -55,16 +55,16 @@ def swapped_prediction_loss(
         agreement = log_p2.gather(1, best_1[:, None]) + log_p1.gather(1, best_2[:, None])
     else:
         agreement = targets_1 * log_p2 + targets_2 * log_p1
-    loss = -0.5 * (agreement.sum(1) * share).sum()
+    loss = -0.5 * (agreement.sum(1) * weight).sum()
 
     with torch.no_grad():
         code_1, code_2 = scores_1.argmax(1), scores_2.argmax(1)
-        hits = (code_1 == best_2).to(share.dtype) + (code_2 == best_1).to(share.dtype)
+        hits = (code_1 == best_2).to(weight.dtype) + (code_2 == best_1).to(weight.dtype)
         used = scores_1.new_zeros(scores_1.size(1))
-        used.scatter_add_(0, code_1, share).scatter_add_(0, code_2, share)
+        used.scatter_add_(0, code_1, weight).scatter_add_(0, code_2, weight)
         # It would take the product in half precision
-        with torch.autocast(device_type=share.device.type, enabled=False):
-            mean_probability = share @ (log_p1.exp() + log_p2.exp())
+        with torch.autocast(device_type=weight.device.type, enabled=False):
+            mean_probability = weight @ (log_p1.exp() + log_p2.exp())
         return SwappedPrediction(
-            loss, 0.5 * (hits * share).sum(), _perplexity(0.5 * used), _perplexity(0.5 * mean_probability)
+            loss, 0.5 * (hits * weight).sum(), _perplexity(0.5 * used), _perplexity(0.5 * mean_probability)
         )

@@ -10,11 +10,11 @@ What Praat's "Change gender" does, done anew, for one wave or a batch, on the CP
  2. The autocorrelation of each window, over that of the Hann window itself, peaks at the period (Boersma 1993).
  3. Viterbi's algorithm picks one peak a frame, or "voiceless": strong peaks, few octave jumps, few changes of voicing.
  4. The contour is integrated to a phase; each frame adds where in the period its energy lies, averaged over neighbours.
- 5. Pitch marks are where the phase passes whole numbers, up to half a period beyond a stretch's frames. So far nothing
+ 5. Pitch marks are where the phase passes whole numbers, up to half a period beyond an interval's frames. So far nothing
     depends on the draw.
  6. A new contour: f0 = median * pitch_ratio * (1 + (f0 / median - 1) * range_ratio), of the same duration; f0 is taken
     over three periods, as jitter is no intonation.
- 7. Its phase, integrated from mark to mark, tells where grains go: one a new period in voiced stretches, each taken from
+ 7. Its phase, integrated from mark to mark, tells where grains go: one a new period in voiced intervals, each taken from
     around the nearest mark; elsewhere one every 8 to 12 ms, taken from where it lies.
  8. The wave is read `formant_ratio` times as fast by a windowed sinc, low-passed where that would alias: all resonances
     move by the ratio, and the grains, cut from it, last as long as before.
@@ -26,7 +26,7 @@ Departures from Praat, on purpose: the contour is not 11 to 20 ms early where fo
 formant ratio passes the ceiling stay voiced; range ratios that would take f0 below zero are held at a quarter of the new
 median instead of failing; the pitch is measured every 10 ms at 8 kHz, with a parabola in place of a sinc; marks follow
 the energy of the periods, not the correlation of each with the last; neighbouring grains always sum to one between
-voiced and voiceless; and voiceless stretches depend on `seed` alone. Where all ratios are 1 the wave comes back as it was.
+voiced and voiceless; and voiceless intervals depend on `seed` alone. Where all ratios are 1 the wave comes back as it was.
 
 On the CPU the inner loops are compiled by numba (`kernels`); other devices run their torch twins, in which no shape
 depends on data, so that nothing waits.

@@ -1,6 +1,6 @@
 """Pitch-synchronous overlap-add (Moulines and Charpentier 1990): which piece of the wave goes where.
 
-A grain is a piece of the source around one place, laid down around another. In voiced stretches grains lie one new period
+A grain is a piece of the source around one place, laid down around another. In voiced intervals grains lie one new period
 apart and each takes its piece around the nearest pitch mark, until half a new period after the last one; elsewhere they
 lie 8 to 12 ms apart and take it from where they are.
 """
@@ -94,7 +94,7 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
     as_it_is = voiced & (pitch_ratio == 1)[:, None] & (range_ratio == 1)[:, None]
     target_f0 = torch.where(as_it_is, sample_rate / gap, target_f0)
 
-    # A stretch lasts until half a new period after its last mark, and no longer than half of the gap that follows.
+    # An interval lasts until half a new period after its last mark, and no longer than half of the gap that follows.
     last = voiced & ~F.pad(voiced[:, 1:], (0, 1))
     half_period = F.pad(torch.where(last, sample_rate / 2 / target_f0, 0.0)[:, :-1], (1, 0))
     overhang = half_period.minimum(gap / 2)
@@ -102,7 +102,7 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
     room = torch.where(last, F.pad(overhang[:, 1:], (0, 1)) * target_f0 / sample_rate, 0.0)
 
     cycles = torch.where(voiced, gap * target_f0 / sample_rate, 0.0).cumsum(1)
-    # Each stretch starts with a grain on its first mark, so its cycles count from there.
+    # Each interval starts with a grain on its first mark, so its cycles count from there.
     base = torch.where(voiced, 0.0, cycles).cummax(1).values
     cycles = cycles - base
     before = torch.where(voiced, F.pad(cycles[:, :-1], (1, 0)), 0.0)
@@ -138,7 +138,7 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
 
     target = ((place * GRID).round() / GRID).round()
     spacing = target.diff(dim=1)
-    # Nor does the first grain behind a stretch reach back to its last mark, where the new pitch may have no grain.
+    # Nor does the first grain behind an interval reach back to its last mark, where the new pitch may have no grain.
     behind = F.pad(~in_voiced & (found.rank == 0), (1, 0))
     period_before = torch.where(behind, target - F.pad(of(start).round(), (1, 0)), period_before)
     left = F.pad(spacing, (1, 0)).minimum(period_before)

@@ -1,4 +1,4 @@
-"""Pitch marks: one place in each period of the voiced stretches, where the energy of the period is centred."""
+"""Pitch marks: one place in each period of the voiced intervals, where the energy of the period is centred."""
 
 import math
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from .waves import as_waves, per_row
 
 ANALYSIS_VERSION = 3  # of what marks are found; cached ones of another version are measured anew
 RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
-# Phases are averaged over this many frames of a stretch on either side, twice, which gives weights that fall off about
+# Phases are averaged over this many frames of an interval on either side, twice, which gives weights that fall off about
 # as a triangle. Less would let marks move where one phone has its energy later in the period than the last one had,
 # and the new contour would follow.
 REACH = 8
 BEYOND = (
-    0.5  # periods by which a stretch is longer on either side than its frames, as long as that is half a step at most
+    0.5  # periods by which an interval is longer on either side than its frames, as long as that is half a step at most
 )
 
 
@@ -26,7 +26,7 @@ class PitchMarks(NamedTuple):
     """Marks of one utterance, (M,), or of a batch, (B, M) with +inf behind a row's own."""
 
     times: torch.Tensor  # float64, samples, ascending
-    joined: torch.Tensor  # bool: the next mark belongs to the same voiced stretch
+    joined: torch.Tensor  # bool: the next mark belongs to the same voiced interval
 
     def crop(self, start, samples):
         """The marks of `samples` samples from `start`; of one utterance."""
@@ -66,22 +66,22 @@ def _energy_phasor(frames, f0):
     return torch.complex((energy * angle.cos()).sum(-1) / total, (energy * angle.sin()).sum(-1) / total)
 
 
-def _sum_over_neighbours(values, stretch):
-    """Each frame's value and those up to REACH frames before and behind it in its stretch, summed: (B, F) -> (B, F)."""
-    frame = torch.arange(stretch.size(1), device=stretch.device).expand_as(stretch)
-    change = stretch.diff(dim=1) != 0
+def _sum_over_neighbours(values, interval):
+    """Each frame's value and those up to REACH frames before and behind it in its interval, summed: (B, F) -> (B, F)."""
+    frame = torch.arange(interval.size(1), device=interval.device).expand_as(interval)
+    change = interval.diff(dim=1) != 0
     first = torch.where(F.pad(change, (1, 0), value=True), frame, 0).cummax(1).values
-    last = torch.where(F.pad(change, (0, 1), value=True), frame, stretch.size(1)).flip(1).cummin(1).values.flip(1)
+    last = torch.where(F.pad(change, (0, 1), value=True), frame, interval.size(1)).flip(1).cummin(1).values.flip(1)
     total = F.pad(values.cumsum(1), (1, 0))
     return total.gather(1, (frame + REACH).minimum(last) + 1) - total.gather(1, (frame - REACH).maximum(first))
 
 
-def _phase(frames, f0, stretch, sample_rate):
+def _phase(frames, f0, interval, sample_rate):
     """The phase in cycles at the frames' centres, (B, F) float64: whole numbers where periods have their energy."""
     advance = (f0[:, 1:] + f0[:, :-1]).double() / 2 * (frames.step / sample_rate)
     phase = F.pad(advance.cumsum(1), (1, 0))
     turned = energy_phasor(frames, f0).conj() * torch.polar(torch.ones_like(phase), -2 * math.pi * phase)
-    smooth = _sum_over_neighbours(_sum_over_neighbours(turned, stretch), stretch)
+    smooth = _sum_over_neighbours(_sum_over_neighbours(turned, interval), interval)
     rest = smooth.angle() / (2 * math.pi)
     step = rest.diff(dim=1)
     rest = torch.cat([rest[:, :1], step - step.round()], 1).cumsum(1)
@@ -92,9 +92,9 @@ def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
     """Pitch marks along a contour. frames: Frames; f0: (B, F) -> PitchMarks (B, capacity)."""
     voiced = (f0 > 0) & frames.valid
     after_voiced = F.pad(voiced[:, :-1], (1, 0))
-    stretch = (voiced & ~after_voiced).cumsum(1)
-    stretch = torch.where(voiced, stretch, -1)
-    phase = _phase(frames, f0, stretch, sample_rate)
+    interval = (voiced & ~after_voiced).cumsum(1)
+    interval = torch.where(voiced, interval, -1)
+    phase = _phase(frames, f0, interval, sample_rate)
     half = f0.double() * (frames.step / sample_rate / 2)
     beyond = half.clamp(max=BEYOND)
     before = F.pad(beyond[:, 1:], (1, 0))  # there is nothing before the wave's start
@@ -116,13 +116,13 @@ def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
     times = times * (frames.step / 2)
     times = (times * RESOLUTION).round() / RESOLUTION
     valid = found.valid & (times < lengths[:, None])
-    of_mark = stretch.gather(1, found.piece // 2)
+    of_mark = interval.gather(1, found.piece // 2)
     joined = F.pad((of_mark[:, 1:] == of_mark[:, :-1]) & valid[:, 1:], (0, 1)) & valid
     return PitchMarks(torch.where(valid, times, torch.inf), joined)
 
 
 def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None, lengths=None):
-    """Where the periods of the voiced stretches are -> PitchMarks, of one utterance or of a batch.
+    """Where the periods of the voiced intervals are -> PitchMarks, of one utterance or of a batch.
 
     wave: (T,) or (B, T) float array or tensor; sample_rate: Hz; lengths: (B,) samples of each row.
     pitch_floor, pitch_ceiling: Hz, the speaker's range, one or one for each row, on the host; None: estimated for each

@@ -2,7 +2,7 @@
 
 Parselmouth 0.4 holds Praat 6.1.38, in which a range factor that takes f0 to zero or below raises an error or never
 returns; the factor is therefore limited to what the utterance's lowest f0 allows. Praat's random numbers (voiceless
-stretches) are seeded by the draw, so that a draw always gives the same wave.
+intervals) are seeded by the draw, so that a draw always gives the same wave.
 """
 
 import warnings

@@ -21,7 +21,7 @@ def change_speaker(
     wave: (T,) or (B, T) float array or tensor; sample_rate: Hz; lengths: (B,) samples of each row.
     pitch_floor, pitch_ceiling: Hz, the speaker's range; None: estimated for each utterance. Not used with `marks`.
     formant_ratio multiplies all resonances, pitch_ratio the median f0, range_ratio the distance of f0 from its median.
-    marks: of `find_pitch_marks`, of this wave; None: found here. seed: of the jitter in voiceless stretches.
+    marks: of `find_pitch_marks`, of this wave; None: found here. seed: of the jitter in voiceless intervals.
     All numbers may be one for each row, on the host. Raises PerturbationError.
     """
     waves = as_waves(wave, lengths)

@@ -174,7 +174,9 @@ def write_librispeech(listing: Listing, out: str | Path, checked: dict[str, Chec
                 shutil.copyfile(speakers, temporary)
         report.append(f"pitch ranges: task.speaker_pitch={copied}")
     else:
-        report.append(f"no SPEAKERS.TXT in {root}: without task.speaker_pitch all speakers share one wide pitch range")
+        report.append(
+            f"no SPEAKERS.TXT in {root}: without task.speaker_pitch a pitch range is estimated for each utterance"
+        )
     return report
 
 

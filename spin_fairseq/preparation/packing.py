@@ -25,7 +25,7 @@ from ..errors import AudioError, ManifestError
 from ..files import whole_file
 from ..speech.archives import members, read_slice, slice_of
 from ..speech.manifest import Manifest, write_manifest
-from ..speech.stretches import stretches
+from ..speech.row_groups import row_groups
 
 FORMS = ("zip", "tar")
 LARGEST = 4 * 10**9  # bytes
@@ -46,7 +46,7 @@ class _File(NamedTuple):
     date: int  # seconds since 1970; even, as in a zip
 
 
-class Packed(NamedTuple):
+class PackedSplit(NamedTuple):
     """What was written."""
 
     manifest: Path
@@ -68,7 +68,7 @@ def pack(
     form: str = "zip",
     largest: int = LARGEST,
     progress: Callable[[int, int], object] = lambda done, total: None,
-) -> Packed:
+) -> PackedSplit:
     """Write `{split}-00000.zip` and so on, and `{split}.tsv`, into the folder `out`.
 
     Args:
@@ -93,7 +93,7 @@ def pack(
     def tell(done: int) -> None:
         progress(done, total)
 
-    for number, (begin, end) in enumerate(stretches(lengths, largest)):
+    for number, (begin, end) in enumerate(row_groups(lengths, largest)):
         archive = out / f"{split}-{number:05d}.{form}"
         files = [
             _File(manifest.path(i), _name_in_archive(manifest.name(i)), int(lengths[i]), int(dates[i]))
@@ -121,7 +121,7 @@ def pack(
                 i += 1
 
     write_manifest(target, out.resolve(), rows())
-    return Packed(target, len(manifest), int(lengths.sum()), len(places), kept)
+    return PackedSplit(target, len(manifest), int(lengths.sum()), len(places), kept)
 
 
 def _lengths_and_dates(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:

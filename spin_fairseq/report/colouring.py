@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ..evaluation.metrics.phones import best_phone_per_unit
 
 GOLDEN_ANGLE = 137.508  # degrees: neighbours in a list get hues far apart
-CLASSES = (  # first and last hue, and the phones (ARPAbet) that share this stretch
+CLASSES = (  # first and last hue, and the phones (ARPAbet) that have these hues
     (20, 105, "IY IH IX EY EH AE AY AA AO AH AX AXR ER OY AW OW UH UW UX"),  # vowels: warm
     (135, 160, "M EM N EN NG ENG NX"),  # nasals: green
     (175, 205, "L EL R W Y"),  # approximants: teal

@@ -55,6 +55,6 @@ def spectrogram(wave, loudest, colours="magma"):
 
 
 def envelope(wave, columns=600):
-    """(T,) -> lowest and highest sample of each of so many equal stretches, two (columns,) arrays."""
+    """(T,) -> lowest and highest sample of each of so many equal segments, two (columns,) arrays."""
     edges = np.linspace(0, len(wave), min(columns, len(wave)) + 1).astype(int)[:-1]
     return np.minimum.reduceat(wave, edges), np.maximum.reduceat(wave, edges)

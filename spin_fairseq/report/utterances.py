@@ -13,7 +13,7 @@ LABEL_SECONDS = 0.01
 
 @dataclass
 class Box:
-    """A stretch of a strip. begin, end: seconds; left, width: per cent of the utterance; words: what hovering says."""
+    """A segment of a strip. begin, end: seconds; left, width: per cent of the utterance; words: what hovering says."""
 
     begin: float
     end: float

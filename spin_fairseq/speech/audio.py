@@ -17,8 +17,8 @@ import soundfile
 
 from spin_fairseq.speech.archives import PACK_AGAIN, read_slice, slice_of
 from spin_fairseq.errors import AudioError
+from spin_fairseq.sample_rate import SAMPLE_RATE as SAMPLE_RATE
 
-SAMPLE_RATE = 16000  # Hz, for every model of this package
 SHORTEST = 400  # samples (25 ms): the receptive field of one frame of HuBERT or WavLM
 CONVERT = "convert the folder: spin-fairseq prepare FOLDER --out DATA --split SPLIT --convert-to NEW_FOLDER"
 REPLACE = "replace the file, or prepare the manifest again, which leaves it out"
@@ -92,13 +92,13 @@ def read_utterance(manifest, index: int, *, start: int = 0, frames: int = -1) ->
 
 
 def read_first_channel(
-    path: str | Path, stretch: Callable[[int, int], tuple[int, int]] = lambda length, rate: (0, length)
+    path: str | Path, segment: Callable[[int, int], tuple[int, int]] = lambda length, rate: (0, length)
 ) -> tuple[np.ndarray, int]:
-    """The first channel of a file at any rate, or a stretch of it.
+    """The first channel of a file at any rate, or a segment of it.
 
     Args:
         path: as of `read_audio`.
-        stretch: (samples of the file, its rate in Hz) -> the first sample, and how many.
+        segment: (samples of the file, its rate in Hz) -> the first sample, and how many.
 
     Returns:
         (T,) float32, and the sample rate in Hz.
@@ -107,7 +107,7 @@ def read_first_channel(
         AudioError: the file is missing, unreadable, cut off, empty, or holds NaN or infinity.
     """
     with _opened(path) as file:
-        start, frames = stretch(_checked_length(file, path), file.samplerate)
+        start, frames = segment(_checked_length(file, path), file.samplerate)
         file.seek(start)
         wave = np.ascontiguousarray(file.read(frames, dtype="float32", always_2d=True)[:, 0])
         rate = file.samplerate

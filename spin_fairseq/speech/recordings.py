@@ -25,7 +25,7 @@ class Recordings:
         return self._count
 
     def crop(self, rng: np.random.Generator, samples: int) -> np.ndarray:
-        """A random stretch of a random recording, all of them being equally likely: (samples,) float32 at 16 kHz.
+        """A random segment of a random recording, all of them being equally likely: (samples,) float32 at 16 kHz.
 
         A recording that is shorter is repeated from a random place on. Of several channels the first is taken.
 
@@ -35,11 +35,11 @@ class Recordings:
         path = self._path(int(rng.integers(self._count)))
         place = rng.random()
 
-        def stretch(length: int, rate: int) -> tuple[int, int]:
+        def segment(length: int, rate: int) -> tuple[int, int]:
             needed = math.ceil(samples * rate / SAMPLE_RATE) + 1
             return (0, length) if length <= needed else (int(place * (length - needed + 1)), needed)
 
-        wave = at_16_khz(*read_first_channel(path, stretch))
+        wave = at_16_khz(*read_first_channel(path, segment))
         if len(wave) >= samples:
             return wave[:samples]
         return np.resize(np.roll(wave, -int(place * len(wave))), samples)

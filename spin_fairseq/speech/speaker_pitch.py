@@ -5,7 +5,7 @@
 - the reference's `spk2info.dict`, a pickle `{"train"|"valid": {speaker: (_, (floor, ceiling, _))}}`;
 - LibriSpeech's `SPEAKERS.TXT` (`id | sex | ...`): women 100..400 Hz, men 75..250 Hz;
 - a table `speaker<TAB>floor<TAB>ceiling` in Hz, with or without a header, further columns ignored;
-- no file: one wide range for all, 75..400 Hz, from the floor of men to the ceiling of women above.
+- no file: a range is estimated for each utterance; Praat is given a wide one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SpeakerPitch:
         return self.source is None or speaker in self._ranges
 
     def range(self, speaker: str) -> tuple[float, float] | None:
-        """-> (floor, ceiling) in Hz; None without a table: the perturbation then estimates a range, or takes a wide one.
+        """-> (floor, ceiling) in Hz; None without a table: the perturbation then estimates a range, or (Praat) takes a wide one.
 
         Raises:
             SpeakerPitchError: the table lacks the speaker.

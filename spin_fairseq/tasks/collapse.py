@@ -13,11 +13,11 @@ class CollapseWatch:
 
     Perplexities stay on the device; they are read, and the device waited for, once in `updates` updates.
 
-    share: a perplexity is low below this fraction of the codebook's size; 0: no warning. updates: between two checks.
+    fraction: a perplexity is low below this fraction of the codebook's size; 0: no warning. updates: between two checks.
     """
 
-    def __init__(self, share, updates):
-        self.share, self.updates = share, updates
+    def __init__(self, fraction, updates):
+        self.fraction, self.updates = fraction, updates
         self._seen = {}
 
     def note(self, name, perplexity, size):
@@ -28,11 +28,11 @@ class CollapseWatch:
             return
         highest = float(torch.stack([torch.as_tensor(value) for value in seen]).max())
         seen.clear()
-        if highest < self.share * size:
+        if highest < self.fraction * size:
             # Lower epsilon: as SwAV's authors advise (Caron et al., 2020, the notes of their repository).
             logger.warning(
                 f"collapse: {name} stayed at or under {highest:.1f} for {self.updates} updates, less than "
-                f"task.collapse_share={self.share} of {size} prototypes. Few of them are in use. When the loss is near "
+                f"task.collapse_share={self.fraction} of {size} prototypes. Few of them are in use. When the loss is near "
                 f"ln {size} = {math.log(size):.2f}, targets are too even: lower criterion.epsilon or set "
                 "criterion.hard_targets. Otherwise lower optimization.lr or warm up longer, raise dataset.max_tokens "
                 "(a batch's frames are spread over all prototypes), take smaller model.codebook_sizes, freeze more layers, or hold "

@@ -15,11 +15,11 @@ STEPS_BETWEEN_LOOKS = 20
 class SkippedUtterances:
     """Bad utterances of a split in this epoch, of all ranks together, so that all ranks stop at the same step.
 
-    total: utterances of the split; largest_share: the fraction of them that may be bad before the run stops.
+    total: utterances of the split; largest_fraction: the fraction of them that may be bad before the run stops.
     """
 
-    def __init__(self, split, total, largest_share):
-        self.split, self.total, self.largest_share = split, total, largest_share
+    def __init__(self, split, total, largest_fraction):
+        self.split, self.total, self.largest_fraction = split, total, largest_fraction
         self.reasons = {}
         self._reset()
 
@@ -59,12 +59,12 @@ class SkippedUtterances:
 
     def _look(self):
         bad = int(self._of_all_ranks)
-        if bad > self.largest_share * self.total:
+        if bad > self.largest_fraction * self.total:
             lines = [self.reasons[index] for index in sorted(self._met)]
             if bad > len(lines):
                 lines.append(f"{bad - len(lines)} on other ranks")
             listed = "\n  ".join(lines)
             raise AudioError(
                 f"{bad} of the {self.total} utterances of split {self.split!r} are bad, more than "
-                f"task.max_bad_share={self.largest_share} allows; mend the files or the manifest:\n  {listed}"
+                f"task.max_bad_share={self.largest_fraction} allows; mend the files or the manifest:\n  {listed}"
             )

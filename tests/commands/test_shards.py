@@ -27,8 +27,8 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture
-def short_stretches(monkeypatch):
-    """Stretches of 3 s, so that a small corpus has several shards."""
+def short_groups(monkeypatch):
+    """Groups of 3 s, so that a small corpus has several shards."""
     monkeypatch.setattr(dumping, "PART_SAMPLES", 48000)
 
 
@@ -48,7 +48,7 @@ def same_files(one, other):
     "out, options",
     [("dev.km", ["--deduplicate"]), ("dev.jsonl", []), ("dev.npy", []), ("dev_0_1.npy", ["--output", "features"])],
 )
-def test_units(out, options, checkpoint, speech_folder, short_stretches, tmp_path, capsys):
+def test_units(out, options, checkpoint, speech_folder, short_groups, tmp_path, capsys):
     """Guards against shards in other batches than one machine's: features would differ in their last bits."""
     words = [checkpoint, speech_folder.data / "train.tsv", *options, "--out"]
     assert spin_fairseq("units", *words, tmp_path / "one" / out) == 0
@@ -63,7 +63,7 @@ def test_units(out, options, checkpoint, speech_folder, short_stretches, tmp_pat
 
 
 def test_a_shard_is_kept_and_may_have_nothing_to_do(checkpoint, speech_folder, tmp_path, capsys):
-    """All of the corpus is one stretch, which one of the shards has."""
+    """All of the corpus is one group, which one of the shards has."""
     words = [checkpoint, speech_folder.data / "dev.tsv", "--out", tmp_path / "dev.km"]
     assert run_shards("units", *words, of=2) == [0, 0]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "dev.km.shards").iterdir()}
@@ -146,7 +146,7 @@ def test_what_shards_leave_out_is_told(speech_folder, tmp_path, capsys):
     assert "5 utterances, of 6 shards; 1 left out, named by their shards" in capsys.readouterr().out
 
 
-def test_pieces(checkpoint, speech_folder, short_stretches, tmp_path, capsys):
+def test_pieces(checkpoint, speech_folder, short_groups, tmp_path, capsys):
     pytest.importorskip("tokenizers", reason="comes with the extra `pieces`")
     manifests = [speech_folder.data / f"{split}.tsv" for split in ("train", "dev")]
     words = ["pieces", *manifests, "--model", checkpoint, "--vocabulary", 70, "--out"]
@@ -190,7 +190,7 @@ def limited():
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk(checkpoint, speech_folder, short_stretches, tmp_path, limited, capsys):
+def test_a_full_disk(checkpoint, speech_folder, short_groups, tmp_path, limited, capsys):
     """Guards against a shard that counts as finished though its last rows found no room."""
     words = [checkpoint, speech_folder.data / "train.tsv", "--output", "features", "--out"]
     assert spin_fairseq("units", *words, tmp_path / "one" / "a.npy") == 0
@@ -219,7 +219,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_killed_shard_resumes(checkpoint, speech_folder, short_stretches, tmp_path, capsys):
+def test_a_killed_shard_resumes(checkpoint, speech_folder, short_groups, tmp_path, capsys):
     words = [checkpoint, speech_folder.data / "train.tsv", "--out"]
     assert spin_fairseq("units", *words, tmp_path / "one" / "a.km") == 0
     out = tmp_path / "many" / "a.km"

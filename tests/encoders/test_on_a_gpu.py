@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from measuring.tensor_memory import TensorMemory
 from spin_fairseq.checkpoints import load_encoder
 from spin_fairseq.encoders import Mode
-from spin_fairseq.encoders.encoder import AS_USUAL, FRAMES_ON_A_GPU
+from spin_fairseq.encoders.mode import AS_USUAL, FRAMES_ON_A_GPU
 from tests.fake_cuda import fake_cuda
 from tests.small_hubert import LARGE_FORM, NO_DROPOUT
 from tests.small_wavlm import small_wavlm

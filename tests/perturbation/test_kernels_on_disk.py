@@ -11,7 +11,7 @@ from spin_fairseq.perturbation import kernels
 PROGRAM = """
 import hashlib, sys
 import numpy as np
-sys.path.insert(0, sys.argv[1])  # the module alone: it needs nothing of the package
+sys.path.insert(0, sys.argv[1])  # the folder alone: it needs nothing of the package
 import kernels
 
 rng = np.random.default_rng(0)
@@ -30,7 +30,7 @@ print([hashlib.md5(result).hexdigest() for result in results])
 @pytest.mark.slow
 def test_the_same_to_the_last_bit_compiled_here_and_found_on_disk(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", PROGRAM, os.path.dirname(kernels.__file__)]
+    command = [sys.executable, "-c", PROGRAM, os.path.dirname(kernels.__path__[0])]
     outputs = [
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
     ]

@@ -8,7 +8,7 @@ from spin_fairseq.tasks.skipped import STEPS_BETWEEN_LOOKS, SkippedUtterances
 
 
 def test_each_is_named_once_and_counted_once_an_epoch(caplog):
-    skipped = SkippedUtterances("train", total=100, largest_share=0.02)
+    skipped = SkippedUtterances("train", total=100, largest_fraction=0.02)
     with caplog.at_level(logging.WARNING):
         assert skipped.add([]) == 0
         assert skipped.add([(4, "a.flac: is cut off")]) == 1
@@ -19,7 +19,7 @@ def test_each_is_named_once_and_counted_once_an_epoch(caplog):
 
 
 def test_more_than_the_share_stops_with_the_list():
-    skipped = SkippedUtterances("train", total=100, largest_share=0.02)
+    skipped = SkippedUtterances("train", total=100, largest_fraction=0.02)
     skipped.count(skipped.add([(1, "a.flac: is cut off"), (2, "b.flac: is empty")]))
     with pytest.raises(
         AudioError, match="3 of the 100 utterances of split 'train' are bad.*max_bad_share=0.02"
@@ -31,14 +31,14 @@ def test_more_than_the_share_stops_with_the_list():
 
 
 def test_each_epoch_counts_anew():
-    skipped = SkippedUtterances("train", total=100, largest_share=0.01)
+    skipped = SkippedUtterances("train", total=100, largest_fraction=0.01)
     for index in range(3):
         skipped.count(skipped.add([(index, f"{index}.flac: no such file")]))
         skipped.begin_epoch()
 
 
 def test_no_share_at_all():
-    skipped = SkippedUtterances("dev", total=1000, largest_share=0.0)
+    skipped = SkippedUtterances("dev", total=1000, largest_fraction=0.0)
     with pytest.raises(AudioError, match="1 of the 1000"):
         skipped.count(skipped.add([(0, "a.flac: is empty")]))
 
@@ -55,7 +55,7 @@ class Unread(torch.Tensor):
 
 def test_ranks_stop_together_and_seldom_wait():
     """Two ranks share their counts; only one of them meets bad files."""
-    ranks = [SkippedUtterances("train", total=100, largest_share=0.05) for _ in range(2)]
+    ranks = [SkippedUtterances("train", total=100, largest_fraction=0.05) for _ in range(2)]
     Unread.looks = 0
     for step in range(STEPS_BETWEEN_LOOKS - 1):
         new = [ranks[0].add([(step, f"{step}.flac: is empty")]), ranks[1].add([])]

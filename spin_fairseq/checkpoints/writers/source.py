@@ -9,7 +9,7 @@ import torch
 
 from ... import __version__
 from ...errors import CheckpointError, ConfigError
-from ..encoder import read_model
+from ..encoder import build, read_model
 from ..files import read_file
 from ..provenance import about_of_folder, last_part, plain_values, what_is_told
 
@@ -52,12 +52,9 @@ def read_source(path, given=None, codebook=None):
 
     Raises CheckpointError; ConfigError where there is no such codebook.
     """
-    from ...encoders import SpeechEncoder
-    from ...spin_model import Spin
-
     path = os.fspath(path)
     checkpoint = read_model(path, given)
-    model = checkpoint.build(Spin.from_config if checkpoint.is_spin else SpeechEncoder).eval()
+    model = build(checkpoint).eval()
     state = about_of_folder(path) if os.path.isdir(path) else read_file(path)
     config, about = plain_values(checkpoint.config), _about(path, model, state)
     if codebook is not None:

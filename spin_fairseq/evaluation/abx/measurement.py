@@ -198,7 +198,7 @@ def _changes(*columns):
 
 
 def _ratio(values, weights, begins):
-    """Of each stretch that begins at `begins`, (B, n): sum of values over sum of weights, 0 without any; and if there are some."""
+    """Of each run that begins at `begins`, (B, n): sum of values over sum of weights, 0 without any; and if there are some."""
     weight = np.add.reduceat(weights, begins, axis=1)
     there = weight > 0
     return np.add.reduceat(values, begins, axis=1) / np.where(there, weight, 1.0), there

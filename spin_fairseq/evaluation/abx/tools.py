@@ -2,7 +2,7 @@
 
 Both make the triplets, compute the distances by dynamic time warping and score each cell: all triplets (A, B, X) where A
 and X are of one category and B is of another, in one context. They get frames and labels in memory, so no files are
-written, and items are stretches of the utterances' frames, so no frame is held twice.
+written, and items are runs of the utterances' frames, so no frame is held twice.
 
 The two agree but for two things: where a cell has too many items they draw others; and where several paths cost the same,
 as with units, the distance depends on which item is the first, which libriabx2 overlooks between A and X of one group.
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     across: bool
 
 
-class Frames(NamedTuple):
+class PreparedItems(NamedTuple):
     """Frames of all utterances one behind the other, as the program takes them, and where each item lies in them."""
 
     data: object  # fastabx: its accessor; libriabx2: a tensor (F, D), with normalised rows for angles
@@ -67,7 +67,7 @@ def installed_tool():
 
 
 def prepare_frames(data, begin, end, distance, *, device="cpu", tool=None):
-    """data: (F, D) float32, for "identical" (F, 1); begin, end: (N,) places of the items -> Frames for several tasks.
+    """data: (F, D) float32, for "identical" (F, 1); begin, end: (N,) places of the items -> PreparedItems for several tasks.
 
     tool: one of TOOLS; None: the one that is installed. Raises ConfigError.
     """
@@ -88,7 +88,7 @@ def prepare_frames(data, begin, end, distance, *, device="cpu", tool=None):
             # A copy, since normalize_with_singularity changes its argument
             normalised[place : place + len(part)] = normalize_with_singularity(part.clone())
         data = normalised
-    return Frames(data, begin, end, distance, tool)
+    return PreparedItems(data, begin, end, distance, tool)
 
 
 def score_cells(task, frames, *, max_size_group=10, max_x_across=5, seed=0):

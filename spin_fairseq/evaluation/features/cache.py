@@ -18,7 +18,7 @@ from ...speech.audio import SAMPLE_RATE
 MAX_SAMPLES = 480_000  # of a batch: 30 s
 
 
-class Frames:
+class UtteranceFeatures:
     """Features of U utterances as a sequence: `frames[i]` is (frames, width) float32.
 
     array: (all frames, width), possibly a map of a file; lengths: (U,) frames of each utterance.
@@ -50,7 +50,7 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def each_layer(self, source, layers, corpus, most_frames=None, seed=0):
-        """Yield (layer, Frames) for each of `layers`, computed where they are not there yet.
+        """Yield (layer, UtteranceFeatures) for each of `layers`, computed where they are not there yet.
 
         most_frames: keep so many frames drawn at random, the same ones for each layer; None: all.
         As many layers as there is room for are computed by one pass. Raises SpinError.
@@ -78,11 +78,11 @@ class FeatureCache:
                 self._compute(source, missing, corpus, paths, kept, chosen)
             for layer in group:
                 os.utime(paths[layer])
-                yield layer, Frames(np.load(paths[layer], mmap_mode="r", allow_pickle=False), kept)
+                yield layer, UtteranceFeatures(np.load(paths[layer], mmap_mode="r", allow_pickle=False), kept)
             layers = layers[len(group) :]
 
     def layer(self, source, layer, corpus):
-        """-> Frames of all utterances."""
+        """-> UtteranceFeatures of all utterances."""
         return next(self.each_layer(source, [layer], corpus))[1]
 
     def _path(self, source, layer, corpus, most_frames, seed):

@@ -62,7 +62,7 @@ class UnitExtractor:
         return self.encoding
 
     def features(self):
-        """-> Frames: what the units are made of, an array an utterance."""
+        """-> UtteranceFeatures: what the units are made of, an array an utterance."""
         return self.cache.layer(self.source, self.encoding.layer, self.corpus)
 
     @torch.inference_mode()

@@ -181,7 +181,7 @@ def log_probabilities(classifier, x):
 def speaker_accuracy(train_features, train_speakers, test_features, test_speakers, frames=12000, seed=0, width=None):
     """Accuracy of a linear classifier that names the speaker of a single frame; fitted and tested on other recordings.
 
-    Not the figure of that name above, which is cross-validated on one split, and whose features are whitened.
+    Not the metric of that name above, which is cross-validated on one split, and whose features are whitened.
 
     train_features, test_features: one (frames, width) array an utterance; train_speakers, test_speakers: one name an
     utterance. No utterance may be in both. At most `frames` frames, drawn at random, are fitted on; with few of them the

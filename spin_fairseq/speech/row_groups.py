@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def stretches(sizes: np.ndarray, largest: int) -> Iterator[tuple[int, int]]:
+def row_groups(sizes: np.ndarray, largest: int) -> Iterator[tuple[int, int]]:
     """Yield (begin, end) of consecutive groups, each of total size at most `largest`, or of one row."""
     ends = np.cumsum(sizes)
     begin = 0

@@ -1,0 +1,149 @@
+"""The configuration of the task."""
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II, MISSING
+
+from ..errors import ConfigError
+from ..speech.audio import SAMPLE_RATE
+
+# Below 50 ms there is no frame to speak of.
+FEWEST_SAMPLES = 800
+
+
+@dataclass
+class SpinTaskConfig(FairseqDataclass):
+    data: str = field(default=MISSING, metadata={"help": "folder with the manifests, {split}.tsv or {split}.json"})
+    phones: Optional[str] = field(
+        default=None, metadata={"help": "folder with phone labels, {split}.tsv; null: validation reports no PNMI"}
+    )
+    speaker_pitch: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "pitch range of each speaker: spk2info.dict, SPEAKERS.TXT or a .tsv; null: estimated for each utterance"
+        },
+    )
+    pitch_marks: Optional[str] = field(
+        default=None,
+        metadata={"help": "folder of cached pitch marks for the native engine; null: found while training"},
+    )
+    perturbation: str = field(
+        default="native",
+        metadata={"help": "engine that changes the voice of the second view: native, praat, sox or none"},
+    )
+    perturb_on: str = field(
+        default="worker",
+        metadata={
+            "help": "where voices are changed: worker (data workers), or device (native engine, on the model's device)"
+        },
+    )
+    perturbation_strength: float = field(
+        default=1.0,
+        metadata={
+            "help": "strength of the voice change, above 0; 1: the recipe's. Ratios are raised to this power, gains (dB) multiplied"
+        },
+    )
+    perturb_both_views: bool = field(default=False, metadata={"help": "change the voice of the first view too"})
+    # `Any`, as a typed list would be evaluated by fairseq's argument parser; "a,b" and [a, b] both serve.
+    noise: Any = field(
+        default="",
+        metadata={
+            "help": "noise that is added to both views: speech-shaped, babble (other utterances of the split), or a folder, manifest or "
+            "archive of recordings; of a list, one is drawn for each view"
+        },
+    )
+    noise_snr: Any = field(
+        default="-10,10",
+        metadata={"help": "lowest and highest signal-to-noise ratio, dB; drawn uniformly for each view"},
+    )
+    noise_probability: float = field(
+        default=1.0, metadata={"help": "probability that a view has noise, if task.noise is set"}
+    )
+    reverberation: Any = field(
+        default="",
+        metadata={
+            "help": "reverberation of both views: synthetic, or a folder, manifest or archive of impulse responses; of a list, one is "
+            "drawn for each view"
+        },
+    )
+    reverberation_probability: float = field(
+        default=0.5, metadata={"help": "probability that a view has reverberation, if task.reverberation is set"}
+    )
+    pieces: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "folder of acoustic pieces (spin-fairseq pieces), which R-Spin predicts; none: no auxiliary loss"
+        },
+    )
+    min_sample_size: int = field(default=40000, metadata={"help": "leave out training utterances of fewer samples"})
+    max_sample_size: int = field(
+        default=272000, metadata={"help": "crop longer training utterances to so many samples"}
+    )
+    crop_multiple: int = field(
+        default=1,
+        metadata={
+            "help": "crop training utterances to a multiple of so many samples; 4000 loses 1 % of the speech, and most batches "
+            "then need no padding, and their attention no mask; 1: do not crop"
+        },
+    )
+    max_bad_share: float = field(
+        default=0.01,
+        metadata={"help": "fraction of a split's utterances that may be unreadable; above it the run stops"},
+    )
+    collapse_share: float = field(
+        default=0.1,
+        metadata={
+            "help": "warn of a collapse if code_ppl stays below this fraction of the number of prototypes; 0: never"
+        },
+    )
+    collapse_updates: int = field(
+        default=100, metadata={"help": "number of consecutive updates with a low code_ppl before that warning"}
+    )
+    sample_rate: int = field(
+        default=SAMPLE_RATE,
+        metadata={"help": "sample rate of all audio, Hz; fixed. fairseq's dump scripts read this key"},
+    )
+    normalize: bool = field(
+        default=False, metadata={"help": "fixed to false: the encoder itself normalises its input if its base needs it"}
+    )
+    launch_dir: Optional[str] = field(
+        default=None, metadata={"help": "folder that relative paths start from; null: the working directory"}
+    )
+    seed: int = II("common.seed")
+    cpu: bool = II("common.cpu")
+    train_subset: str = II("dataset.train_subset")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+
+
+def check(cfg: Any) -> None:
+    """cfg: a SpinTaskConfig, or its keys in another form, as fairseq has it. Raises ConfigError."""
+    if cfg.perturb_on not in ("worker", "device"):
+        raise ConfigError(f"task.perturb_on is {cfg.perturb_on!r}: it must be worker or device")
+    if cfg.perturb_on == "device" and cfg.perturbation != "native":
+        raise ConfigError(f"task.perturb_on is 'device': {cfg.perturbation} runs in a worker; choose native")
+    if not 0 < cfg.perturbation_strength <= 1:
+        raise ConfigError(
+            f"task.perturbation_strength is {cfg.perturbation_strength}: it must be above 0 and at most 1; "
+            "task.perturbation=none changes nothing"
+        )
+    if cfg.pitch_marks is not None and cfg.perturbation != "native":
+        raise ConfigError(f"task.pitch_marks is set, but {cfg.perturbation} does not use them: leave it out")
+    if not FEWEST_SAMPLES <= cfg.min_sample_size <= cfg.max_sample_size:
+        raise ConfigError(
+            f"task.min_sample_size={cfg.min_sample_size} and max_sample_size={cfg.max_sample_size}: "
+            f"the first must be at least {FEWEST_SAMPLES} and not above the second"
+        )
+    if cfg.crop_multiple < 1:
+        raise ConfigError(f"task.crop_multiple is {cfg.crop_multiple}: it must be at least 1 sample")
+    if not 0 <= cfg.max_bad_share <= 1:
+        raise ConfigError(f"task.max_bad_share is {cfg.max_bad_share}: it must be a fraction, between 0 and 1")
+    if cfg.sample_rate != SAMPLE_RATE or cfg.normalize:
+        raise ConfigError(f"task.sample_rate and task.normalize are fixed, to {SAMPLE_RATE} and false: leave them out")
+    if not 0 <= cfg.collapse_share < 1 or cfg.collapse_updates < 1:
+        raise ConfigError(
+            f"task.collapse_share={cfg.collapse_share} and collapse_updates={cfg.collapse_updates}: the first must "
+            "be at least 0 and under 1, the second at least 1"
+        )
