@@ -45,7 +45,7 @@ def _linear(inputs: int, outputs: int) -> Linear:
 
 
 class SelfAttention(nn.Module):
-    """Self-attention; a WavLM's adds to each query its share of the relative position bias.
+    """Self-attention; a WavLM's adds to each query its part of the relative position bias.
 
     The first layer of a WavLM holds the table of that bias, for all layers.
     """

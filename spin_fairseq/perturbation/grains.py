@@ -16,7 +16,7 @@ from .crossings import whole_numbers
 VOICELESS_STEP = 0.01  # s between grains, more or less
 JITTER = 0.2  # of that step, at most: equal steps would be heard as a 100-Hz buzz
 LOWEST_F0, HIGHEST_F0 = 20.0, 1000.0  # Hz of the new contour
-SMALLEST_SHARE_OF_MEDIAN = 0.25  # of the new contour: large range ratios would take f0 through zero
+SMALLEST_FRACTION_OF_MEDIAN = 0.25  # of the new contour: large range ratios would take f0 through zero
 ON_THE_MARK = 1e-6  # cycles: a grain this near to a mark lies on it
 # Places a sample, to which places are rounded first: the last bits do not decide on which sample they fall
 GRID = float(2**20)
@@ -55,7 +55,7 @@ def new_f0(f0, median, pitch_ratio, range_ratio):
     """The contour asked for: median times `pitch_ratio`, distances from it times `range_ratio` as well. (B, M), (B, 1)s."""
     wanted = median * pitch_ratio
     f0 = wanted * (1 + (f0 / median - 1) * range_ratio)
-    return f0.maximum(SMALLEST_SHARE_OF_MEDIAN * wanted).clamp(LOWEST_F0, HIGHEST_F0)
+    return f0.maximum(SMALLEST_FRACTION_OF_MEDIAN * wanted).clamp(LOWEST_F0, HIGHEST_F0)
 
 
 def _noise(number, seed):
@@ -68,7 +68,7 @@ def _noise(number, seed):
 
 def plan_row(marks, length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed):
     """`plan` for one utterance on the CPU. marks: PitchMarks (1, M); all others are numbers."""
-    limits = VOICELESS_STEP, JITTER, LOWEST_F0, HIGHEST_F0, SMALLEST_SHARE_OF_MEDIAN, ON_THE_MARK, GRID
+    limits = VOICELESS_STEP, JITTER, LOWEST_F0, HIGHEST_F0, SMALLEST_FRACTION_OF_MEDIAN, ON_THE_MARK, GRID
     found = kernels.plan(
         marks.times[0].numpy(), marks.joined[0].numpy(), length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed,
         limits,
@@ -120,13 +120,13 @@ def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, s
         rank < count, JITTER * _noise(torch.arange(rank.size(1), device=end.device), seed[:, None]), 0.0
     )
     in_voiced = of(voiced)
-    share = torch.where(in_voiced, (of(whole) + rank - of(before)) / of(cycles - before), (rank + jitter) / count)
-    place = of(torch.where(voiced, start, voiceless_start)) + share * of(torch.where(voiced, gap, voiceless_gap))
+    fraction = torch.where(in_voiced, (of(whole) + rank - of(before)) / of(cycles - before), (rank + jitter) / count)
+    place = of(torch.where(voiced, start, voiceless_start)) + fraction * of(torch.where(voiced, gap, voiceless_gap))
     place = torch.where(found.valid, place.minimum(end), end)
     place = F.pad(place, (1, 0))  # one grain on the very start
 
     # The nearest mark's number, as an index into `edges`; the later one of two, whatever the rounding.
-    mark = F.pad(torch.where(in_voiced & (share < 0.5 - ON_THE_MARK), found.piece, found.piece + 1), (1, 0))
+    mark = F.pad(torch.where(in_voiced & (fraction < 0.5 - ON_THE_MARK), found.piece, found.piece + 1), (1, 0))
     on_mark = F.pad(in_voiced, (1, 0))
     source = torch.where(on_mark, edges.gather(1, mark), place)
     # A grain on a mark takes no more than one period of the source, as it is read, on either side: more would sound as

@@ -24,7 +24,7 @@ FRAMES_AT_A_TIME = (
     128  # on a CPU, whose cache then holds their spectra, and whose memory is not asked for anew each time
 )
 CANDIDATES = 8  # voiced candidates of a frame
-NOISE_ABOVE = 0.5  # share of the energy above the analysed band that is taken for noise
+NOISE_ABOVE = 0.5  # fraction of the energy above the analysed band that is taken for noise
 WIDE_RANGE = (60.0, 600.0)  # Hz, where nothing is known of the speaker
 
 # Praat's defaults. The costs are for steps of 10 ms, as here.
@@ -170,7 +170,7 @@ def best_path(frequency, strength, intensity, pitch_ceiling):
     """The path through the candidates with the highest sum of strengths less costs -> f0 (B, F) Hz, 0 where voiceless.
 
     frequency, strength: (B, F, C); intensity: (B, F), a frame's peak over the utterance's. Viterbi's algorithm; the
-    numba twin is kernels.best_path.
+    numba twin, with `candidates`, is kernels.track.
     """
     silence = SILENCE_THRESHOLD / (1 + VOICING_THRESHOLD)
     voiceless = VOICING_THRESHOLD + (2 - intensity / silence).clamp(min=0)
@@ -218,7 +218,7 @@ def range_of(f0):
     voiced = f0 > 0
     order = torch.where(voiced, f0, torch.inf).sort(1).values
     last = (voiced.sum(1, keepdim=True) - 1).clamp(min=0)
-    low, high = (order.gather(1, (share * last).round().long())[:, 0] for share in (0.35, 0.65))
+    low, high = (order.gather(1, (rank * last).round().long())[:, 0] for rank in (0.35, 0.65))
     some = voiced.any(1)
     floor = torch.where(some, 0.72 * low, WIDE_RANGE[0]).clamp(*WIDE_RANGE)
     return floor, torch.where(some, 1.9 * high, WIDE_RANGE[1]).clamp(*WIDE_RANGE)

@@ -17,9 +17,8 @@ RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones ar
 # as a triangle. Less would let marks move where one phone has its energy later in the period than the last one had,
 # and the new contour would follow.
 REACH = 8
-BEYOND = (
-    0.5  # periods by which an interval is longer on either side than its frames, as long as that is half a step at most
-)
+# Periods by which an interval is longer on either side than its frames, as long as that is half a step at most.
+BEYOND = 0.5
 
 
 class PitchMarks(NamedTuple):
@@ -109,10 +108,10 @@ def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
     counts = (end.floor() - start.floor()).clamp(min=0).long() * voiced.repeat_interleave(2, 1)
     found = whole_numbers(counts, capacity)
     start, end = start.gather(1, found.piece), end.gather(1, found.piece)
-    share = (start.floor() + 1 + found.rank - start) / (end - start)
+    fraction = (start.floor() + 1 + found.rank - start) / (end - start)
     half_steps = 1 + longer.flatten(1).gather(1, found.piece)
     up_to_centre = found.piece % 2 == 0
-    times = found.piece + torch.where(up_to_centre, 1 - (1 - share) * half_steps, share * half_steps)
+    times = found.piece + torch.where(up_to_centre, 1 - (1 - fraction) * half_steps, fraction * half_steps)
     times = times * (frames.step / 2)
     times = (times * RESOLUTION).round() / RESOLUTION
     valid = found.valid & (times < lengths[:, None])

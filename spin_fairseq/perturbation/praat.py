@@ -14,7 +14,7 @@ from ..errors import ConfigError, PerturbationError
 WIDE_RANGE = (75.0, 400.0)  # Hz, for a speaker of whom nothing is known
 
 # How far below its median the lowest f0 may be taken: to a twentieth, well above the zero that Praat cannot bear.
-_LOWEST_SHARE_OF_MEDIAN = 0.05
+_LOWEST_FRACTION_OF_MEDIAN = 0.05
 
 
 def check_installed():
@@ -30,7 +30,7 @@ def check_installed():
 def safe_range_ratio(range_ratio, f0):
     """The largest factor up to `range_ratio` that leaves every f0 above zero. f0: (N,) Hz, voiced frames."""
     below = 1.0 - f0.min() / np.median(f0)
-    return range_ratio if below <= 0.0 else min(range_ratio, (1.0 - _LOWEST_SHARE_OF_MEDIAN) / below)
+    return range_ratio if below <= 0.0 else min(range_ratio, (1.0 - _LOWEST_FRACTION_OF_MEDIAN) / below)
 
 
 def change_speaker(wave, sample_rate, pitch_range, draw):

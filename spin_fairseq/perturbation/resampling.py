@@ -55,14 +55,14 @@ def resample(wave, lengths, ratio, length, taps):
     whole = place.floor()
     phase = (place - whole) * PHASES
     row = phase.floor().clamp(max=PHASES - 1)
-    share = (phase - row).float()
+    fraction = (phase - row).float()
     row = row.long() + (PHASES + 1) * torch.arange(len(wave), device=wave.device)[:, None]
     wave = F.pad(wave, (taps, taps))
     start = whole.long() + (taps // 2 + 1)
     last = wave.size(1) - 1
-    out = torch.zeros_like(share)
+    out = torch.zeros_like(fraction)
     for tap in range(taps):
         column = table[:, tap]
         low = column[row]
-        out += wave.gather(1, (start + tap).clamp(max=last)) * (low + share * (column[row + 1] - low))
+        out += wave.gather(1, (start + tap).clamp(max=last)) * (low + fraction * (column[row + 1] - low))
     return out.masked_fill(place >= lengths[:, None], 0.0)
