@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -11,13 +12,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..clusters import UtteranceCounts, label_indices
+from ..clusters import UtteranceCounts, label_indices, quality_of_counts
 from ..confidence import Measurement
 from .metric import FRACTION, Metric
 from .folds import FOLDS, held_out_folds
 from .inputs import checked_features, checked_speakers, checked_units, utterance_names
 
 FIT_FRAMES = 5000
+DEALS = 20  # of utterances to speakers at random
 KEPT_VARIANCE = 0.99999  # the rest is rounding, or what is constant
 
 UNIT_METRICS = (
@@ -26,7 +28,20 @@ UNIT_METRICS = (
         "Fraction of the speakers' entropy that single units explain: I(speaker; unit) / H(speaker), over frames. It grows with "
         "the number of units.",
         "as PNMI (Hsu et al. 2021, section IV-B), with speakers for phones",
-        chance="a little over 0, more with many units and little speech", within=FRACTION,
+        chance="speaker_nmi_chance", within=FRACTION,
+    ),
+    Metric(
+        "speaker_nmi_above_chance", "speaker NMI above chance", "lower",
+        "Speaker NMI less its chance. At 0, or a little below it, units say no more of the speakers than of utterances that are put "
+        "together at random.",
+        "a correction for chance as in Vinh et al. 2010, with whole utterances dealt out, and not scaled", chance="0",
+        within=(-1.0, 1.0),
+    ),
+    Metric(
+        "speaker_nmi_chance", "chance of speaker NMI", "",
+        f"Speaker NMI after the utterances are dealt to the speakers at random, as many to each as before; mean of {DEALS} deals. It is "
+        "above 0 since each utterance has sounds of its own: more so with many units, many speakers, and little speech.",
+        "permutation of whole utterances, as frames of one are not independent", within=FRACTION,
     ),
     Metric(
         "speaker_purity", "speaker purity", "lower",
@@ -82,16 +97,35 @@ class SpeakerMeasurement(Measurement):
         indices, names = label_indices([[speaker] for speaker in speakers])
         classes = [np.repeat(index, len(row)) for index, row in zip(indices, units)]
         self._counts = UtteranceCounts(classes, units, len(names), clusters)
+        self._chance = _nmi_of_deals(np.concatenate(indices), units, len(names), clusters)
         alone = len({speaker for speaker, row in zip(speakers, units) if len(row)}) == 1
         self.reasons = dict.fromkeys(self.keys, "there is one speaker only") if alone else {}
 
     def values(self, weights):
         found = self._counts.agreement(weights)
         speaker_entropy = np.where(found["class_entropy"] > 0, found["class_entropy"], np.nan)
+        nmi = 1 - found["class_given_unit"] / speaker_entropy
         return {
-            "speaker_nmi": 1 - found["class_given_unit"] / speaker_entropy,
+            "speaker_nmi": nmi,
+            "speaker_nmi_above_chance": nmi - self._chance,
+            "speaker_nmi_chance": np.where(
+                np.isnan(nmi), np.nan, self._chance
+            ),  # a matter of the data, not of the resample
             "speaker_purity": np.where(np.isnan(speaker_entropy), np.nan, found["best_class"]),
         }
+
+
+def _nmi_of_deals(speakers, units, num_speakers, clusters):
+    """Mean speaker NMI over random deals of the utterances. speakers: an index an utterance. The same deals for all models."""
+    shape = len(units), clusters
+    rows = np.repeat(np.arange(len(units)), [len(row) for row in units])
+    histograms = csr_matrix((np.ones(len(rows), np.int64), (rows, np.concatenate(units))), shape=shape)
+    rng, found = np.random.default_rng(0), []
+    for _ in range(DEALS):
+        dealt = (np.ones(len(units), np.int64), (rng.permutation(speakers), np.arange(len(units))))
+        counts = (csr_matrix(dealt, shape=(num_speakers, len(units))) @ histograms).toarray()
+        found.append(quality_of_counts(counts)["pnmi"])
+    return float(np.mean(found))
 
 
 class SpeakerClassifierMeasurement(Measurement):

@@ -84,9 +84,10 @@ def test_units_equal_the_oracle_and_scikit_learn(utterances, seed):
     speaker = np.repeat(speakers, [len(row) for row in units]).tolist()
     unit = np.concatenate(units).tolist()
     expected = clusters_oracle(speaker, unit)
-    assert found == pytest.approx(
-        {"speaker_nmi": expected["pnmi"], "speaker_purity": expected["phone_purity"]}, abs=1e-9
+    assert (found["speaker_nmi"], found["speaker_purity"]) == pytest.approx(
+        (expected["pnmi"], expected["phone_purity"]), abs=1e-9
     )
+    assert found["speaker_nmi_above_chance"] == pytest.approx(found["speaker_nmi"] - found["speaker_nmi_chance"])
     assert found["speaker_nmi"] == pytest.approx(homogeneity_score(speaker, unit), abs=1e-6)
     assert not measurement.reasons
 
@@ -100,19 +101,36 @@ def test_units_a_weight_repeats_an_utterance(utterances, seed):
     found = SpeakerMeasurement(speakers, units, 6).values(weights)
     for row, weight in enumerate(weights):
         expected = plain(SpeakerMeasurement(*repeated(weight, speakers, units), 6))
+        expected = {key: expected[key] for key in ("speaker_nmi", "speaker_purity")}  # chance is that of all utterances
         assert {key: found[key][row] for key in expected} == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 def test_units_limits():
     perfect = plain(SpeakerMeasurement(["a", "b", "b"], [[0, 0], [1], [1]], 2))
-    assert perfect == pytest.approx({"speaker_nmi": 1.0, "speaker_purity": 1.0})
+    assert (perfect["speaker_nmi"], perfect["speaker_purity"]) == pytest.approx((1.0, 1.0))
     blind = plain(SpeakerMeasurement(["a", "b"], [[0, 1, 0, 1], [1, 0]], 2))
-    assert blind == pytest.approx({"speaker_nmi": 0.0, "speaker_purity": 4 / 6}, abs=1e-9)
+    assert (blind["speaker_nmi"], blind["speaker_purity"]) == pytest.approx((0.0, 4 / 6), abs=1e-9)
     one_unit = plain(SpeakerMeasurement(["a", "b"], [[3, 3, 3], [3]], 5))
-    assert one_unit == pytest.approx({"speaker_nmi": 0.0, "speaker_purity": 3 / 4}, abs=1e-9)
+    assert (one_unit["speaker_nmi"], one_unit["speaker_purity"]) == pytest.approx((0.0, 3 / 4), abs=1e-9)
+    assert one_unit["speaker_nmi_chance"] == one_unit["speaker_nmi_above_chance"] == pytest.approx(0, abs=1e-9)
     rng = np.random.default_rng(0)
     random = plain(SpeakerMeasurement(["a", "b"] * 5, [rng.integers(0, 4, 2000) for _ in range(10)], 4))
     assert random["speaker_nmi"] < 0.002 and random["speaker_purity"] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("voice, above", [(0.0, 0.0), (0.5, 0.05)])
+def test_what_an_utterance_says_is_no_speaker_information(voice, above):
+    """Guards against speaker NMI taken for speaker information where it is the words: here each utterance has units of its own."""
+    rng = np.random.default_rng(1)
+    speakers = [f"speaker {n % 4}" for n in range(200)]
+    words = [rng.dirichlet(np.full(20, 0.5)) for _ in speakers]
+    units = [
+        np.where(rng.random(40) < voice, 5 * (n % 4) + rng.integers(0, 5, 40), rng.choice(20, 40, p=p))
+        for n, p in enumerate(words)
+    ]
+    found = plain(SpeakerMeasurement(speakers, units, 20))
+    assert found["speaker_nmi_chance"] > 0.003
+    assert found["speaker_nmi_above_chance"] > above if above else abs(found["speaker_nmi_above_chance"]) < 0.003
 
 
 @pytest.mark.parametrize(
