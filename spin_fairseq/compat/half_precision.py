@@ -6,6 +6,7 @@
 - `common.fp16`, `common.bf16`: the float32 copies of the weights are saved with the optimiser's state, and a resumed run
   continues from them. fairseq recomputes them from the rounded half-precision weights, so that a resumed run differs
   from an uninterrupted one.
+- `common.cpu` on a machine that has a GPU: gradients are clipped on the CPU.
 - Logging does not wait for the GPU. After each optimiser step fairseq reads five numbers from the device to round them,
   but prints them only every `common.log_interval` updates.
 """
@@ -92,10 +93,19 @@ def _load_masters(load_state_dict):
 
 def _norm_on_host(clip_grad_norm):
     """Copy the norm of the gradient to the host, once. The optimiser step depends on it, so that this wait is needed; fairseq
-    would wait each time that it reads the norm."""
+    would wait each time that it reads the norm.
+
+    With `common.cpu` on a machine that has a GPU, fairseq would compute the norm there, and fail to multiply by it.
+    """
 
     def clip(self, clip_norm):
-        return clip_grad_norm(self, clip_norm).cpu()
+        if self.cuda:
+            return clip_grad_norm(self, clip_norm).cpu()
+        is_available, torch.cuda.is_available = torch.cuda.is_available, lambda: False
+        try:
+            return clip_grad_norm(self, clip_norm)
+        finally:
+            torch.cuda.is_available = is_available
 
     return clip
 

@@ -1,6 +1,7 @@
 """Attention: torch's, or on a CPU one head after another, so that scores stay in the cache.
 
-torch's attention keeps dropout's masks and three matrices of scores for the gradient; this one keeps one.
+torch's attention keeps dropout's masks and three matrices of scores for the gradient; this one keeps one. On a GPU padding
+goes into the keys and not into a mask, with which torch takes none of its fast kernels.
 """
 
 import math
@@ -17,6 +18,8 @@ Tensor = torch.Tensor
 
 SCORES_AT_ONCE = 1 << 17  # of a head, where no gradient flows: they stay in the cache of a core
 FEWEST_QUERIES = 32
+PADDING_WIDTH = 8  # components that stand for padding: of a width that GPUs' kernels take, one is used
+OF_PADDING = -6e4  # times the scale, a score whose weight is zero; float16 holds it
 
 
 class GatedBias(NamedTuple):
@@ -39,6 +42,8 @@ def attention(
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return _RecordedAttention.apply(dropout, *(tensors if bias else [*tensors, None, None]))
         return _attend(dropout, *tensors)
+    if mask is not None and bias is None and query.is_cuda:
+        return _with_padding_in_keys(query, key, value, dropout, mask)
     added = None if bias is None else (bias.gate * bias.positions).to(query.dtype)
     if mask is not None:
         if added is None:
@@ -46,6 +51,19 @@ def attention(
         added = added.masked_fill_(mask[:, None, None], -math.inf)  # in place: nothing else here is as large
     found = F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=dropout)
     return found.transpose(1, 2).flatten(2)
+
+
+def _with_padding_in_keys(query: Tensor, key: Tensor, value: Tensor, dropout: float, mask: Tensor) -> Tensor:
+    """`attention` with one component more: 1 in each query, OF_PADDING in the keys of padding and 0 in the others."""
+    one = F.pad(query.new_ones(1), (0, PADDING_WIDTH - 1))
+    of_keys = F.pad((mask * OF_PADDING).to(key.dtype)[:, None, :, None], (0, PADDING_WIDTH - 1))
+    found = F.scaled_dot_product_attention(
+        torch.cat([query, one.expand(*query.shape[:3], -1)], -1),
+        torch.cat([key, of_keys.expand(-1, key.size(1), -1, -1)], -1),
+        F.pad(value, (0, PADDING_WIDTH)),
+        dropout_p=dropout, scale=query.size(-1) ** -0.5,
+    )  # fmt: skip
+    return found[..., : value.size(-1)].transpose(1, 2).flatten(2)
 
 
 def _by_heads(query: Tensor, key: Tensor, dropout: float) -> bool:

@@ -19,6 +19,7 @@ Tensor = torch.Tensor
 
 FRAMES_A_BLOCK = {"cpu": 50}  # other devices like large blocks
 FRAMES_A_LARGE_BLOCK = 3000
+WINDOW_MULTIPLE = 8  # of a product's inner width: what the matrix units of GPUs want
 
 
 class ConvolutionLayer(nn.ModuleDict):
@@ -42,7 +43,7 @@ class ConvolutionLayer(nn.ModuleDict):
         """x: (B, inputs, T) -> (B, width, frames). affine: the group norm as scale and shift, (B or 1, width, 1) each."""
         if affine is not None:
             return F.gelu(self._convolve_and_norm(x, *affine))
-        x = self.conv(as_weight(x, self.conv.weight))
+        x = self._convolve(x)
         if self.norm == "group":
             norm, wide = self["2"], at_least_float32(x)
             weight, bias = norm.weight.to(wide.dtype), norm.bias.to(wide.dtype)
@@ -50,6 +51,15 @@ class ConvolutionLayer(nn.ModuleDict):
         elif self.norm == "layer":
             x = self.layer_norm(x.transpose(1, 2)).transpose(1, 2)
         return F.gelu(x)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """The convolution alone. On a GPU, in half precision, its result lies in memory frame by frame, as cuDNN computes it;
+        torch's convolution of one dimension would turn each input round, and each result back."""
+        conv = self.conv
+        if x.is_cuda and x.dtype in (torch.float16, torch.bfloat16) and conv.in_channels > 1:
+            weight = conv.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+            return F.conv2d(x.unsqueeze(2), weight, conv.bias, (1, conv.stride[0])).squeeze(2)
+        return conv(as_weight(x, conv.weight))
 
     def _convolve_and_norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """The convolution of waves (B, 1, T) and its group norm, an affine map that goes into each row's weight.
@@ -62,8 +72,14 @@ class ConvolutionLayer(nn.ModuleDict):
         bias = shift if conv.bias is None else shift + conv.bias.unsqueeze(1) * scale
         windows = x.squeeze(1).unfold(1, conv.kernel_size[0], conv.stride[0])
         rows = (len(windows), -1, -1)
-        weight, bias = (each.to(x.dtype).transpose(1, 2).expand(rows) for each in (weight, bias))
-        return torch.baddbmm(bias, windows, weight).transpose(1, 2)
+        weight, bias = (each.to(x.dtype).transpose(1, 2) for each in (weight, bias))
+        if not x.is_cuda:
+            return torch.baddbmm(bias.expand(rows), windows, weight.expand(rows)).transpose(1, 2)
+        # The bias as one row more of the weight, so that the result is written once; and rows of zeros, to an even width.
+        more = -(-(windows.size(2) + 1) // WINDOW_MULTIPLE) * WINDOW_MULTIPLE - windows.size(2)
+        ones = F.pad(windows.new_ones(1), (0, more - 1)).expand(*windows.shape[:2], more)
+        weight = torch.cat([weight, F.pad(bias, (0, 0, 0, more - 1))], 1)
+        return torch.bmm(torch.cat([windows, ones], 2), weight.expand(rows)).transpose(1, 2)
 
     def layer_norm(self, x: Tensor) -> Tensor:
         """x: (..., width), of any precision, normalised in float32 at least."""

@@ -31,6 +31,21 @@ class WeightNormedConvolution(nn.Module):
         return torch._weight_norm(self.weight_v, self.weight_g, 2)  # what torch.nn.utils.weight_norm calls
 
 
+def correlate_by_spectrum(x: Tensor, weight: Tensor, groups: int, reach: int) -> Tensor:
+    """A grouped convolution by FFT, in float32. For GPUs: in half precision cuDNN's takes 40 times as long.
+
+    x: (rows, frames, width); weight: (width, width / groups, taps). -> as x: frame t from frames t - reach to
+    t - reach + taps - 1, and zeros outside.
+    """
+    needed = x.size(1) + weight.size(2)
+    unit = 1 << max(0, needed.bit_length() - 3)
+    size = -(-needed // unit) * unit  # 4 to 8 times a power of two: no large prime, and few sizes to plan for
+    wave = torch.fft.rfft(F.pad(x, (0, 0, reach, 0)).float(), size, dim=1).unflatten(2, (groups, -1))
+    taps = torch.fft.rfft(weight.float(), size).conj().unflatten(0, (groups, -1))
+    found = torch.einsum("bfgi,goif->bfgo", wave, taps).flatten(2)
+    return torch.fft.irfft(found, size, dim=1)[:, : x.size(1)].to(x.dtype)
+
+
 class PositionalConvolution(nn.ModuleDict):
     """What is added to each frame by what stands around it. fairseq's names: "0" the convolution; with a batch norm, "0"
     is that norm and "1" the convolution. Its statistics are those of pre-training, in training too."""
@@ -55,6 +70,11 @@ class PositionalConvolution(nn.ModuleDict):
                 .view_as(x)  # fmt: skip
         conv = self[str(len(self) - 1)]
         x, weight = layout.with_gaps(x, self.reach), conv.weight
+        if x.is_cuda:
+            y = F.gelu(correlate_by_spectrum(x, weight, conv.groups, self.reach) + conv.bias)
+            if layout.progress:
+                layout.progress(1.0)
+            return layout.without_gaps(y, self.reach)
         if block is None or x.size(1) <= block:  # as an export wants it
             y = F.conv1d(x.transpose(1, 2), weight, conv.bias, padding=self.reach, groups=conv.groups)
             y = F.gelu((y[:, :, :-1] if self.even else y).transpose(1, 2))

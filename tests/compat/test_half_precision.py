@@ -164,8 +164,8 @@ def test_the_state_of_other_weights_is_refused(make_optimizer):
 class Logging(Trainer):
     """A trainer of which the logging alone is looked at."""
 
-    def __init__(self, reduce_metrics=None, optimizer=None):
-        self.cfg = config()
+    def __init__(self, reduce_metrics=None, optimizer=None, cuda=True):
+        self.cfg, self.cuda = config(), cuda
         self.task, self._criterion, self._optimizer = (
             types.SimpleNamespace(reduce_metrics=reduce_metrics),
             None,
@@ -202,6 +202,24 @@ def test_the_norm_of_the_gradient_is_waited_for_once():
     with fake_cuda():
         optimizer = types.SimpleNamespace(clip_grad_norm=lambda *_, **__: torch.ones((), device="cuda"))
         assert Logging(optimizer=optimizer).clip_grad_norm(10.0).device.type == "cpu"
+
+
+def test_gradients_on_the_cpu_of_a_machine_with_a_gpu(monkeypatch):
+    """fairseq takes their norm to the GPU, and fails to multiply gradients on the CPU by it."""
+    from fairseq.utils import clip_grad_norm_
+
+    weight = torch.ones(2, 3, requires_grad=True)
+    other = torch.ones(4, requires_grad=True)
+    (weight.sum() * 30 + other.sum()).backward()
+    optimizer = types.SimpleNamespace(
+        clip_grad_norm=lambda norm, aggregate_norm_fn=None: clip_grad_norm_([weight, other], norm)
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: "meta")
+    norm = Logging(optimizer=optimizer, cuda=False).clip_grad_norm(10.0)
+    assert norm.item() == pytest.approx((6 * 30**2 + 4) ** 0.5)
+    assert torch.cat([weight.grad.flatten(), other.grad]).norm().item() == pytest.approx(10.0, rel=1e-5)
+    assert torch.cuda.is_available()
 
 
 def test_sums_over_ranks_are_on_the_host(monkeypatch):

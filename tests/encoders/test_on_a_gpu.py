@@ -21,6 +21,64 @@ def encoder(make_hubert):
     return load_encoder(make_hubert(**NO_DROPOUT))
 
 
+@pytest.fixture
+def gpu_kernels(monkeypatch):
+    """gpu_kernels(function): what it returns with the operations that are chosen for a GPU, computed on the CPU."""
+
+    def run(function):
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.Tensor, "is_cuda", property(lambda _: True))
+            return function()
+
+    return run
+
+
+PADDED = torch.arange(9000) >= torch.tensor([9000, 5017, 719])[:, None]
+FORMS = {"base": {}, "large": {**LARGE_FORM, "normalize": True}, "odd": {"conv_bias": True, "conv_pos": 15}}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["hubert", "wavlm"])
+@pytest.mark.parametrize("mask", [None, PADDED], ids=["whole", "padded"])
+def test_what_is_chosen_for_a_gpu_equals_the_rest(kind, form, mask, make_hubert, gpu_kernels):
+    """Padding in the keys, the positional convolution by FFT, the first norm in the weight: values and gradients."""
+    form = {**FORMS[form], **NO_DROPOUT}
+    encoder = small_wavlm(**form) if kind == "wavlm" else load_encoder(make_hubert(**form))
+    encoder.double()  # which no half-precision rule applies to
+    source = torch.randn(3, 9000, generator=torch.Generator().manual_seed(0)).double()
+    source = source if mask is None else source.masked_fill(mask, 0.0)
+    weight = torch.randn(3, encoder.output_lengths(9000), encoder.width, dtype=torch.double)
+
+    def features_and_gradients():
+        encoder.zero_grad()
+        features, frame_mask = encoder.encode(source, mask, mode=AS_ON_A_GPU)
+        features = features if mask is None else features.masked_fill(frame_mask[..., None], 0.0)
+        (features * weight).sum().backward()
+        return features, [each.grad for each in encoder.parameters() if each.grad is not None]
+
+    expected, gradients = features_and_gradients()
+    found, own = gpu_kernels(features_and_gradients)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert len(own) == len(gradients) > 10
+    for one, other in zip(own, gradients):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9 + 1e-4 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("mask", [None, PADDED], ids=["whole", "padded"])
+@torch.no_grad()
+def test_half_precision_convolutions_on_a_gpu(mask, encoder, gpu_kernels):
+    """Guards against taps, strides or frames that get mixed up when frames lie behind each other in memory."""
+    source = torch.randn(3, 9000, generator=torch.Generator().manual_seed(0))
+    source = source if mask is None else source.masked_fill(mask, 0.0)
+    expected, frame_mask = encoder.extract_features(source, mask, ret_conv=True, mode=AS_ON_A_GPU)
+    found = gpu_kernels(
+        lambda: encoder.bfloat16().extract_features(source.bfloat16(), mask, ret_conv=True, mode=AS_ON_A_GPU)[0]
+    )
+    valid = torch.ones(expected.shape[:2], dtype=torch.bool) if frame_mask is None else ~frame_mask
+    error = (found[valid].float() - expected[valid]).norm() / expected[valid].norm()
+    assert found.dtype == torch.bfloat16 and error < 0.03
+
+
 def masks_of_attention(monkeypatch, encoder, *batch):
     seen = []
 
@@ -40,6 +98,12 @@ def test_attention_has_no_mask_where_nothing_is_padded(encoder, monkeypatch):
     assert masks_of_attention(monkeypatch, encoder, source) == [None] * 3
     padding = torch.arange(8000) >= torch.tensor([8000, 4000])[:, None]
     assert all(mask is not None for mask in masks_of_attention(monkeypatch, encoder, source, padding))
+
+
+def test_attention_has_no_mask_on_a_gpu(encoder, monkeypatch, gpu_kernels):
+    """Padding is a component of the keys there."""
+    padding = torch.arange(8000) >= torch.tensor([8000, 4000])[:, None]
+    assert gpu_kernels(lambda: masks_of_attention(monkeypatch, encoder, torch.randn(2, 8000), padding)) == [None] * 3
 
 
 def test_choices_by_device():
