@@ -4,7 +4,7 @@
     python examples/demo/pretrain_base.py --speech SPEECH --work WORK
 
 It wants the environment of `make setup`, and librosa and matplotlib. SPEECH is a LibriSpeech-shaped folder:
-{train,dev}/SPEAKER/CHAPTER/*.flac and phones/{train,dev}.tsv. For 55 minutes of speech the two trainings took 47
+{train,dev}/SPEAKER/CHAPTER/*.{flac,ogg,wav}, and phones/dev.tsv for the figures. For 55 minutes of speech the two trainings took 47
 minutes on a share of two busy CPU cores, and the figures a quarter of that. The stages, each skipped when its output is in WORK:
 
     1. fairseq manifests                                    WORK/{train,valid}.tsv
@@ -13,7 +13,7 @@ minutes on a share of two busy CPU cores, and the figures a quarter of that. The
     4. k-means (K = 200) of a layer of iteration 1, 50 Hz   WORK/labels_2/
     5. HuBERT, iteration 2, from the weights of 1           WORK/iteration_2.pt
     6. the checkpoint without optimiser and paths           --out (hubert_demo.pt)
-    7. figures and plots, see measure_base.py               --figures (base/)
+    7. figures and plots, see measure_base.py               --figures (base/), where SPEECH has phones/dev.tsv
 
 It is HuBERT's recipe (Hsu et al. 2021) but for two things that a training so short profits from: MFCCs and a layer's
 features are normalised before they are clustered (see normalize_mfcc; of a layer, each utterance's mean is taken), and
@@ -30,6 +30,14 @@ first labels are 200 clusters of layer 4, smoothed over 5 frames, and more frame
     python examples/demo/pretrain_base.py --speech SPEECH MORE_SPEECH --work WORK --out BASE.pt --figures FIGURES \
         --start EARLIER.pt --grow 6 --layers 4 --window 5 --clusters 200 --updates 1000 --mask-prob 0.65
 
+A base of another shape starts from random weights, and learns the clusters of a layer of an existing one, its --teacher. --config
+names what differs from base/hubert_demo.yaml, --device what computes the layers and trains (a GPU where there is one), and
+--speeds adds variety: copies of the speech at other speeds, which keep the labels of the original:
+
+    python examples/demo/pretrain_base.py --speech SPEECH MORE_SPEECH --work WORK --out BASE.pt --half --figures FIGURES \
+        --teacher EARLIER.pt --config examples/demo/base/hubert_gpu.yaml --layers 4 4 --window 5 --clusters 200 200 \
+        --updates 2000 3000 --mask-prob 0.65 0.8 --speeds 0.9 0.95 1 1.05 1.1
+
 With several folders of speech, all are trained on, and dev is that of the first. Matrix products are made in bfloat16 where the
 processor has them, with sums in float32.
 
@@ -43,20 +51,27 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
+from omegaconf import OmegaConf
 from scipy.ndimage import correlate1d
+from scipy.signal import resample_poly
 
 from measure_base import measure
 from speech_features import (
+    SAMPLE_RATE,
     fit_kmeans,
     hubert_features,
     load_hubert,
     mfcc_features,
     normalize_mfcc,
     read_manifest,
+    read_wave,
     write_manifest,
 )
 
@@ -64,14 +79,17 @@ HERE = Path(__file__).resolve().parent
 SEED = 1
 # fairseq-hydra-train, with matrix products in bfloat16 where the processor has them (their sums stay in float32)
 TRAIN = "import torch; torch.set_float32_matmul_precision('medium'); from fairseq_cli.hydra_train import cli_main; cli_main()"
+COPY_STEP = (
+    SAMPLE_RATE // 2
+)  # copies are cut to a multiple of it: a GPU plans its kernels anew for each shape of a batch
 
 
-def layer_features(checkpoint, layer, paths, window=1):
+def layer_features(checkpoint, layer, paths, window=1, device="cpu"):
     """{split: [(frames, dim)]} of a layer, less the mean of each utterance, smoothed over a window of so many frames.
 
     Without the mean the clusters say less of the speaker and more of the phone (van Niekerk et al. 2021).
     """
-    model = load_hubert(checkpoint)
+    model = load_hubert(checkpoint).to(device)
     features = {split: hubert_features(model, files, [layer])[layer] for split, files in paths.items()}
     return {
         split: [smooth(array - array.mean(axis=0), window) for array in arrays] for split, arrays in features.items()
@@ -97,6 +115,53 @@ def write_labels(folder, features, clusters):
         (part / f"{split}.km").write_text("".join(row + "\n" for row in rows))
     (part / "dict.km.txt").write_text("".join(f"{cluster} 1\n" for cluster in range(clusters)))
     part.rename(folder)
+
+
+def write_copies(work, speeds):
+    """WORK/copies: fairseq's manifests with each file of train at each of the speeds, which are written as WAV; valid as it is."""
+    folder = work / "copies"
+    folder.mkdir(exist_ok=True)
+    paths = read_manifest(work / "train.tsv")
+    for speed in speeds:
+        (folder / f"{speed}").mkdir(exist_ok=True)
+
+    def copies_of(row):
+        wave, lines = read_wave(paths[row]), []
+        for speed in speeds:
+            ratio = Fraction(str(speed))
+            copy = resample_poly(wave, ratio.denominator, ratio.numerator)
+            copy = copy[: max(len(copy) // COPY_STEP, 1) * COPY_STEP]
+            soundfile.write(folder / f"{speed}" / f"{row}.wav", copy, SAMPLE_RATE)
+            lines.append(f"{speed}/{row}.wav\t{len(copy)}\n")
+        return lines
+
+    with ThreadPoolExecutor() as pool:
+        lines = list(pool.map(copies_of, range(len(paths))))
+    rows = [line for of_speed in zip(*lines) for line in of_speed]
+    shutil.copy(work / "valid.tsv", folder)
+    (folder / "train.tsv").write_text("".join([f"{folder}\n", *rows]))
+
+
+def write_labels_of_copies(labels, speeds, label_rate, folder):
+    """The labels of what write_copies wrote, made of those of the originals (a folder of write_labels)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("valid.km", "dict.km.txt"):
+        shutil.copy(labels / name, folder)
+    rows = [row.split() for row in (labels / "train.km").read_text().splitlines()]
+    jobs = [(row, speed) for speed in speeds for row in rows]
+    _, *copies = (folder.parent / "train.tsv").read_text().splitlines()
+    lengths = [int(copy.split("\t")[1]) * label_rate // SAMPLE_RATE for copy in copies]
+    if len(jobs) != len(lengths):
+        raise SystemExit(f"{labels} has labels of {len(rows)} files for {len(lengths)} copies at {len(speeds)} speeds")
+    with open(folder / "train.km", "w") as target:
+        for (row, speed), length in zip(jobs, lengths):
+            target.write(" ".join(labels_at_speed(row, speed)[:length]) + "\n")
+
+
+def labels_at_speed(labels, speed):
+    """The labels of a recording that is played faster (speed > 1) or slower: each frame has that of the same sound."""
+    frames = int(len(labels) / speed)
+    return [labels[int((frame + 0.5) * speed)] for frame in range(frames)]
 
 
 def read_checkpoint(path):
@@ -141,21 +206,26 @@ def grow(weights, layers):
             weights[f"encoder.layers.{number + new}.{name}"] = tensor.clone()
 
 
-def pretrain(work, iteration, label_rate, updates, *overrides):
-    """Run fairseq-hydra-train; its JSON rows go to WORK/iteration_N.log."""
+def pretrain(work, iteration, data, config, label_rate, updates, *overrides):
+    """Run fairseq-hydra-train on a folder of manifests and labels_N; its JSON rows go to WORK/iteration_N.log.
+
+    config: a YAML file of what differs from base/hubert_demo.yaml, or None.
+    """
     run, log = work / f"run_{iteration}", work / f"iteration_{iteration}.log"
+    files = [HERE / "base" / "hubert_demo.yaml", *([config] if config else [])]
+    OmegaConf.save(OmegaConf.merge(*map(OmegaConf.load, files)), work / "pretrain.yaml")
     command = [
         sys.executable,
         "-c",
         TRAIN,
         "--config-dir",
-        str(HERE / "base"),
+        str(work),
         "--config-name",
-        "hubert_demo",
+        "pretrain",
         f"common.user_dir={HERE.parents[1] / 'spin_fairseq'}",  # torch >= 2.6 cannot resume without its allow-list
         f"common.seed={SEED}",
-        f"task.data={work}",
-        f"task.label_dir={work / f'labels_{iteration}'}",
+        f"task.data={data}",
+        f"task.label_dir={data / f'labels_{iteration}'}",
         f"task.label_rate={label_rate}",
         f"optimization.max_update={updates}",
         f"checkpoint.save_dir={run}",
@@ -270,13 +340,35 @@ def main():
         help="a layer is smoothed over so many frames, an odd number, before it is clustered (default 1)",
     )
     parser.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="like --start, but iteration 1 starts from random weights, so that the model may have another shape",
+    )
+    parser.add_argument(
+        "--speeds",
+        type=float,
+        nargs="+",
+        help="train on copies of the speech at these speeds, such as 0.9 1 1.1, which are written to WORK; pitch and formants change with them",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="YAML",
+        help="what differs from base/hubert_demo.yaml, such as base/hubert_gpu.yaml",
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all iterations"
     )
     args = parser.parse_intermixed_args()
-    named = len(args.layers) + (not args.start)
+    if args.start and args.teacher:
+        parser.error("--start is the teacher too: give one of --start and --teacher")
+    teacher = args.start or args.teacher
+    named = len(args.layers) + (not teacher)
     if not len(args.clusters) == len(args.updates) == named:
         parser.error(
-            "--updates and --clusters need a number an iteration; --layers one less without --start, as each names the layer "
+            "--updates and --clusters need a number an iteration; --layers one less without --start or --teacher, as each names the layer "
             "that the next iteration learns from"
         )
     if args.mask_prob and len(args.mask_prob) != len(args.updates):
@@ -297,29 +389,37 @@ def main():
             write_manifest(folders, split, work / f"{name}.tsv")
     paths = {name: read_manifest(work / f"{name}.tsv") for name in ("train", "valid")}
 
-    layers = list(args.layers) if args.start else [None, *args.layers]
-    before = args.start
+    data = work
+    if args.speeds:
+        data = work / "copies"
+        if not (data / "train.tsv").exists():
+            write_copies(work, args.speeds)
+    layers = list(args.layers) if teacher else [None, *args.layers]
+    weights = args.start
     for iteration, (updates, clusters, layer) in enumerate(zip(args.updates, args.clusters, layers), 1):
         labels, last = work / f"labels_{iteration}", work / f"iteration_{iteration}.pt"
-        if not labels.exists() and before is None:
+        if not labels.exists() and teacher is None:
             mfcc = {split: mfcc_features(files) for split, files in paths.items()}
             write_labels(
                 labels, {split: normalize_mfcc(arrays, mfcc["train"]) for split, arrays in mfcc.items()}, clusters
             )
         elif not labels.exists():
-            write_labels(labels, layer_features(before, layer, paths, args.window), clusters)
+            write_labels(labels, layer_features(teacher, layer, paths, args.window, args.device), clusters)
         if not last.exists():
-            overrides = list(args.overrides)
+            label_rate = 100 if teacher is None else 50
+            overrides = [f"common.cpu={args.device == 'cpu'}", *args.overrides]
+            if args.speeds:
+                write_labels_of_copies(labels, args.speeds, label_rate, data / labels.name)
             if args.grow:
                 overrides.append(f"model.encoder_layers={args.grow}")
             if args.mask_prob:
                 overrides.append(f"model.mask_prob={args.mask_prob[iteration - 1]}")
-            if before is not None:
+            if weights is not None:
                 start = work / f"start_{iteration}.pt"
-                write_start(before, start, labels / "dict.km.txt", args.grow)
+                write_start(weights, start, labels / "dict.km.txt", args.grow)
                 overrides.append(f"checkpoint.finetune_from_model={start}")
-            pretrain(work, iteration, 100 if before is None else 50, updates, *overrides)
-        before = last
+            pretrain(work, iteration, data, args.config, label_rate, updates, *overrides)
+        teacher = weights = last
 
     strip_checkpoint(last, args.out, args.half)
     args.figures.mkdir(parents=True, exist_ok=True)
@@ -327,7 +427,8 @@ def main():
         for iteration in range(1, len(args.updates) + 1):
             rows = filter(None, map(log_row, open(work / f"iteration_{iteration}.log")))
             log.writelines(f"iteration {iteration}  {row}\n" for row in rows)
-    measure({args.out.stem: args.out}, speech[0], args.figures)
+    if (speech[0] / "phones" / "dev.tsv").exists():
+        measure({args.out.stem: args.out}, speech[0], args.figures)
 
 
 if __name__ == "__main__":

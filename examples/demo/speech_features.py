@@ -1,10 +1,9 @@
-"""What pretrain_base.py and measure_base.py fraction: manifests, phone labels, MFCCs and a HuBERT's layers."""
+"""What pretrain_base.py and measure_base.py have in common: manifests, phone labels, MFCCs and a HuBERT's layers."""
 
 import os
 import sys
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
 import torch
@@ -15,14 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for spin_fairseq
 
 SAMPLE_RATE = 16_000
 HOP = 160  # samples: MFCC frames and phone labels, 100 Hz
+SUFFIXES = (".flac", ".ogg", ".wav")
 
 
 def speech_files(speech, split):
     """The audio of one split of a LibriSpeech-shaped folder, sorted."""
-    paths = sorted((speech / split).rglob("*.flac"))
+    paths = sorted(path for path in (speech / split).rglob("*") if path.suffix in SUFFIXES)
     if not paths:
         raise SystemExit(
-            f"no .flac below {speech / split}: --speech takes LibriSpeech-shaped folders with train, the first with dev"
+            f"no {', '.join(SUFFIXES)} below {speech / split}: --speech takes LibriSpeech-shaped folders with train, the first with dev"
         )
     return paths
 
@@ -60,6 +60,8 @@ def mfcc_39(wave):
 
     The size is that of HuBERT's first iteration (Hsu et al. 2021, section IV.B); the centres are those of the phone labels.
     """
+    import librosa
+
     padded = np.pad(wave, 120, mode="reflect")
     mfcc = librosa.feature.mfcc(y=padded, sr=SAMPLE_RATE, n_mfcc=13, n_fft=400, hop_length=HOP, n_mels=40, center=False)
     deltas = [librosa.feature.delta(mfcc, order=order, mode="nearest") for order in (1, 2)]
@@ -95,8 +97,9 @@ def load_hubert(checkpoint):
 def hubert_features(model, paths, layers):
     """{layer: [(frames, dim)]}: the outputs of the given layers (from 1), 50 Hz, one file at a time.
 
-    One pass gives all layers: a hook reads what `extract_features(output_layer=layer)` would return.
+    One pass gives all layers: a hook reads what `extract_features(output_layer=layer)` would return. It runs where the model is.
     """
+    device = next(model.parameters()).device
     outputs = {layer: [] for layer in layers}
     seen = {}
 
@@ -105,9 +108,10 @@ def hubert_features(model, paths, layers):
 
     hooks = [model.encoder.layers[layer - 1].register_forward_hook(keep(layer)) for layer in layers]
     for path in tqdm(paths, desc="HuBERT", unit="file", mininterval=5):
-        last, _ = model.extract_features(torch.from_numpy(read_wave(path)).unsqueeze(0), padding_mask=None, mask=False)
+        wave = torch.from_numpy(read_wave(path)).unsqueeze(0).to(device)
+        last, _ = model.extract_features(wave, padding_mask=None, mask=False)
         for layer in layers:  # cut: inside, fairseq pads to an even number of frames
-            outputs[layer].append(seen[layer][: last.shape[1], 0].numpy().copy())
+            outputs[layer].append(seen[layer][: last.shape[1], 0].cpu().numpy().copy())
     for hook in hooks:
         hook.remove()
     return outputs

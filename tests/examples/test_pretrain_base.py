@@ -1,6 +1,8 @@
 """What the pre-training of the demo's base adds to fairseq: normalised MFCCs, and the start of an iteration."""
 
+import dataclasses
 import importlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from omegaconf import OmegaConf
+
+from fairseq.dataclass.configs import CheckpointConfig, CommonConfig, DatasetConfig
+from fairseq.models.hubert.hubert import HubertConfig
 
 from spin_fairseq.checkpoints import load_encoder
 from tests.small_hubert import fairseq_hubert
@@ -100,8 +106,56 @@ def test_a_manifest_of_several_folders_has_all_their_audio(pretrain_base, tmp_pa
     assert root == str(tmp_path)
     assert rows == ["one/train/7/1/one-1-0000.flac\t1600", "more/two/train/7/1/two-1-0000.flac\t3200"]
     assert [path.exists() for path in pretrain_base.read_manifest(tmp_path / "train.tsv")] == [True, True]
-    with pytest.raises(SystemExit, match="no .flac below .*two/dev"):
+    with pytest.raises(SystemExit, match="no .flac.* below .*two/dev"):
         pretrain_base.write_manifest(folders[1:], "dev", tmp_path / "dev.tsv")
+
+
+def test_copies_at_other_speeds_keep_each_label_with_its_sound(pretrain_base, tmp_path):
+    """Guards against labels of another copy, and against labels that drift away from the sound of a slower or faster copy."""
+    rng = np.random.default_rng(1)
+    wave = 0.1 * rng.standard_normal(100 * 320 + 80)
+    loud = np.repeat([0, 1, 0, 1], 25)
+    wave[: len(loud) * 320] *= np.repeat(loud, 320)
+    (tmp_path / "train").mkdir()
+    soundfile.write(tmp_path / "train" / "1.ogg", wave, 16000)
+    soundfile.write(tmp_path / "train" / "2.wav", np.zeros(16000), 16000)
+    pretrain_base.write_manifest([tmp_path], "train", tmp_path / "train.tsv")
+    shutil.copy(tmp_path / "train.tsv", tmp_path / "valid.tsv")
+    labels = tmp_path / "labels_1"
+    labels.mkdir()
+    rows = " ".join(map(str, loud)) + "\n" + " ".join(["0"] * 49) + "\n"
+    for name, text in (("train.km", rows), ("valid.km", rows), ("dict.km.txt", "0 1\n1 1\n")):
+        (labels / name).write_text(text)
+
+    speeds = (0.8, 1.0, 1.25)
+    pretrain_base.write_copies(tmp_path, speeds)
+    pretrain_base.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_1")
+    copies = pretrain_base.read_manifest(tmp_path / "copies" / "train.tsv")
+    of_copies = (tmp_path / "copies" / "labels_1" / "train.km").read_text().splitlines()
+    assert len(copies) == len(of_copies) == 6
+    for path, row, speed in zip(copies, of_copies, np.repeat(speeds, 2)):
+        copy, found = pretrain_base.read_wave(path), np.array(row.split(), dtype=int)
+        assert len(copy) % 8000 == 0 and 0 <= len(copy) // 320 - len(found) <= 1
+        original = soundfile.info(tmp_path / "train" / ("1.ogg" if path.stem == "0" else "2.wav")).frames
+        assert 0 <= original / speed - len(copy) < 8001
+        heard = np.abs(copy[: len(found) * 320]).reshape(-1, 320).mean(axis=1) > 0.03
+        assert (heard == found).mean() > 0.94, (path, speed)  # but for the frames on an edge
+
+    (labels / "train.km").write_text("0 1\n")
+    with pytest.raises(SystemExit, match="labels of 1 files for 6 copies at 3 speeds"):
+        pretrain_base.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_2")
+
+
+def test_the_configuration_for_a_gpu_changes_keys_that_the_demos_has_or_fairseq_knows(pretrain_base):
+    """Guards against a misspelt key, and against a base too large for the repository."""
+    demo, changes = (OmegaConf.load(DEMO / "base" / name) for name in ("hubert_demo.yaml", "hubert_gpu.yaml"))
+    merged = OmegaConf.merge(demo, changes)
+    assert merged.model._name == "hubert" and merged.model.encoder_layers == 6 and merged.common.log_format == "json"
+    known = {
+        "common": CommonConfig, "checkpoint": CheckpointConfig, "dataset": DatasetConfig, "model": HubertConfig,
+    }  # fmt: skip
+    for section, keys in changes.items():
+        assert set(keys) <= {field.name for field in dataclasses.fields(known[section])}
 
 
 def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_gives_the_same_features(
