@@ -7,9 +7,9 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from .errors import SpinError
+from .errors import ConfigError, SpinError
 
 REMEDY = "choose another place"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -75,6 +75,22 @@ def folder_set_aside(folder: str | Path) -> Iterator[None]:
         os.rename(aside, folder)
         raise
     shutil.rmtree(aside)
+
+
+def refuse_to_replace(paths: Iterable[str | Path], overwrite: bool) -> None:
+    """Raises ConfigError if one of the paths exists and `overwrite` is false."""
+    there = [str(path) for path in paths if os.path.lexists(path)]
+    if there and not overwrite:
+        raise ConfigError(f"{', '.join(there)}: there already; --overwrite replaces, or choose another --out")
+
+
+def remove(paths: Iterable[str | Path]) -> None:
+    """Remove files, and folders with their content; missing ones are ignored."""
+    for path in map(Path, paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, content: bytes, error: type[SpinError], *, remedy: str = REMEDY) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,26 @@ def span(work: Sequence[int] | np.ndarray, shard: Shard) -> tuple[int, int]:
     middles = np.cumsum(work) - work / 2
     begin, end = np.searchsorted(middles, work.sum() * np.array([shard.number - 1, shard.number]) / shard.of)
     return int(begin) if shard.number > 1 else 0, int(end) if shard.number < shard.of else len(work)
+
+
+class ShardedWork(ABC):
+    """Work that several machines can share: what a verb with --shard makes of its arguments."""
+
+    @abstractmethod
+    def run(self) -> int | None:
+        """All of it, on this machine -> exit status: 3 where something was left out, else 0 or None."""
+
+    @abstractmethod
+    def inputs(self) -> str:
+        """A digest of all that the result depends on: the same for every shard and for the merge."""
+
+    @abstractmethod
+    def compute(self, shard: Shard, folder: ShardFolder) -> tuple[list[Path], dict[str, Any]]:
+        """Write a shard -> its files, and facts for its record, of which "broken" counts what was left out."""
+
+    @abstractmethod
+    def merge(self, folder: ShardFolder, records: Sequence[Record]) -> int | None:
+        """Write what `run` would have written -> exit status, as of `run`."""
 
 
 class ShardFolder:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from spin_fairseq.commands import VERBS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "spin_fairseq"
 FILES = sorted(PACKAGE.rglob("*.py"))
+MOST_LINES_OF_A_VERB = 120
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
@@ -77,3 +80,9 @@ def test_no_method_is_put_on_an_object():
             if target.attr in methods or isinstance(node.value, ast.Lambda):
                 found.append(f"{where}: {ast.unparse(target)}")
     assert not found
+
+
+def test_verbs_are_thin():
+    """Work that is done in a verb's file can be called by nobody else, and is tested through a command line alone."""
+    lengths = {verb: len((PACKAGE / "commands" / f"{verb}.py").read_text("utf-8").splitlines()) for verb in VERBS}
+    assert {verb: length for verb, length in lengths.items() if length > MOST_LINES_OF_A_VERB} == {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 
-from .outputs import export_set_aside, refuse_to_replace
+from spin_fairseq.files import refuse_to_replace
 
 EXAMPLES = (
     "spin-fairseq convert checkpoint_last.pt --to hubert --out spin_hubert.pt",
@@ -42,7 +42,7 @@ def add_arguments(parser):
 
 def run(args):
     from spin_fairseq.checkpoints.given import encoder_keys
-    from spin_fairseq.checkpoints.writers import convert
+    from spin_fairseq.checkpoints.writers import convert, export_set_aside
 
     refuse_to_replace([args.out], args.overwrite)
     with export_set_aside(args.out):

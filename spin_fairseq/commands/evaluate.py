@@ -24,7 +24,7 @@ from pathlib import Path
 from spin_fairseq.threads import settle
 
 from .parser import UsageError, usable_device
-from .values import at_least
+from .values import at_least, fraction, gigabytes
 
 EXAMPLES = (
     "spin-fairseq evaluate --data data/mine/dev.tsv --phones data/mine/phones --train data/mine/train.tsv \\\n"
@@ -37,72 +37,39 @@ AGAIN = "without --overwrite"
 
 
 def add_arguments(parser):
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="see above")
-    parser.add_argument(
-        "--data", action="append", default=[], metavar="MANIFESTS", help=".tsv, .json or folder; a,b for several"
-    )
-    parser.add_argument(
-        "--phones",
-        action="append",
-        default=[],
-        metavar="LABELS",
-        help="10-ms labels: a .tsv, or a folder with one named as the manifest",
-    )
-    parser.add_argument(
+    add, out = parser.add_argument, Path("outputs/evaluation")
+    add("models", nargs="*", metavar="MODEL", help="see above")
+    add("--data", action="append", default=[], metavar="MANIFESTS", help=".tsv, .json or folder; a,b for several")
+    add("--phones", action="append", default=[], metavar="LABELS", help="10-ms labels: a .tsv, or a folder with one named as "
+        "the manifest")  # fmt: skip
+    add(
         "--train",
         action="append",
         default=[],
         metavar="MANIFESTS",
         help="data that k-means is fitted on (default: --data)",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="(default outputs/evaluation)"
-    )
-    parser.add_argument("--metrics", metavar="GROUPS", help="groups of metrics, such as phones,speakers (default: all)")
-    parser.add_argument(
-        "--clusters",
-        type=at_least(2),
-        default=100,
-        metavar="K",
-        help="clusters of k-means models without k= (default 100)",
-    )
-    parser.add_argument(
-        "--kmeans-frames",
-        type=at_least(2),
-        default=200_000,
-        metavar="N",
-        help="most frames that k-means is fitted on, drawn at random (default 200000)",
-    )
+    add("--out", type=Path, default=out, metavar="FOLDER", help="(default %(default)s)")
+    add("--metrics", metavar="GROUPS", help="groups of metrics, such as phones,speakers (default: all)")
+    add("--clusters", type=at_least(2), default=100, metavar="K", help="clusters of k-means models without k= (default "
+        "%(default)s)")  # fmt: skip
+    add("--kmeans-frames", type=at_least(2), default=200_000, metavar="N", help="most frames that k-means is fitted on, drawn "
+        "at random (default %(default)s)")  # fmt: skip
     parser.add_seed("k-means, of draws and of resamples")
-    parser.add_argument(
-        "--samples", type=at_least(1), default=1000, metavar="N", help="bootstrap resamples (default 1000)"
-    )
-    parser.add_argument("--level", type=float, default=0.95, help="confidence level of the intervals (default 0.95)")
+    add("--samples", type=at_least(1), default=1000, metavar="N", help="bootstrap resamples (default %(default)s)")
+    add("--level", type=fraction, default=0.95, help="confidence level of the intervals (default %(default)s)")
     parser.add_overwrite("measure everything again, and replace what is in --out")
     parser.add_encoder()
     parser.add_device()
     parser.add_dtype()
     parser.add_threads()
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        metavar="FOLDER",
-        help="cache of features, which several evaluations may share (default OUT/cache)",
-    )
-    parser.add_argument(
-        "--cache-gb",
-        type=float,
-        default=10.0,
-        metavar="GB",
-        help="largest size of the cache; the oldest entries are removed first (default 10)",
-    )
-    parser.add_argument(
-        "--cache-dtype",
-        choices=("float32", "float16"),
-        default="float32",
-        help="float16 halves its size and may change a few units (default float32)",
-    )
-    parser.add_argument("--definitions", action="store_true", help="explain every metric, and do nothing else")
+    add("--cache", type=Path, metavar="FOLDER", help="cache of features, which several evaluations may share (default "
+        "OUT/cache)")  # fmt: skip
+    add("--cache-gb", type=gigabytes, default=10.0, metavar="GB", help="largest size of the cache; the oldest entries are "
+        "removed first (default %(default)g)")  # fmt: skip
+    add("--cache-dtype", choices=("float32", "float16"), default="float32", help="float16 halves its size and may change a "
+        "few units (default %(default)s)")  # fmt: skip
+    add("--definitions", action="store_true", help="explain every metric, and do nothing else")
 
 
 def run(args):
@@ -111,7 +78,6 @@ def run(args):
     from spin_fairseq.errors import EvaluationError
     from spin_fairseq.evaluation import definitions
     from spin_fairseq.evaluation.comparison import compare, separate
-    from spin_fairseq.evaluation.groups import GROUPS
 
     if args.definitions:
         print(definitions.page(), end="")
@@ -123,25 +89,28 @@ def run(args):
             raise UsageError(
                 f"{model} is a manifest, and stands where a model is expected; --data a.tsv,b.tsv takes several"
             )
-    asked = list(GROUPS) if args.metrics is None else [name for name in args.metrics.split(",") if name]
-    unknown = [name for name in asked if name not in GROUPS]
-    if unknown or not asked:
-        raise UsageError(f"--metrics: {', '.join(unknown) or 'nothing'} is not one of {', '.join(GROUPS)}")
-    if not (0 < args.level < 1 and args.cache_gb >= 0):
-        raise UsageError("--level must be a fraction between 0 and 1, such as 0.95, and --cache-gb at least 0")
+    groups = _groups(args.metrics)
     usable_device(args.device)
     args.say(threads)
     failed = compare(
         args.models, separate(args.data), args.out, phones=separate(args.phones), train=separate(args.train),
-        groups=[name for name in GROUPS if name in asked], clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
+        groups=groups, clusters=args.clusters, cache=args.cache, cache_gb=args.cache_gb,
         cache_dtype=args.cache_dtype, device=args.device, threads=args.threads, command=args.command, samples=args.samples,
         level=args.level, seed=args.seed, kmeans_frames=args.kmeans_frames, anew=args.overwrite, progress=True,
         encoder=encoder_keys(args.encoder), dtype=args.dtype,
     )  # fmt: skip
-    args.say(
-        (args.out / "results.md").read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/"
-    )
+    page = args.out / "results.md"
+    args.say(page.read_text(), f"Written to {args.out}: results.json, results.csv, results.md, units/")
     if failed:
-        raise EvaluationError(
-            f"not everything could be measured of {', '.join(failed)}; see Errors in {args.out / 'results.md'}"
-        )
+        raise EvaluationError(f"not everything could be measured of {', '.join(failed)}; see Errors in {page}")
+
+
+def _groups(text):
+    """--metrics -> the names of these groups in their own order, all of them for None."""
+    from spin_fairseq.evaluation.groups import GROUPS
+
+    asked = list(GROUPS) if text is None else [name for name in text.split(",") if name]
+    unknown = [name for name in asked if name not in GROUPS]
+    if unknown or not asked:
+        raise UsageError(f"--metrics: {', '.join(unknown) or 'nothing'} is not one of {', '.join(GROUPS)}")
+    return [name for name in GROUPS if name in asked]

@@ -23,7 +23,7 @@ def launch(verb: str, module, args) -> int:
     """Run all shards, and join them -> exit status. Raises ShardError: some failed; they are run again by the same command."""
     from spin_fairseq.shards import Shard, ShardFolder
 
-    module.shard_inputs(args)  # what is wrong with the command is told once, before the work
+    module.work(args).inputs()  # what is wrong with the command is told once, before the work
     folder = ShardFolder(args.out)
     count = args.shards or (usable_cpus() if args.launcher == "local" else JOBS)
     shards = [Shard(number + 1, count) for number in range(count)]

@@ -12,10 +12,6 @@ for any other error.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .outputs import remove
-
 EXAMPLES = (
     "spin-fairseq marks data/mine/train.tsv data/mine/dev.tsv --speaker-pitch data/mine/pitch.tsv --out data/mine/marks",
 )
@@ -33,75 +29,15 @@ def add_arguments(parser):
     parser.add_overwrite("measure everything again, and replace existing marks")
 
 
+def work(args):
+    from spin_fairseq.preparation.pitch_marks import PitchMarkFiles
+    from spin_fairseq.speech.manifest import manifest_at
+
+    return PitchMarkFiles(
+        [manifest_at(name) for name in args.manifests], args.speaker_pitch, args.out, workers=args.workers,
+        overwrite=args.overwrite, say=args.say,
+    )  # fmt: skip
+
+
 def run(args):
-    from spin_fairseq.preparation.pitch_marks import marks_path, measure_pitch_marks
-
-    broken = 0
-    pitch, manifests = _read(args)
-    if args.overwrite:
-        paths = [marks_path(manifest, args.out) for manifest in manifests]
-        remove(file for path in paths for file in (path, path.with_name(f".{path.name}.parts")))
-    for manifest in manifests:
-        measured = measure_pitch_marks(manifest, pitch, args.out, workers=args.workers)
-        args.say(measured)
-        broken += measured.broken
-    return 3 if broken else 0
-
-
-def _read(args):
-    from spin_fairseq.speech.manifest import load_manifest
-    from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
-
-    pitch = load_speaker_pitch(args.speaker_pitch)
-    return pitch, [load_manifest(Path(name).parent, Path(name).stem) for name in args.manifests]
-
-
-# --- several machines: see `sharding` -----------------------------------------------------------------------------
-
-
-def shard_inputs(args):
-    from spin_fairseq.fingerprints import content_digest, digest_of, manifest_fingerprint
-
-    _, manifests = _read(args)
-    table = content_digest(args.speaker_pitch) if args.speaker_pitch else None
-    return digest_of([[(manifest.source.stem, manifest_fingerprint(manifest)) for manifest in manifests], table])
-
-
-def compute_shard(args, shard, folder):
-    import numpy as np
-
-    from spin_fairseq.preparation.pitch_marks import measure_pitch_marks
-    from spin_fairseq.shards import span
-
-    if args.overwrite:
-        folder.forget(shard)
-    pitch, manifests = _read(args)
-    files, facts = [], {"utterances": 0, "broken": 0}
-    for manifest in manifests:
-        begin, end = span(manifest.sizes, shard)
-        path = folder.file(shard, f".{manifest.source.stem}.marks")
-        if begin < end:
-            part = manifest.select(np.arange(begin, end))
-            measured = measure_pitch_marks(part, pitch, args.out, workers=args.workers, path=path)
-            facts["utterances"] += measured.utterances
-            facts["broken"] += measured.broken
-            files += [path] * bool(measured.utterances)
-    return files, facts
-
-
-def merge_shards(args, folder, records):
-    from spin_fairseq.errors import PitchMarkError
-    from spin_fairseq.preparation.pitch_marks import marks_path, merge_pitch_marks
-
-    broken = sum(record.facts["broken"] for record in records)
-    left_out = f"; {broken:,} left out, named by their shards" if broken else ""
-    for manifest in _read(args)[1]:
-        files, path = folder.files(records, f".{manifest.source.stem}.marks"), marks_path(manifest, args.out)
-        if not files:
-            raise PitchMarkError(
-                f"{manifest.source}: none of its utterances could be measured, as its shards have said"
-            )
-        args.say(
-            f"{path}: pitch marks of {merge_pitch_marks(path, files):,} utterances, of {len(records)} shards{left_out}"
-        )
-    return 3 if broken else 0
+    return work(args).run()

@@ -15,7 +15,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from .outputs import remove
+from spin_fairseq.files import remove
+
 from .parser import UsageError
 from .values import size
 
@@ -43,14 +44,14 @@ def add_arguments(parser):
 def run(args):
     from spin_fairseq.preparation.packing import pack
     from spin_fairseq.progress import ProgressBar
-    from spin_fairseq.speech.manifest import load_manifest
+    from spin_fairseq.speech.manifest import manifest_at
 
     splits = [Path(name).stem for name in args.manifests]
     if len(set(splits)) < len(splits):
         raise UsageError("two of the manifests have the same name, which the packed ones would share")
     for name in args.manifests:
         with ProgressBar(desc=Path(name).stem, unit="B", unit_scale=True) as bar:
-            manifest = load_manifest(Path(name).parent, Path(name).stem)
+            manifest = manifest_at(name)
             if args.overwrite:
                 _remove_packed(args.out, manifest)
             packed = pack(manifest, args.out, form=args.format, largest=args.shard_size, progress=bar.update_of)

@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def add_shards(self) -> None:
-        """For a verb with `shard_inputs`, `compute_shard` and `merge_shards`."""
+        """For a verb with `work`."""
         several = self.add_argument_group("several machines (see docs/clusters.md)")
         how = several.add_mutually_exclusive_group()
         how.add_argument("--shard", type=shard, metavar="K/N", help="compute the K-th of N parts of the work, such as 3/64, and "

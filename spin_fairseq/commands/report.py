@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .outputs import refuse_to_replace
+from spin_fairseq.files import refuse_to_replace
+
 from .parser import UsageError
 from .values import at_least
 

@@ -1,11 +1,6 @@
 """A verb on several machines: one of its shards, or all of them joined.
 
-A verb that has --shard has, besides `run(args)`,
-
-    shard_inputs(args) -> a digest of all that the result depends on: the same for every shard and for the merge
-    compute_shard(args, shard, folder) -> (files that were written, facts for the record); facts["broken"] counts what was
-        left out
-    merge_shards(args, folder, records) -> exit status; writes what `run` would have written
+A verb that has --shard has, besides `run(args)`, `work(args)`, which returns a `shards.ShardedWork`.
 """
 
 from __future__ import annotations
@@ -23,20 +18,21 @@ def run_shard(verb: str, module, args) -> int:
     settle()
     from spin_fairseq.shards import ShardFolder
 
-    inputs = module.shard_inputs(args)
+    work = module.work(args)
+    inputs = work.inputs()
     folder, shard = ShardFolder(args.out), args.shard
     with folder.alone(shard):
         if folder.is_finished(shard, inputs):
             args.say(f"{folder.path}: shard {shard} is finished already")
             return 0
-        files, facts = module.compute_shard(args, shard, folder)
+        files, facts = work.compute(shard, folder)
         folder.finish(shard, verb, args.words, inputs, files, facts)
     left_out = f"; {facts['broken']:,} left out, named above" if facts.get("broken") else ""
     args.say(f"{folder.path}: shard {shard} is finished{left_out}; when all are: spin-fairseq merge {args.out}")
     return 3 if facts.get("broken") else 0
 
 
-def merge(out: str, *, keep: bool, overwrite: bool, say) -> int:
+def merge(out: str, *, keep: bool, overwrite: bool, say) -> int | None:
     """Join the shards of `out` as their verb does -> exit status. Raises ShardError."""
     from spin_fairseq.shards import ShardFolder, without_shard
 
@@ -55,12 +51,13 @@ def merge(out: str, *, keep: bool, overwrite: bool, say) -> int:
         raise ShardError(
             f"{folder.path}: its shards were made for --out {args.out} of another folder; merge from there"
         )
-    if module.shard_inputs(args) != records[0].inputs:
+    work = module.work(args)
+    if work.inputs() != records[0].inputs:
         raise ShardError(
             f"{folder.path}: the audio, the manifest or the checkpoint has changed since the shards were made; restore it, or "
             "run the shards again"
         )
-    status = module.merge_shards(args, folder, records)
+    status = work.merge(folder, records)
     if not keep:
         folder.remove()
     return status

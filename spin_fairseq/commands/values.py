@@ -31,6 +31,13 @@ def fraction(text):
     return value
 
 
+def gigabytes(text):
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 0")
+    return value
+
+
 def split_name(text):
     if not text or text.startswith(".") or "/" in text or os.sep in text:
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a split, such as train: it names a file in --out")

@@ -14,7 +14,7 @@ from ..perturbation.rooms import LONGEST_SECONDS, from_direct_sound, synthetic_r
 from ..speech.archives import members
 from ..speech.audio import SAMPLE_RATE, audio_info, read_utterance
 from ..speech.finding import find_audio, printable
-from ..speech.manifest import load_manifest
+from ..speech.manifest import manifest_at
 from ..speech.recordings import Recordings
 
 SPEECH_SHAPED, BABBLE, SYNTHETIC = "speech-shaped", "babble", "synthetic"
@@ -34,7 +34,7 @@ def open_recordings(key, path):
     """
     place = Path(path)
     if place.suffix in (".tsv", ".json"):
-        manifest = load_manifest(place.parent, place.stem)
+        manifest = manifest_at(place)
         return Recordings(manifest.path, len(manifest))
     if place.is_dir():
         files = find_audio(place)

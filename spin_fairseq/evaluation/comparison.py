@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from importlib import metadata
 from pathlib import Path
 from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ConfigError
+from ..files import remove
 from .corpus import load_corpus
 from .features.cache import FeatureCache
 from .features.specs import parse_specs
@@ -50,7 +50,7 @@ def compare(
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror or error}); choose another --out") from error
     if anew:
-        _remove_results(out)
+        remove(out / name for name in WRITTEN)
     features = FeatureCache(cache or out / "cache", cache_gb * 1e9, cache_dtype, device, threads, progress=progress)
     versions = {"spin_fairseq": __version__, **{name: metadata.version(name) for name in PACKAGES}}
     evaluation = Evaluation(
@@ -59,14 +59,6 @@ def compare(
     )  # fmt: skip
     evaluation.run()
     return [model["name"] for model in evaluation.models if model["errors"]]
-
-
-def _remove_results(out: Path) -> None:
-    for path in (out / name for name in WRITTEN):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def separate(texts: Sequence[str]) -> list[str]:

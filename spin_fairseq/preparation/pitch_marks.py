@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from ..errors import AudioError, PerturbationError, PitchMarkError
+from ..files import remove
+from ..fingerprints import content_digest, digest_of, manifest_fingerprint
 from ..perturbation.native import check_installed
 from ..perturbation.pitch_marks import PitchMarks, find_pitch_marks
 from ..speech.audio import SAMPLE_RATE, read_audio
 from ..speech.manifest import Manifest
 from ..speech.pitch_mark_cache import ENTRY, KEY, PitchMarkCache, Subject, encode, entry_of, subject_of, write_marks
-from ..speech.speaker_pitch import SpeakerPitch
+from ..speech.speaker_pitch import SpeakerPitch, load_speaker_pitch
+from ..shards import Record, Shard, ShardedWork, ShardFolder, span
 from ..processes import in_processes
 from ..progress import ProgressBar
 
@@ -115,6 +119,68 @@ def merge_pitch_marks(path: str | Path, files: list[Path]) -> int:
     """
     _merge(Path(path), files, None, np.zeros(0, np.int64))
     return len(PitchMarkCache(path))
+
+
+@dataclass
+class PitchMarkFiles(ShardedWork):
+    """The marks of some manifests, in the folder `out`.
+
+    table: of pitch ranges, for `load_speaker_pitch`. overwrite: measure everything again. say: takes lines for the user.
+    """
+
+    manifests: list[Manifest]
+    table: str | None
+    out: str | Path
+    workers: int
+    overwrite: bool
+    say: Callable[..., None]
+
+    def __post_init__(self) -> None:
+        self.pitch = load_speaker_pitch(self.table)
+
+    def run(self) -> int:
+        if self.overwrite:
+            paths = [marks_path(manifest, self.out) for manifest in self.manifests]
+            remove(file for path in paths for file in (path, path.with_name(f".{path.name}.parts")))
+        broken = 0
+        for manifest in self.manifests:
+            measured = measure_pitch_marks(manifest, self.pitch, self.out, workers=self.workers)
+            self.say(measured)
+            broken += measured.broken
+        return 3 if broken else 0
+
+    def inputs(self) -> str:
+        manifests = [(manifest.source.stem, manifest_fingerprint(manifest)) for manifest in self.manifests]
+        return digest_of([manifests, content_digest(self.table) if self.table else None])
+
+    def compute(self, shard: Shard, folder: ShardFolder) -> tuple[list[Path], dict[str, int]]:
+        if self.overwrite:
+            folder.forget(shard)
+        files, facts = [], {"utterances": 0, "broken": 0}
+        for manifest in self.manifests:
+            begin, end = span(manifest.sizes, shard)
+            path = folder.file(shard, f".{manifest.source.stem}.marks")
+            if begin < end:
+                part = manifest.select(np.arange(begin, end))
+                measured = measure_pitch_marks(part, self.pitch, self.out, workers=self.workers, path=path)
+                facts["utterances"] += measured.utterances
+                facts["broken"] += measured.broken
+                files += [path] * bool(measured.utterances)
+        return files, facts
+
+    def merge(self, folder: ShardFolder, records: Sequence[Record]) -> int:
+        broken = sum(record.facts["broken"] for record in records)
+        left_out = f"; {broken:,} left out, named by their shards" if broken else ""
+        for manifest in self.manifests:
+            path = marks_path(manifest, self.out)
+            files = folder.files(records, f".{manifest.source.stem}.marks")
+            if not files:
+                raise PitchMarkError(
+                    f"{manifest.source}: none of its utterances could be measured, as its shards have said"
+                )
+            utterances = merge_pitch_marks(path, files)
+            self.say(f"{path}: pitch marks of {utterances:,} utterances, of {len(records)} shards{left_out}")
+        return 3 if broken else 0
 
 
 def measure_part(part: Part) -> tuple[int, int, list[str]]:

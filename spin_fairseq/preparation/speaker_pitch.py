@@ -5,22 +5,25 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from ..errors import AudioError, PerturbationError, SpeakerPitchError
-from ..files import whole_file
+from ..files import refuse_to_replace, whole_file
+from ..fingerprints import digest_of, manifest_fingerprint
 from ..perturbation import pitch
 from ..perturbation.native import check_installed
 from ..perturbation.waves import as_waves
 from ..speech.audio import SAMPLE_RATE, read_audio
 from ..speech.manifest import Manifest
-from ..shards import Shard, span
+from ..shards import Record, Shard, ShardedWork, ShardFolder, span
 from ..speech.speaker_pitch import load_speaker_pitch
 from ..processes import in_processes
 from ..progress import ProgressBar
@@ -112,6 +115,57 @@ def merge_speaker_pitch(path: str | Path, tables: list[Path]) -> int:
     with whole_file(path, SpeakerPitchError) as temporary:
         temporary.write_text(HEADER + "".join(rows), encoding="utf-8")
         return len(load_speaker_pitch(temporary))
+
+
+@dataclass
+class SpeakerPitchTable(ShardedWork):
+    """The table of pitch ranges of some manifests, in the file `out`.
+
+    files_per_speaker, seed, workers: of `estimate_speaker_pitch`. overwrite: replace the table. say: takes lines for the user.
+    """
+
+    manifests: list[Manifest]
+    out: str | Path
+    files_per_speaker: int
+    seed: int
+    workers: int
+    overwrite: bool
+    say: Callable[..., None]
+
+    def run(self) -> int:
+        refuse_to_replace([self.out], self.overwrite)
+        ranges, broken = self._estimate()
+        write_speaker_pitch(self.out, ranges)
+        return self._tell(len(ranges), sum(one.files for one in ranges), broken)
+
+    def inputs(self) -> str:
+        manifests = [manifest_fingerprint(manifest) for manifest in self.manifests]
+        return digest_of([manifests, self.files_per_speaker, self.seed])
+
+    def compute(self, shard: Shard, folder: ShardFolder) -> tuple[list[Path], dict[str, int]]:
+        refuse_to_replace([self.out], self.overwrite)
+        ranges, broken = self._estimate(shard)
+        table = folder.file(shard, ".tsv")
+        if ranges:
+            write_speaker_pitch(table, ranges)
+        return [table] * bool(ranges), {"files": sum(one.files for one in ranges), "broken": broken}
+
+    def merge(self, folder: ShardFolder, records: Sequence[Record]) -> int:
+        refuse_to_replace([self.out], self.overwrite)
+        files, broken = (sum(record.facts[key] for record in records) for key in ("files", "broken"))
+        if not files:
+            raise AudioError(f"none of {broken} files could be read, as the shards have said")
+        return self._tell(merge_speaker_pitch(self.out, folder.files(records, ".tsv")), files, broken)
+
+    def _estimate(self, shard: Shard | None = None) -> tuple[list[SpeakerRange], int]:
+        return estimate_speaker_pitch(
+            self.manifests, files_per_speaker=self.files_per_speaker, seed=self.seed, workers=self.workers, shard=shard
+        )
+
+    def _tell(self, speakers: int, files: int, broken: int) -> int:
+        left_out = f"; {broken:,} files left out, named above" if broken else ""
+        self.say(f"{self.out}: pitch ranges of {speakers:,} speakers by {files:,} files{left_out}")
+        return 3 if broken else 0
 
 
 def _chosen_files(manifests: list[Manifest], most: int, seed: int) -> list[_File]:

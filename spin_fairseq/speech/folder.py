@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import AudioError, ManifestError
 from .audio import usable_samples
 from .finding import AUDIO_SUFFIXES, check_name, find_audio, printable
-from .manifest import Manifest, load_manifest
+from .manifest import Manifest, manifest_at
 
 MOST_NAMED = 5  # skipped files that a message names
 
@@ -30,7 +30,7 @@ def manifest_of(path: str | Path) -> Manifest:
     if path.is_dir():
         return _manifest_of_folder(path)
     if path.suffix in (".tsv", ".json"):
-        return load_manifest(path.parent, path.stem)
+        return manifest_at(path)
     raise ManifestError(f"{path}: neither a manifest (.tsv, .json) nor a folder of audio files; give one of them")
 
 

@@ -189,6 +189,11 @@ def _text_of(field: bytes) -> str:
     return field.decode("utf-8", "surrogateescape")
 
 
+def manifest_at(path: str | Path) -> Manifest:
+    """The manifest of a path such as data/train.tsv. Raises ManifestError."""
+    return load_manifest(Path(path).parent, Path(path).stem)
+
+
 def load_manifest(data: str | Path, split: str) -> Manifest:
     """Read `{split}.tsv` or, failing that, `{split}.json` in the folder `data`.
 

@@ -13,6 +13,7 @@ import torch
 from spin_fairseq.checkpoints import load_spin
 from spin_fairseq.commands import units_of_a_pipe
 from spin_fairseq.extraction.streaming import StreamingSpin
+from spin_fairseq.speech.standard_input import Readable, stopped_between_pieces
 from tests.commands.running import spin_fairseq
 from tests.speech.test_piped_audio import wav
 from tests.spin_checkpoints import save_spin
@@ -126,13 +127,13 @@ def test_units_come_before_the_audio_ends_and_ctrl_c_prints_the_rest(checkpoint,
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_in_a_computation_waits_for_it_once(presses):
     """Guards against a chunk that is lost in the middle, and against a program that cannot be ended."""
-    with units_of_a_pipe.stopped_between_pieces() as stopped:
+    with stopped_between_pieces() as stopped:
         signal.raise_signal(signal.SIGINT)
         assert stopped.asked
         if presses == 2:
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
-        assert units_of_a_pipe.Readable(io.BytesIO(b"more"), stopped).read1(4) == b""
+        assert Readable(io.BytesIO(b"more"), stopped).read1(4) == b""
 
 
 @pytest.mark.slow

@@ -1,8 +1,12 @@
 """One writer per format: each has NAME and `write(source, destination)`. A file gets its name once it is complete."""
 
 import os
+from contextlib import contextmanager
+from pathlib import Path
+from collections.abc import Iterator
 
 from ...errors import ConfigError
+from ...files import folder_set_aside
 from . import fairseq_hubert, huggingface, kmeans, onnx_model, s3prl, spin
 from .source import read_source
 
@@ -34,3 +38,16 @@ def convert(source, destination, to, given=None, codebook=None):
     source = read_source(source, given, codebook)
     WRITERS[to].write(source, destination)
     return source.about
+
+
+@contextmanager
+def export_set_aside(folder: str | Path) -> Iterator[None]:
+    """Move an existing export folder out of the way; it comes back if the block fails."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        yield
+        return
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder}: a folder that is no export, which --overwrite leaves alone; choose another --out")
+    with folder_set_aside(folder):
+        yield
