@@ -159,7 +159,9 @@ def recipe(bench):
     found, rows = {}, []
     marks = bench.folder / "marks"
     for name in ("train", "dev"):
-        measure_pitch_marks(load_manifest(bench.speech, name), load_speaker_pitch(None), marks, workers=bench.args.workers)
+        measure_pitch_marks(
+            load_manifest(bench.speech, name), load_speaker_pitch(None), marks, workers=bench.args.workers
+        )
     cached = f"task.pitch_marks={marks}"
     ways = {
         "made by the workers": [],

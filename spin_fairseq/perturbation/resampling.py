@@ -11,6 +11,7 @@ from . import kernels
 ZERO_CROSSINGS = 10  # of the sinc on either side
 PHASES = 64  # rows of the table; coefficients between them are interpolated (error below 1e-5)
 TAPS_MULTIPLE = 8  # what vector units like
+TAPS_AT_ONCE = 4  # on a device: fewer and larger operations, of more memory
 
 
 def interpolation_table(ratio, taps):
@@ -50,19 +51,23 @@ def resample(wave, lengths, ratio, length, taps):
 
     ratio: (B,) float64; taps: `taps_for` the largest of them.
     """
-    table = interpolation_table(ratio, taps).flatten(0, 1)
+    rows = torch.arange(len(wave), device=wave.device)[:, None]
     place = torch.arange(length, device=wave.device) * ratio[:, None]
     whole = place.floor()
     phase = (place - whole) * PHASES
     row = phase.floor().clamp(max=PHASES - 1)
-    fraction = (phase - row).float()
-    row = row.long() + (PHASES + 1) * torch.arange(len(wave), device=wave.device)[:, None]
+    fraction = (phase - row).float()[:, :, None]
+    row = row.long() + (PHASES + 1) * rows
     wave = F.pad(wave, (taps, taps))
-    start = whole.long() + (taps // 2 + 1)
-    last = wave.size(1) - 1
-    out = torch.zeros_like(fraction)
-    for tap in range(taps):
-        column = table[:, tap]
-        low = column[row]
-        out += wave.gather(1, (start + tap).clamp(max=last)) * (low + fraction * (column[row + 1] - low))
+    start = (whole.long() + (taps // 2 + 1)).clamp(max=wave.size(1) - taps) + wave.size(1) * rows
+    del whole, phase
+    windows = wave.flatten().unfold(0, TAPS_AT_ONCE, 1)
+    table = interpolation_table(ratio, taps)
+    slope = F.pad(table.diff(dim=1), (0, 0, 0, 1)).flatten(0, 1)
+    table = table.flatten(0, 1)
+    out = 0.0
+    for tap in range(0, taps, TAPS_AT_ONCE):
+        some = slice(tap, tap + TAPS_AT_ONCE)
+        coefficients = torch.addcmul(table[:, some][row], fraction, slope[:, some][row])
+        out = out + coefficients.mul_(windows[start + tap]).sum(-1)
     return out.masked_fill(place >= lengths[:, None], 0.0)
