@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
@@ -18,7 +20,7 @@ class ProgressBar(tqdm):
     hidden = False
     _shown = None
 
-    def __init__(self, iterable=None, *, disable=False, **options):
+    def __init__(self, iterable: Iterable | None = None, *, disable: bool = False, **options: Any):
         silent = disable or ProgressBar.hidden or not sys.stderr.isatty()
         self._outer = None if silent else ProgressBar._shown
         self._name, self._told = options.get("desc"), None
@@ -34,7 +36,7 @@ class ProgressBar(tqdm):
             yield item
             self.update()
 
-    def update(self, n=1):
+    def update(self, n: float = 1) -> bool | None:
         if self._outer is None:
             return super().update(n)
         self.n += n
@@ -49,7 +51,7 @@ class ProgressBar(tqdm):
         self.total = total
         self.update(n)
 
-    def close(self):
+    def close(self) -> None:
         if ProgressBar._shown is self:
             ProgressBar._shown = None
         if self._outer is not None and self._told:

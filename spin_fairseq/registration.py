@@ -6,7 +6,7 @@ import logging
 from .compat.pickles import allow_checkpoint_classes
 
 
-def register():
+def register() -> None:
     """Import what registers itself with fairseq, and let torch >= 2.6 read fairseq's checkpoints; safe to call twice.
 
     Patches nothing: what training needs is patched when its task is set up (`compat.apply`).

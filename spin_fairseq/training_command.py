@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from .errors import ConfigError
 from .training_overrides import check_overrides
@@ -37,7 +38,7 @@ SMALL = {
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def quote_override(key, value):
+def quote_override(key: str, value: str | Path) -> str:
     """`KEY='VALUE'`: an argument of hydra's command line that sets `key` to exactly the string `value`.
 
     key: such as "task.data", or "+task.data" for a key that the configuration lacks. value: a str or path.
@@ -52,7 +53,7 @@ def quote_override(key, value):
     return f"{key}={quote}{value}{quote}"
 
 
-def small_overrides(overrides):
+def small_overrides(overrides: Sequence[str]) -> list[str]:
     """["KEY=VALUE", ...] -> the keys of a small training that are not among them, as overrides to go before them.
 
     The schedule follows optimization.max_update where that is given: a tenth of it warms up.
@@ -70,7 +71,7 @@ def small_overrides(overrides):
     return [f"{key}={value}" for key, value in keys.items() if key not in given]
 
 
-def quote_paths(overrides):
+def quote_paths(overrides: Sequence[str]) -> list[str]:
     """Overrides as somebody types them -> the same, with bare paths in quotes.
 
     overrides: ["KEY=VALUE", ...]. Values of PATH_KEYS are quoted, unless they are in quotes already, are `null`, or hold an
@@ -87,7 +88,7 @@ def _quote_path(override):
     return override if quoted or value in ("null", "") or "${" in value else quote_override(key, value)
 
 
-def config_folder():
+def config_folder() -> Path:
     """The folder of this project's configurations: the installed package's, else that of the repository.
 
     Raises ConfigError where there is neither.
@@ -100,7 +101,10 @@ def config_folder():
     )
 
 
-def training_command(config_name, overrides=(), paths=None, config_dir=None):
+def training_command(
+    config_name: str, overrides: Sequence[str] = (), paths: Mapping[str, str | Path | None] | None = None,
+    config_dir: str | Path | None = None,
+) -> list[str]:  # fmt: skip
     """-> the arguments of a training by fairseq, a list of str for `subprocess.run`.
 
     config_name: of a YAML file in `config_dir`, with or without its suffix. overrides: as in `quote_paths`. paths: {key:
@@ -127,6 +131,6 @@ def _program():
     return [str(beside)] if beside.is_file() else [sys.executable, "-m", "fairseq_cli.hydra_train"]
 
 
-def shell_line(command):
+def shell_line(command: Sequence[object]) -> str:
     """-> the command as a shell would take it, on one line."""
     return " ".join(shlex.quote(str(argument)) for argument in command)

@@ -2,13 +2,15 @@
 
 import difflib
 from importlib.util import find_spec
+from pathlib import Path
+from collections.abc import Sequence
 
 from .errors import ConfigError
 
 QUOTING = """put the value in quotes that reach hydra, inside of the shell's: KEY="'VALUE'\""""
 
 
-def check_overrides(overrides, config):
+def check_overrides(overrides: Sequence[str], config: Path) -> None:
     """Raises ConfigError for an override that hydra would not read, would take for several trainings, or whose key is unknown.
 
     overrides: ["KEY=VALUE", ...] as they are given to hydra; config: path of the YAML file. Without hydra nothing is checked.

@@ -4,8 +4,18 @@ A reader turns a file into a configuration and tensors; the functions below buil
 describes.
 """
 
+from __future__ import annotations
 
-def load_encoder(path, dtype="float32", **config):
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..encoders import SpeechEncoder
+    from ..spin_model import Spin
+
+
+def load_encoder(path: str | Path, dtype: str = "float32", **config: Any) -> SpeechEncoder:
     """Load an encoder, in eval mode, from any checkpoint that `read_encoder` can read; from a Spin checkpoint, its encoder.
 
     path: a file, or a folder of the transformers library.
@@ -21,7 +31,7 @@ def load_encoder(path, dtype="float32", **config):
     return _in_precision(read_encoder(path, config).build(SpeechEncoder), dtype)
 
 
-def load_spin(path, dtype="float32", **config):
+def load_spin(path: str | Path, dtype: str = "float32", **config: Any) -> Spin:
     """Load a Spin, in eval mode: a training checkpoint or export of this package, or a `.ckpt` of the original code.
 
     dtype, config: as for `load_encoder`. Raises CheckpointError.
@@ -32,7 +42,7 @@ def load_spin(path, dtype="float32", **config):
     return _in_precision(read_spin(path, config).build(Spin.from_config), dtype)
 
 
-def load_model(path, dtype="float32", **config):
+def load_model(path: str | Path, dtype: str = "float32", **config: Any) -> Spin | SpeechEncoder:
     """Load a Spin if the checkpoint holds one, else an encoder.
 
     dtype, config: as for `load_encoder`. Raises CheckpointError.

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -60,7 +62,7 @@ def _refuse_repeated_tensors(path, tensors):
         )
 
 
-def read_spin(path, given=None):
+def read_spin(path: str | Path, given: dict[str, Any] | None = None) -> Checkpoint:
     """-> Checkpoint with Spin's configuration, the encoder's own inside. Raises CheckpointError.
 
     given: keys of the encoder's configuration that override those of the file.
@@ -77,7 +79,7 @@ def _read_spin(path, state, given):
     return checkpoint
 
 
-def read_encoder(path, given=None):
+def read_encoder(path: str | Path, given: dict[str, Any] | None = None) -> Checkpoint:
     """-> Checkpoint; its config has a "kind" and what the encoder is built from. Raises CheckpointError.
 
     given: keys of the configuration that override those of the file, or supply missing ones.
@@ -88,7 +90,7 @@ def read_encoder(path, given=None):
     return Checkpoint(checkpoint.path, checkpoint.config["encoder"], _encoder_tensors(checkpoint))
 
 
-def read_model(path, given=None):
+def read_model(path: str | Path, given: dict[str, Any] | None = None) -> Checkpoint:
     """-> the result of `read_spin` for a Spin checkpoint, of `read_encoder` for another. Raises CheckpointError."""
     path, given = os.fspath(path), given or {}
     state = _content(path)

@@ -1,6 +1,7 @@
 """Read fairseq's HuBERT checkpoints: pre-trained, fine-tuned for recognition, and ContentVec, which is a HuBERT too."""
 
 import re
+from typing import Any
 
 from ..encoders.config import KNOWN_KEYS
 from ..encoders.conv_layers import parse_conv_layers
@@ -50,13 +51,13 @@ def _model_name(model):
     return model.get("_name") or model.get("arch")
 
 
-def recognises(state):
+def recognises(state: dict[str, Any]) -> bool:
     configs = _configs(state)
     known = configs is not None and isinstance(state.get("model"), dict)
     return known and _model_name(configs[0]) in ("hubert", "contentvec", *_FINE_TUNED)
 
 
-def read(path, state, given):
+def read(path: str, state: dict[str, Any], given: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint with config {"kind": "hubert", "normalize", "sample_rate", and EncoderConfig's keys}."""
     model, task = _configs(state)
     tensors = state["model"]
@@ -98,7 +99,7 @@ def _without_contentvec(config, tensors):
     return config, {name: tensor for name, tensor in tensors.items() if not above(name)}
 
 
-def checkpoint(path, model, task, tensors):
+def checkpoint(path: str, model: dict[str, Any], task: dict[str, Any], tensors: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint, from the configurations of model and task as built-in containers."""
     config = {key: value for key, value in model.items() if key not in ("_name", "arch")}
     tensors = _encoder_tensors(tensors)
@@ -121,7 +122,7 @@ def _wave_of(path, task):
     return {"normalize": normalize, "sample_rate": sample_rate}
 
 
-def variety(state):
+def variety(state: dict[str, Any]) -> str:
     """Name the kind of model, of those that this module reads, from configuration and tensors."""
     model, _ = _configs(state)
     if _model_name(model) in _FINE_TUNED:

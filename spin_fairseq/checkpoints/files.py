@@ -5,7 +5,11 @@ import pickle
 import sys
 import zipfile
 from dataclasses import dataclass, field
+from typing import Any
+from pathlib import Path
+from collections.abc import Callable
 
+from torch import nn
 import torch
 
 from ..errors import CheckpointError, SpinError
@@ -32,11 +36,11 @@ class Checkpoint:
                 raise CheckpointError(f"{self.path}: a tensor has no name but {str(name)[:80]}")
 
     @property
-    def is_spin(self):
+    def is_spin(self) -> bool:
         """Whether it holds a Spin, with head and codebooks, and not only an encoder."""
         return "encoder" in self.config
 
-    def build(self, builder):
+    def build(self, builder: Callable[[dict[str, Any]], nn.Module]) -> Any:
         """-> `builder(config)` with the tensors in it. Raises CheckpointError: it builds no model, or they do not fit.
 
         Call it only once: each tensor is released as soon as it is copied, so that model and file are never both in memory.
@@ -140,7 +144,7 @@ def _read_pickled(path):
     return torch.load(path, map_location="cpu", pickle_module=checkpoint_pickle, mmap=mapped)
 
 
-def read_file(path):
+def read_file(path: str | Path) -> dict[str, Any]:
     """Read the dictionary in a file of torch.save, or the tensors in a safetensors file, to the CPU.
 
     Nothing in the file is executed: classes other than those that speech checkpoints consist of are rejected. Tensors may
@@ -173,6 +177,6 @@ def read_file(path):
     return state
 
 
-def plain(config):
+def plain(config: Any) -> dict[str, Any]:
     """A configuration, given as a dictionary or Namespace, as a dictionary; {} for anything else."""
     return dict(config if isinstance(config, dict) else getattr(config, "__dict__", {}))

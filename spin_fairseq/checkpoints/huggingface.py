@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
@@ -48,7 +49,7 @@ _FIXED = {
 _ACTIVATIONS = ("gelu", "relu", "tanh")
 
 
-def recognises(state):
+def recognises(state: dict[str, Any]) -> bool:
     return encoder_tensors(state, _ANCHOR, _PARTS) is not None
 
 
@@ -66,7 +67,7 @@ def _read_json(path):
     return content
 
 
-def read_folder(folder):
+def read_folder(folder: str) -> dict[str, Any]:
     """The tensors of a transformers folder, {name: tensor}, from all its files of weights. Raises CheckpointError."""
     for name in _WEIGHTS:
         path = os.path.join(folder, name)
@@ -91,7 +92,7 @@ def _read_shards(folder, index, weight_map):
     return tensors
 
 
-def read(path, state, given):
+def read(path: str, state: dict[str, Any], given: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint with fairseq's keys and names of tensors.
 
     The configuration is `config.json` in the same folder, and `preprocessor_config.json` says whether the waveform is

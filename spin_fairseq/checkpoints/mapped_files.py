@@ -9,9 +9,12 @@ import ctypes
 import mmap
 import os
 import sys
+from pathlib import Path
+from collections.abc import Iterable
+import torch
 
 
-def maps_of(path, tensors):
+def maps_of(path: str | Path, tensors: Iterable[torch.Tensor]) -> list[tuple[int, int]]:
     """-> [(begin, end)], addresses of the private maps of a file, or of the files of a folder, that hold these tensors."""
     # Safetensors are little-endian, and may be converted in place
     if sys.platform != "linux" or sys.byteorder != "little":
@@ -32,7 +35,7 @@ def maps_of(path, tensors):
     return found
 
 
-def give_back(maps):
+def give_back(maps: list[tuple[int, int]]) -> None:
     """Drop the pages of these maps; only what was written to them is lost."""
     if not maps:
         return

@@ -1,5 +1,7 @@
 """Read Microsoft's WavLM checkpoints, as released: a flat configuration `cfg` and the tensors in `model`."""
 
+from typing import Any
+
 from ..encoders.conv_layers import parse_conv_layers
 from ..errors import CheckpointError
 from ..sample_rate import SAMPLE_RATE
@@ -19,11 +21,11 @@ _DEFAULTS = {
 }
 
 
-def recognises(state):
+def recognises(state: dict[str, Any]) -> bool:
     return "gru_rel_pos" in plain(state.get("cfg")) and isinstance(state.get("model"), dict)
 
 
-def read(path, state, given):
+def read(path: str, state: dict[str, Any], given: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint with config {"kind": "wavlm", "normalize", "sample_rate", and EncoderConfig's keys}."""
     config = {**_DEFAULTS, **plain(state["cfg"])}
     try:

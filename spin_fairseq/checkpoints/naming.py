@@ -1,6 +1,7 @@
 """Rename the tensors of transformers and torchaudio to fairseq's names."""
 
 import re
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ _RULES = [
 _CONV_NORM = re.compile(r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(weight|bias)$")
 
 
-def encoder_tensors(tensors, anchor, parts):
+def encoder_tensors(tensors: dict[str, Any], anchor: str, parts: tuple[str, ...]) -> dict[str, Any] | None:
     """The tensors of an encoder, without the prefix that they have in a model with a head; None if there is no encoder.
 
     anchor: a name that every encoder has, from which the prefix is found.
@@ -44,7 +45,7 @@ def encoder_tensors(tensors, anchor, parts):
     return {name: tensor for name, tensor in stripped.items() if name.startswith(parts)}
 
 
-def one_weight_norm(tensors):
+def one_weight_norm(tensors: dict[str, Any]) -> dict[str, Any]:
     """Give the two factors of a weight-normed weight their older names, weight_g and weight_v, which fairseq uses.
 
     A positional convolution whose weight norm was removed, as for an export, gets it back: with the weight as v and its
@@ -66,7 +67,7 @@ def one_weight_norm(tensors):
     return renamed
 
 
-def split_attention(path, tensors):
+def split_attention(path: str, tensors: dict[str, Any]) -> dict[str, Any]:
     """Split torch's fused projection of query, key and value into three, which are views and take no memory."""
     split = {}
     for name, tensor in tensors.items():
@@ -83,7 +84,7 @@ def split_attention(path, tensors):
     return split
 
 
-def to_fairseq(tensors):
+def to_fairseq(tensors: dict[str, Any]) -> dict[str, Any]:
     """Rename the tensors of an encoder, without prefix, from transformers' names to fairseq's; unknown names stay."""
     # A norm after each convolution is a layer norm, in a block of its own; a single one is a group norm.
     norm = "2.1" if "feature_extractor.conv_layers.1.layer_norm.weight" in tensors else "2"
@@ -101,7 +102,7 @@ def to_fairseq(tensors):
     return one_weight_norm(renamed)
 
 
-def with_mask_embedding(tensors):
+def with_mask_embedding(tensors: dict[str, Any]) -> dict[str, Any]:
     """Add zeros for the mask embedding if the file lacks it; only masking, as in pre-training, uses it."""
     width = tensors.get("encoder.layer_norm.weight")
     if "mask_emb" in tensors or not isinstance(width, torch.Tensor):

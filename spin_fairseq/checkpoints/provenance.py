@@ -3,6 +3,8 @@
 import json
 import os
 from enum import Enum
+from typing import Any
+from pathlib import Path
 
 from .files import plain
 
@@ -24,7 +26,7 @@ _RECIPE = {
 }
 
 
-def plain_values(value):
+def plain_values(value: Any) -> Any:
     """Reduce to built-in containers and values, which any unpickler knows: enumerations to their values, the rest to text."""
     if isinstance(value, Enum):
         value = value.value
@@ -35,12 +37,12 @@ def plain_values(value):
     return value if value is None or type(value) in (bool, int, float, str) else str(value)
 
 
-def last_part(path):
+def last_part(path: str | Path | None) -> str | None:
     """The last part of a path, so that exports do not reveal folders of the training machine."""
     return os.path.basename(os.path.normpath(str(path))) if path else None
 
 
-def about_of_folder(folder):
+def about_of_folder(folder: str) -> dict[str, Any]:
     """What an export of this package for transformers says about itself; {} for another folder."""
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
@@ -49,7 +51,7 @@ def about_of_folder(folder):
         return {}
 
 
-def what_is_told(state):
+def what_is_told(state: dict[str, Any]) -> dict[str, Any]:
     """The content of a checkpoint -> {"base", "recipe", "data"}, as far as it says; exports pass this information on."""
     return _told_by_export(state) or _told_by_reference(state) or _told_by_training(state)
 

@@ -5,6 +5,7 @@ it: the shapes give that. `hyper_parameters` is the YAML file that the model was
 """
 
 import re
+from typing import Any
 
 import torch
 
@@ -31,12 +32,12 @@ _FIXED = [
 ]
 
 
-def recognises(state):
+def recognises(state: dict[str, Any]) -> bool:
     tensors = state.get("state_dict")
     return isinstance(tensors, dict) and _CODEBOOK in tensors and "hyper_parameters" in state
 
 
-def read(path, state, given):
+def read(path: str, state: dict[str, Any], given: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint with the configuration of a Spin; prototypes are used as stored, slightly off unit length."""
     model = plain(plain(state["hyper_parameters"]).get("model"))
     encoder, loss = plain(model.get("encoder")), plain(model.get("loss"))

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 
 import torch
 
@@ -36,7 +37,7 @@ def _shape(tensors, name, dimensions):
     return tuple(tensor.shape) if fits else None
 
 
-def sizes_of(tensors):
+def sizes_of(tensors: dict[str, Any]) -> dict[str, Any]:
     """{name: tensor} -> {key of the configuration: size}, as far as the tensors determine it.
 
     "convolutions" is a list of (width, kernel); the stride cannot be read from a tensor.
@@ -65,7 +66,7 @@ def sizes_of(tensors):
     return sizes
 
 
-def check_sizes(path, config, tensors):
+def check_sizes(path: str, config: dict[str, Any], tensors: dict[str, Any]) -> None:
     """Reject a configuration of a larger model than the tensors are of, before memory is allocated for it."""
     sizes = sizes_of(tensors)
     for key, name in _SOURCES.items():
@@ -123,7 +124,7 @@ def _odd_forms(tensors, sizes):
     return odd
 
 
-def rebuild_config(path, tensors, given):
+def rebuild_config(path: str, tensors: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The configuration of an encoder, from its tensors alone.
 
     given: keys that the caller knows. Everything else is assumed to be as in the released model of that size, and logged,

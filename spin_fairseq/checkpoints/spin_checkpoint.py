@@ -1,6 +1,7 @@
 """Read the checkpoints of this package: those of training, and the self-contained file exported from them."""
 
 import re
+from typing import Any
 
 import torch
 
@@ -21,13 +22,13 @@ def _model(state):
     return plain(plain(state.get("cfg")).get("model"))
 
 
-def recognises(state):
+def recognises(state: dict[str, Any]) -> bool:
     if _exported(state):
         return True
     return _model(state).get("_name") == "spin" and isinstance(state.get("model"), dict)
 
 
-def read(path, state, given):
+def read(path: str, state: dict[str, Any], given: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint with the configuration of a Spin, which includes that of the encoder."""
     if not _exported(state):
         config, tensors = _model(state), state["model"]

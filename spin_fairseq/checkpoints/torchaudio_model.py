@@ -1,5 +1,7 @@
 """Read state dicts of torchaudio's HuBERT and WavLM models (Wav2Vec2Model, HuBERTPretrainModel)."""
 
+from typing import Any
+
 from .files import Checkpoint
 from .naming import encoder_tensors, split_attention, to_fairseq, with_mask_embedding
 from .sizes import rebuild_config
@@ -10,11 +12,11 @@ _ANCHOR = "encoder.feature_projection.layer_norm.weight"
 _PARTS = ("feature_extractor.", "encoder.")
 
 
-def recognises(state):
+def recognises(state: dict[str, Any]) -> bool:
     return encoder_tensors(state, _ANCHOR, _PARTS) is not None
 
 
-def read(path, state, given):
+def read(path: str, state: dict[str, Any], given: dict[str, Any]) -> Checkpoint:
     """-> Checkpoint; a state dict has no configuration, so it is inferred: see sizes.rebuild_config."""
     tensors = {}
     for name, tensor in encoder_tensors(state, _ANCHOR, _PARTS).items():

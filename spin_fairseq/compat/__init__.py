@@ -18,7 +18,7 @@ docstring says what goes wrong without it, and in which versions. The modules:
 __all__ = ["apply"]
 
 
-def apply():
+def apply() -> None:
     """Apply all patches; safe to call twice."""
     from .attention import leave_out_cudnn_attention
     from .data_workers import end_workers_quickly, end_workers_that_cannot_deliver, import_what_workers_would

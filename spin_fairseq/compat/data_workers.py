@@ -10,7 +10,7 @@ from torch.utils.data import _utils as torch_data_utils
 SECONDS_FOR_A_WORKER_TO_END = 0.2
 
 
-def end_workers_quickly():
+def end_workers_quickly() -> None:
     """Wait 0.2 s instead of 5 s for each data worker at the end of an epoch or validation.
 
     fairseq does not close its data loaders. Reference cycles (with the batch sampler, and with tracebacks that omegaconf
@@ -22,7 +22,7 @@ def end_workers_quickly():
         torch_data_utils.MP_STATUS_CHECK_INTERVAL = SECONDS_FOR_A_WORKER_TO_END
 
 
-def end_workers_that_cannot_deliver():
+def end_workers_that_cannot_deliver() -> None:
     """End a data worker that cannot hand over its batch, because file handles or shared memory ran out.
 
     Python prints such an error in the worker, drops the batch and goes on; training then waits for the batch for ever.
@@ -39,7 +39,7 @@ def end_workers_that_cannot_deliver():
         multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(end)
 
 
-def import_what_workers_would():
+def import_what_workers_would() -> None:
     """Import a module before data workers are forked.
 
     torch 2.2 imports it in a thread of the worker. That thread waits for ever if another thread held the import lock at

@@ -138,7 +138,7 @@ def _round_later(reduce_and_log):
     return reduce_and_log_stats
 
 
-def mend_half_precision():
+def mend_half_precision() -> None:
     """Apply the patches of this module; safe to call twice."""
     from fairseq.optim.amp_optimizer import AMPOptimizer
     from fairseq.optim.fp16_optimizer import FP16Optimizer

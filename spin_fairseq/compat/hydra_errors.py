@@ -5,7 +5,7 @@ import sys
 import traceback
 
 
-def let_hydra_print_errors():
+def let_hydra_print_errors() -> None:
     """Print the error of a failed run.
 
     hydra 1.0, which fairseq 0.12.2 requires, calls `print_exception(etype=...)`. Python >= 3.10 has no such argument, so

@@ -13,6 +13,8 @@ import copy
 import os
 import re
 from pathlib import Path
+from typing import Any
+from collections.abc import Callable
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_original_cwd
@@ -26,7 +28,7 @@ OWN_LATEST = "checkpoint_last.pt"
 NEED_PHONES = ("pnmi", "cluster_purity", "phone_purity")
 
 
-def launch_path(task_cfg, path):
+def launch_path(task_cfg: Any, path: str | None) -> str | None:
     """Join `path` (str or None) to the folder where the command was given: `task.launch_dir`, or else hydra's record of it."""
     folder = task_cfg.launch_dir or (get_original_cwd() if HydraConfig.initialized() else "")
     return path if path is None else os.path.join(folder, path)
@@ -71,7 +73,9 @@ def _find_what_was_asked_for(load):
     return load_checkpoint
 
 
-def with_checkpoints_found(cfg, launch_path, suffix="", must_exist=True):
+def with_checkpoints_found(
+    cfg: Any, launch_path: Callable[[str], str], suffix: str = "", must_exist: bool = True
+) -> Any:
     """Copy fairseq's `checkpoint` section, with absolute paths of the checkpoints to start from.
 
     launch_path: a function that joins a relative path to the folder where the command was given. A file that is not there
@@ -105,7 +109,7 @@ def with_checkpoints_found(cfg, launch_path, suffix="", must_exist=True):
     return found
 
 
-def mend_paths():
+def mend_paths() -> None:
     """Apply the patches of this module; safe to call twice."""
     from fairseq import checkpoint_utils
     from fairseq.data import data_utils

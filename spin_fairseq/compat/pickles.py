@@ -28,7 +28,7 @@ _FAIRSEQ_NAMES = [
 ]
 
 
-def allow_checkpoint_classes():
+def allow_checkpoint_classes() -> None:
     """Let torch >= 2.6 read fairseq's checkpoints; it continues to refuse all other classes."""
     if not hasattr(torch.serialization, "add_safe_globals"):
         return

@@ -3,7 +3,7 @@
 import torch
 
 
-def gather_over_gloo():
+def gather_over_gloo() -> None:
     """Let ranks on CPUs exchange validation counts.
 
     fairseq (all versions) sends them through a CUDA buffer, which ranks that communicate by gloo do not have.

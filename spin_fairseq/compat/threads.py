@@ -10,7 +10,7 @@ from ..threads import chosen_by_user, described, free_cpus, usable_cpus
 logger = logging.getLogger(__name__)
 
 
-def leave_busy_cpus_alone():
+def leave_busy_cpus_alone() -> None:
     """torch takes a thread for each CPU, also of those that others keep busy; then all threads wait for the slowest one.
 
     `spin-fairseq train` has chosen before, and OMP_NUM_THREADS wins. Ranks on one machine divide what is free.

@@ -15,6 +15,9 @@ import shutil
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
+from typing import BinaryIO
+from collections.abc import Callable
 
 import torch
 
@@ -26,7 +29,7 @@ logger = logging.getLogger(__name__)
 GOES_ON = "give the same command again: it goes on from the last checkpoint"
 
 
-def replace(owner, name, make):
+def replace(owner: Any, name: str, make: Callable[[Callable], Callable]) -> None:
     """Replace `owner.name` by `make(owner.name)`, unless that was done before."""
     old = getattr(owner, name)
     if getattr(old, "mended", False):
@@ -39,7 +42,7 @@ def replace(owner, name, make):
 # --- saving ---------------------------------------------------------------------------------------------------------
 
 
-def write_whole(path, write):
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write(file)` on a temporary file beside `path`, and then rename it to `path`. Raises CheckpointError when writing
     fails."""
     remedy = f"mend what is wrong with the folder; earlier checkpoints are whole: {GOES_ON}"
@@ -138,7 +141,7 @@ def _stop_in_time(train_epoch):
     return train
 
 
-def mend_training():
+def mend_training() -> None:
     """Apply the patches of this module; safe to call twice."""
     from fairseq import checkpoint_utils
     from fairseq.file_io import PathManager

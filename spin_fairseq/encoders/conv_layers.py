@@ -1,13 +1,14 @@
 """The expression that describes the convolutions of a feature extractor, read without `eval`."""
 
 import ast
+from pathlib import Path
 
 from ..errors import CheckpointError
 
 _MOST_LAYERS = 64
 
 
-def parse_conv_layers(expression, path=None):
+def parse_conv_layers(expression: object, path: str | Path | None = None) -> list[tuple[int, int, int]]:
     """ "[(512,10,5)] + [(512,3,2)] * 4" -> [(512, 10, 5), (512, 3, 2), ...]: width, kernel, stride of each layer.
 
     Lists, tuples, integers, + and * are read; anything else raises CheckpointError, which names `path`.

@@ -15,7 +15,7 @@ from ..modules.precision import at_least_float32
 from ..modules.products import Linear
 from .config import EncoderConfig
 from .dropout import dropout
-from .front_end import FrontEnd
+from .front_end import FrontEnd, Lengths
 from .layout import Packed, Padded, Progress, in_blocks
 from .masking import masked_spans
 from .mode import AS_USUAL, Mode
@@ -74,7 +74,7 @@ class SpeechEncoder(nn.Module):
 
     # --- sizes ----------------------------------------------------------------------------------------------------
 
-    def output_lengths(self, samples):
+    def output_lengths(self, samples: Lengths) -> Lengths:
         """Number of frames of so many samples: int, or int array or tensor in, the same out."""
         return self.feature_extractor.output_lengths(samples)
 

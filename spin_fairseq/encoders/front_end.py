@@ -5,6 +5,9 @@ time, since a block stays in the cache and no large tensor is made. A group norm
 affine map that is known beforehand from the moments of the wave (see `waves`), so that padding and blocks change nothing.
 """
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -16,6 +19,7 @@ from .layout import Progress
 from .waves import WaveStatistics
 
 Tensor = torch.Tensor
+Lengths = TypeVar("Lengths", int, np.ndarray, Tensor)
 
 FRAMES_A_BLOCK = {"cpu": 50}  # other devices like large blocks
 FRAMES_A_LARGE_BLOCK = 3000
@@ -188,7 +192,7 @@ class FrontEnd(nn.Module):
                 progress(count)
         return result if result is not None else wave.new_empty(0, self.width)
 
-    def output_lengths(self, samples):
+    def output_lengths(self, samples: Lengths) -> Lengths:
         """Frames of so many samples: int or int tensor in, the same out."""
         for kernel, stride in self.sizes:
             samples = (samples - kernel) // stride + 1

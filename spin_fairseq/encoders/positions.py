@@ -8,7 +8,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from .config import EncoderConfig
-from .layout import Span
+from .layout import Packed, Padded, Span
 
 Tensor = torch.Tensor
 
@@ -62,7 +62,7 @@ class PositionalConvolution(nn.ModuleDict):
         self.reach = kernel // 2
         self.even = kernel % 2 == 0
 
-    def forward(self, x: Tensor, layout, block: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, layout: Padded | Packed, block: int | None = None) -> Tensor:
         """x: (rows, frames, width) in this layout -> what is to be added, as x. block: frames at a time, or None."""
         if len(self) == 2:
             norm = self["0"]

@@ -10,7 +10,7 @@ from ..modules.products import Linear, linear
 from .attention import GatedBias, attention
 from .config import EncoderConfig
 from .dropout import dropout
-from .layout import in_blocks
+from .layout import Packed, Padded, in_blocks
 from .positions import PositionalConvolution, PositionBias, RelativePositionBias
 
 Tensor = torch.Tensor
@@ -78,7 +78,9 @@ class SelfAttention(nn.Module):
         keep, reset = gates.split(1, dim=-1)
         return 2.0 + keep * (reset * self.grep_a - 1.0)
 
-    def forward(self, x: Tensor, layout, block: int | None, position_bias: PositionBias | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, layout: Padded | Packed, block: int | None, position_bias: PositionBias | None = None
+    ) -> Tensor:
         """x: (rows, frames, width) in this layout -> what the heads make of it, before `out_proj`; as x.
 
         block: queries that attend at a time, None for all of an utterance.
@@ -110,7 +112,9 @@ class TransformerLayer(nn.Module):
         self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
         self.activation = ACTIVATIONS[config.activation_fn]
 
-    def forward(self, x: Tensor, layout, block: int | None, position_bias: PositionBias | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, layout: Padded | Packed, block: int | None, position_bias: PositionBias | None = None
+    ) -> Tensor:
         """x: (rows, frames, width) in this layout -> the layer's output, as x. block: frames at a time, or None."""
         y = in_blocks(self.self_attn_layer_norm, block, x) if self.layer_norm_first else x
         attended = self.self_attn(y, layout, block, position_bias)
@@ -142,7 +146,7 @@ class Transformer(nn.Module):
         self.layer_norm.requires_grad_(not config.layer_norm_first)
         self.dropout = config.dropout
 
-    def enter(self, x: Tensor, layout, block: int | None) -> Tensor:
+    def enter(self, x: Tensor, layout: Padded | Packed, block: int | None) -> Tensor:
         """What enters the first layer: positions are added, and in the Base form the norm is applied."""
 
         def add(x: Tensor, positions: Tensor) -> Tensor:

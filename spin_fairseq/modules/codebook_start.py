@@ -4,6 +4,8 @@ A random start needs updates, and speech, until the prototypes lie where frames 
 first update the units are those of k-means on the unit sphere (spherical k-means, Dhillon & Modha 2001).
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -13,12 +15,13 @@ from torch import nn
 
 from ..errors import ConfigError
 from .kmeans import kmeans
+from .prototypes import PrototypeHead
 
 STARTS, ITERATIONS = 3, 50
 
 
 @torch.no_grad()
-def start_from_kmeans(head, features, seed=0):
+def start_from_kmeans(head: PrototypeHead, features: torch.Tensor, seed: int = 0) -> None:
     """Set a PrototypeHead's weights in place.
 
     features: (N, input_dim) floats, frames of the layer that the head reads, on the head's device. All is done there, on a
@@ -53,7 +56,7 @@ def _centres(embeddings, number, seed):
 
 
 @torch.no_grad()
-def broadcast_weights(module, group):
+def broadcast_weights(module: nn.Module, group: Any) -> None:
     """Give the weights of the group's first rank to its other ranks. NCCL sends what is on a GPU alone."""
     device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
     first = dist.get_global_rank(group, 0)

@@ -11,7 +11,9 @@ SCORES_AT_ONCE = 1 << 26  # distances in memory
 
 
 @torch.no_grad()
-def kmeans(points, number, seed=0, starts=3, iterations=50):
+def kmeans(
+    points: torch.Tensor, number: int, seed: int = 0, starts: int = 3, iterations: int = 50
+) -> tuple[torch.Tensor, float]:
     """-> the best of `starts` results: centres (number, dim), mean squared distance of a point to its centre (float).
 
     points: (N, dim) float32 or float64, N at least `number`. The draws are made by a generator of the CPU, so they are

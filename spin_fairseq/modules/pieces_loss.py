@@ -8,7 +8,9 @@ from .precision import at_least_float32
 IGNORE = -100  # the target of a frame that has none
 
 
-def pieces_loss(logits, targets, valid):
+def pieces_loss(
+    logits: torch.Tensor, targets: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cross-entropy of two views, and how often it is right.
 
     logits: (2B, frames, V), all first views, then all second ones. targets: (B, any number of frames) int64, of both views;

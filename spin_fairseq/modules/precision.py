@@ -3,6 +3,6 @@
 import torch
 
 
-def at_least_float32(x):
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     """Half precision as float32; float32 and float64 as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

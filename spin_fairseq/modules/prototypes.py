@@ -1,5 +1,7 @@
 """The head of Spin: projection, L2 norm, and one or more codebooks of prototypes (Spin, section 2.1; DC-Spin)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,7 +25,10 @@ class PrototypeHead(nn.Module):
     normalisation in place would not survive. A head of float64 weights computes in float64.
     """
 
-    def __init__(self, input_dim, dims, codebook_sizes, l2_norm=True, normalize_prototypes=True):
+    def __init__(
+        self, input_dim: int, dims: Sequence[int], codebook_sizes: Sequence[int], l2_norm: bool = True,
+        normalize_prototypes: bool = True,
+    ):  # fmt: skip
         super().__init__()
         self.l2_norm = l2_norm
         self.normalize_prototypes = normalize_prototypes
@@ -36,12 +41,12 @@ class PrototypeHead(nn.Module):
             nn.Parameter(F.normalize(torch.randn(size, input_dim), dim=-1)) for size in codebook_sizes
         )
 
-    def embed(self, features):
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
         """(..., input_dim) -> (..., dims[-1]) float32, of unit length with l2_norm."""
         embeddings = at_least_float32(self.projection(features))
         return F.normalize(embeddings, dim=-1) if self.l2_norm else embeddings
 
-    def scores(self, embeddings, codebook=0):
+    def scores(self, embeddings: torch.Tensor, codebook: int = 0) -> torch.Tensor:
         """(..., dims[-1]) -> (..., K) float32: cosine with each prototype of a codebook."""
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             prototypes = at_least_float32(self.prototypes[codebook])
@@ -49,7 +54,7 @@ class PrototypeHead(nn.Module):
                 prototypes = F.normalize(prototypes, dim=-1)
             return embeddings @ prototypes.t()
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
         """(..., input_dim) -> a list with (..., K) float32 cosines, one entry a codebook."""
         embeddings = self.embed(features)
         return [self.scores(embeddings, codebook) for codebook in range(len(self.prototypes))]

@@ -5,6 +5,8 @@ kept as logarithms, so nothing overflows or vanishes whatever epsilon is: every 
 a maximum, and for the columns that maximum is taken over the frames of all ranks.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 
@@ -28,7 +30,10 @@ def _logsumexp_over_frames(values, group):
 
 
 @torch.no_grad()
-def sinkhorn(scores, epsilon=0.02, iterations=3, valid=None, group=None):
+def sinkhorn(
+    scores: torch.Tensor, epsilon: float = 0.02, iterations: int = 3, valid: torch.Tensor | None = None,
+    group: Any = None,
+) -> torch.Tensor:  # fmt: skip
     """Soft assignments that use every prototype equally often.
 
     scores: (N, K), cosine of each frame with each prototype; any float dtype, computed in float32 (float64 stays).

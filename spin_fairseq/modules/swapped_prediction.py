@@ -1,6 +1,6 @@
 """Swapped prediction: each view's Sinkhorn assignment is the target of the other (SwAV; Spin, eq. 1-3)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,9 +23,10 @@ def _perplexity(probabilities):
 
 
 def swapped_prediction_loss(
-    scores_1, scores_2, *, epsilon=0.02, iterations=3, temperature=0.1, target_mix=1.0, hard_targets=False, valid=None,
-    group=None,
-):  # fmt: skip
+    scores_1: torch.Tensor, scores_2: torch.Tensor, *, epsilon: float = 0.02, iterations: int = 3,
+    temperature: float = 0.1, target_mix: float = 1.0, hard_targets: bool = False, valid: torch.Tensor | None = None,
+    group: Any = None,
+) -> SwappedPrediction:  # fmt: skip
     """The loss of Spin over two views of the same frames, and what shows a collapse.
 
     scores_1, scores_2: (N, K) cosines of the frames of view 1 and view 2 with the prototypes, before the temperature.

@@ -1,6 +1,7 @@
 """A view's acoustics, a room and noise: for one wave in a data worker, or for a batch on any device."""
 
 from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ SILENCE = np.zeros(0, np.float32)
 AS_RECORDED = Acoustics(SILENCE, 0.0, SILENCE)
 
 
-def change_acoustics(wave, acoustics):
+def change_acoustics(wave: np.ndarray, acoustics: Acoustics) -> np.ndarray:
     """(T,) float32 -> (T,) float32: in the room, then with the noise. Without either the wave comes back as it is.
 
     The signal-to-noise ratio is that of the whole view. A sum that passes full scale is scaled down as a whole, so that
@@ -33,7 +34,7 @@ def change_acoustics(wave, acoustics):
     return change_acoustics_of_batch(torch.from_numpy(wave)[None], lengths, *stack([acoustics], len(wave)))[0].numpy()
 
 
-def stack(acoustics, samples):
+def stack(acoustics: Sequence[Acoustics], samples: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Acoustics of B utterances -> noise (B, samples) at level 1, snr_db (B,), rooms (B, L), float32 tensors.
 
     Where there is none, a row is zero; where no utterance has any, its tensor has no columns.
@@ -54,7 +55,9 @@ def _rows(arrays, width):
     return rows
 
 
-def change_acoustics_of_batch(wave, lengths, noise, snr_db, rooms):
+def change_acoustics_of_batch(
+    wave: torch.Tensor, lengths: torch.Tensor, noise: torch.Tensor, snr_db: torch.Tensor, rooms: torch.Tensor
+) -> torch.Tensor:
     """As `change_acoustics`, for a batch on any device and without waiting for it: (B, T) -> (B, T).
 
     wave: float32, zero behind the ends; lengths: (B,) samples; noise, snr_db, rooms: of `stack`, on the same device.

@@ -8,17 +8,21 @@ The native engine takes pitch marks as well, and changes whole batches on any de
 """
 
 from importlib import import_module
+from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from ..errors import ConfigError
 from .equalizer import equalize
 from .speaker import change_speaker
+from .draws import SpeakerDraw
+from .pitch_marks import PitchMarks
 
 BACKENDS = {"native": ".native", "praat": ".praat", "sox": ".sox", "none": None}
 
 
-def build_backend(name):
+def build_backend(name: str) -> Callable[..., np.ndarray] | None:
     """-> a backend, or None for "none". ConfigError for an unknown name or one that is not installed, with the remedy."""
     if name not in BACKENDS:
         raise ConfigError(f"task.perturbation is {name!r}: choose one of {', '.join(BACKENDS)}")
@@ -29,7 +33,10 @@ def build_backend(name):
     return module.change_speaker
 
 
-def perturb(backend, wave, sample_rate, pitch_range, draw, marks=None):
+def perturb(
+    backend: Callable[..., np.ndarray] | None, wave: np.ndarray, sample_rate: int,
+    pitch_range: tuple[float, float] | None, draw: SpeakerDraw, marks: PitchMarks | None = None,
+) -> np.ndarray:  # fmt: skip
     """A second view of a wave: another voice, another channel, clipped to [-1, 1]. (T,) float32 -> (T,) float32.
 
     marks: PitchMarks of the wave, for the native engine. With backend None the wave comes back as it is.
@@ -42,7 +49,9 @@ def perturb(backend, wave, sample_rate, pitch_range, draw, marks=None):
     return np.clip(changed, -1.0, 1.0)
 
 
-def perturb_batch(wave, lengths, sample_rate, marks, draws):
+def perturb_batch(
+    wave: torch.Tensor, lengths: torch.Tensor, sample_rate: int, marks: PitchMarks, draws: SpeakerDraw
+) -> torch.Tensor:
     """As `perturb` by the native engine, for a batch on any device: (B, T) -> (B, T) float32, zero behind the ends.
 
     lengths: (B,) samples; marks: PitchMarks (B, M); draws: of `stack_draws`, on the host.

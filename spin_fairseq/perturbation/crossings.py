@@ -13,7 +13,7 @@ class Crossings(NamedTuple):
     valid: torch.Tensor  # bool: the row has so many
 
 
-def whole_numbers(counts, capacity):
+def whole_numbers(counts: torch.Tensor, capacity: int | None) -> Crossings:
     """counts: (B, P) int64, how many fall into each piece -> Crossings with M = capacity, a host number.
 
     Rows with more than `capacity` lose their last ones. None: what the fullest row needs, which a device must be asked.

@@ -1,6 +1,7 @@
 """What is changed at random in the second view, and by how much (NANSY, Choi et al. 2021; Spin, section 3.1)."""
 
 from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,12 +23,12 @@ class SpeakerDraw(NamedTuple):
     seed: int  # for a backend that draws random numbers itself
 
 
-def stack_draws(draws):
+def stack_draws(draws: Sequence[SpeakerDraw]) -> SpeakerDraw:
     """SpeakerDraws of B utterances -> one whose fields are arrays, (B,) or (B, 10)."""
     return SpeakerDraw(*map(np.array, zip(*draws)))
 
 
-def draw_speaker(rng, strength=1.0):
+def draw_speaker(rng: np.random.Generator, strength: float = 1.0) -> SpeakerDraw:
     """rng: numpy Generator -> SpeakerDraw. Ratios are uniform above 1, and inverted with probability 1/2.
 
     strength: 1 is the recipe's; below it each ratio is raised to this power and each gain (dB) multiplied by it, so that

@@ -7,7 +7,7 @@ import torch
 from scipy.fft import next_fast_len
 
 from . import kernels
-from .waves import as_waves
+from .waves import Wave, as_waves
 
 BANDS = 10
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
@@ -16,7 +16,7 @@ LONG = 64 * kernels.SEGMENTS  # samples from which on the parts of a wave are fi
 RINGING = 1.0  # s after which the lowest band has died away, for gains and Q of the recipe
 
 
-def biquads(sample_rate, gains_db, q):
+def biquads(sample_rate: float, gains_db: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Second-order sections of the equaliser: (10, 6) float64, rows b0 b1 b2 1 a1 a2.
 
     sample_rate: Hz; gains_db, q: (10,). Bands whose centre is not below the Nyquist frequency pass everything.
@@ -50,7 +50,7 @@ def biquads(sample_rate, gains_db, q):
     return sections
 
 
-def filter_by_spectrum(wave, sections, sample_rate):
+def filter_by_spectrum(wave: torch.Tensor, sections: torch.Tensor, sample_rate: float) -> torch.Tensor:
     """The sections' filter by one FFT: (B, T) float32, (B, S, 6) -> (B, T), on any device."""
     size = next_fast_len(wave.size(1) + int(RINGING * sample_rate), real=True)
     # In double precision: the poles of the lowest band lie close to 1.
@@ -64,7 +64,9 @@ def filter_by_spectrum(wave, sections, sample_rate):
     return torch.fft.irfft(spectrum, size)[:, : wave.size(1)]
 
 
-def equalize(wave, sample_rate, *, gains_db, q, lengths=None):
+def equalize(
+    wave: Wave, sample_rate: float, *, gains_db: np.ndarray, q: np.ndarray, lengths: torch.Tensor | None = None
+) -> Wave:
     """The wave through the equaliser, not clipped; float32, of the same shape and kind.
 
     wave: (T,) or (B, T) float array or tensor; lengths: (B,) samples of each row. gains_db (dB), q: (10,), or (B, 10)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from . import kernels
 from .crossings import whole_numbers
+from .pitch_marks import PitchMarks
 
 VOICELESS_STEP = 0.01  # s between grains, more or less
 JITTER = 0.2  # of that step, at most: equal steps would be heard as a 100-Hz buzz
@@ -31,7 +32,7 @@ class Grains(NamedTuple):
     right: torch.Tensor  # float32: of the falling half
 
 
-def contour_f0(gap, voiced, sample_rate):
+def contour_f0(gap: torch.Tensor, voiced: torch.Tensor, sample_rate: float) -> torch.Tensor:
     """f0 of each gap between marks, over its neighbours as well, with half its weight: Hz, 0 where voiceless.
 
     gap: (B, M) samples; voiced: (B, M) bool -> (B, M). What differs from one period to the next is jitter: no intonation,
@@ -42,7 +43,7 @@ def contour_f0(gap, voiced, sample_rate):
     return torch.where(voiced, 4 * sample_rate / (before + 2 * gap + behind), 0.0)
 
 
-def median_f0(gap_f0, gap, voiced):
+def median_f0(gap_f0: torch.Tensor, gap: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
     """The median of f0 over voiced time; 1 where there is none. All (B, M), -> (B, 1)."""
     order = torch.where(voiced, gap_f0, torch.inf).sort(1)
     weight = torch.where(voiced, gap, 0.0).gather(1, order.indices).cumsum(1)
@@ -51,7 +52,9 @@ def median_f0(gap_f0, gap, voiced):
     return torch.where(torch.isfinite(median), median, 1.0)
 
 
-def new_f0(f0, median, pitch_ratio, range_ratio):
+def new_f0(
+    f0: torch.Tensor, median: torch.Tensor, pitch_ratio: torch.Tensor, range_ratio: torch.Tensor
+) -> torch.Tensor:
     """The contour asked for: median times `pitch_ratio`, distances from it times `range_ratio` as well. (B, M), (B, 1)s."""
     wanted = median * pitch_ratio
     f0 = wanted * (1 + (f0 / median - 1) * range_ratio)
@@ -66,7 +69,10 @@ def _noise(number, seed):
     return (x ^ (x >> 16)).double() / 2**31 - 1
 
 
-def plan_row(marks, length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed):
+def plan_row(
+    marks: PitchMarks, length: int, sample_rate: float, formant_ratio: float, pitch_ratio: float, range_ratio: float,
+    seed: int,
+) -> Grains:  # fmt: skip
     """`plan` for one utterance on the CPU. marks: PitchMarks (1, M); all others are numbers."""
     limits = VOICELESS_STEP, JITTER, LOWEST_F0, HIGHEST_F0, SMALLEST_FRACTION_OF_MEDIAN, ON_THE_MARK, GRID
     found = kernels.plan(
@@ -76,7 +82,10 @@ def plan_row(marks, length, sample_rate, formant_ratio, pitch_ratio, range_ratio
     return Grains(*(torch.from_numpy(values)[None] for values in found))
 
 
-def plan(marks, lengths, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed, capacity):
+def plan(
+    marks: PitchMarks, lengths: torch.Tensor, sample_rate: float, formant_ratio: torch.Tensor,
+    pitch_ratio: torch.Tensor, range_ratio: torch.Tensor, seed: torch.Tensor, capacity: int | None,
+) -> Grains:  # fmt: skip
     """Grains for a new pitch contour of the same duration.
 
     marks: PitchMarks (B, M); lengths: (B,) samples; formant_ratio, pitch_ratio, range_ratio: (B,); seed: (B,) int64;

@@ -1,5 +1,7 @@
 """Noise over speech: what it is made of where there are no recordings, and how loud it becomes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.fft import irfft, rfft
@@ -9,7 +11,7 @@ SMOOTHING = 200.0  # Hz: more than harmonics are apart, less than formants
 SILENT = 1e-10  # mean square of what counts as silence: -100 dB below full scale, less than the last of 16 bits
 
 
-def speech_shaped_noise(wave, rng, sample_rate):
+def speech_shaped_noise(wave: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """Stationary Gaussian noise with the long-term spectrum of a wave, smoothed over 200 Hz.
 
     wave: (T,) float32 or float64; rng: numpy Generator; sample_rate: Hz -> (T,) of the same type, at no level in particular.
@@ -20,7 +22,7 @@ def speech_shaped_noise(wave, rng, sample_rate):
     return irfft(rfft(rng.standard_normal(len(wave), dtype=wave.dtype)) * np.sqrt(power), len(wave))
 
 
-def babble(talkers, samples):
+def babble(talkers: Sequence[np.ndarray], samples: int) -> np.ndarray:
     """Several talkers at once, each as loud as the others: a list of (T_i,) arrays -> (samples,) float32.
 
     A talker who says less than `samples` begins again; silent ones have no part. Without any talker it is silence.
@@ -31,7 +33,7 @@ def babble(talkers, samples):
     return mixed
 
 
-def at_level_one(wave):
+def at_level_one(wave: np.ndarray) -> np.ndarray:
     """(T,) -> (T,) float32 whose mean square is 1; zeros where it is silence."""
     power = float(np.mean(np.square(wave, dtype=np.float64))) if len(wave) else 0.0
     if power <= SILENT:
@@ -39,12 +41,12 @@ def at_level_one(wave):
     return (wave / np.sqrt(power)).astype(np.float32, copy=False)
 
 
-def mean_square(wave, lengths):
+def mean_square(wave: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """(B, T) that is zero behind the ends, lengths (B,) -> (B, 1)."""
     return wave.square().sum(1, keepdim=True) / lengths.clamp(min=1)[:, None]
 
 
-def add_noise(wave, noise, snr_db, lengths):
+def add_noise(wave: torch.Tensor, noise: torch.Tensor, snr_db: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Wave and noise together, on any device and without waiting for it.
 
     wave, noise: (B, T) float32, zero behind the ends; lengths: (B,) samples. snr_db: (B,) tensor, the mean square of the

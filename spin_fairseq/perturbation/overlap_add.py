@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from . import kernels
+from .grains import Grains
 
 SHORTEST_HALF = 1e-3  # samples; none lies within it
 
@@ -16,7 +17,7 @@ def _place_in(wave_length, grains, ratio):
     return (grains.source / ratio).round().long().clamp(0, wave_length)
 
 
-def overlap_add_row(wave, grains, ratio, length):
+def overlap_add_row(wave: torch.Tensor, grains: Grains, ratio: float, length: int) -> torch.Tensor:
     """One row on the CPU. wave: (n,) float32, the source read at `ratio` places a step; grains: (1, G) -> (length,)."""
     source = _place_in(len(wave), grains, ratio)[0].numpy()
     target = grains.target[0].numpy()
@@ -30,7 +31,7 @@ def overlap_add_row(wave, grains, ratio, length):
     return torch.from_numpy(out)
 
 
-def overlap_add(wave, grains, ratio, length):
+def overlap_add(wave: torch.Tensor, grains: Grains, ratio: torch.Tensor, length: int) -> torch.Tensor:
     """As `overlap_add_row` for a batch on any device. wave: (B, n); ratio: (B,) float64 -> (B, length)."""
     source = _place_in(wave.size(1), grains, ratio[:, None])
     time = torch.arange(length, device=wave.device).repeat(len(wave), 1)

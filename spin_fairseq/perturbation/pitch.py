@@ -67,7 +67,7 @@ def _decimate(wave, factor):
     return result
 
 
-def cut_frames(wave, lengths, sample_rate, pitch_floor):
+def cut_frames(wave: torch.Tensor, lengths: torch.Tensor, sample_rate: float, pitch_floor: np.ndarray) -> Frames:
     """Hann-windowed frames of three periods of the floor, every 10 ms, of the wave at about 8 kHz.
 
     wave: (B, T) float32, zero behind `lengths` (B,); pitch_floor: array (B,), Hz.
@@ -106,7 +106,7 @@ def cut_frames(wave, lengths, sample_rate, pitch_floor):
     return Frames(frames, window, rate, step * factor, intensity, valid, 1 / float(pitch_floor.min()), energy)
 
 
-def normalised_autocorrelation(frames):
+def normalised_autocorrelation(frames: Frames) -> torch.Tensor:
     """r(lag) of each frame over that of the window, r(0) = 1 (equation 9 of Boersma 1993): -> (B, F, lags) float32.
 
     Lags in steps of 1 / LAGS_PER_SAMPLE sample of the frames, from 0 to a little more than the longest period. The finer
@@ -145,7 +145,9 @@ def normalised_autocorrelation(frames):
     return torch.cat([normalised(*part) for part in parts], 1)
 
 
-def candidates(r, lag_rate, pitch_floor, pitch_ceiling):
+def candidates(
+    r: torch.Tensor, lag_rate: float, pitch_floor: torch.Tensor, pitch_ceiling: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The strongest peaks of r between floor and ceiling -> frequency (B, F, C) Hz, strength (B, F, C).
 
     r: (B, F, lags); lag_rate: lags a second. Places are refined by a parabola. Where a frame has fewer peaks, strength is -inf and frequency 1.
@@ -166,7 +168,9 @@ def candidates(r, lag_rate, pitch_floor, pitch_ceiling):
     return frequency, strength.gather(-1, place).masked_fill(missing, -torch.inf)
 
 
-def best_path(frequency, strength, intensity, pitch_ceiling):
+def best_path(
+    frequency: torch.Tensor, strength: torch.Tensor, intensity: torch.Tensor, pitch_ceiling: torch.Tensor
+) -> torch.Tensor:
     """The path through the candidates with the highest sum of strengths less costs -> f0 (B, F) Hz, 0 where voiceless.
 
     frequency, strength: (B, F, C); intensity: (B, F), a frame's peak over the utterance's. Viterbi's algorithm; the
@@ -194,7 +198,9 @@ def best_path(frequency, strength, intensity, pitch_ceiling):
     return F.pad(frequency, (1, 0)).gather(-1, states)[..., 0]
 
 
-def contour_in_range(r, frames, pitch_floor, pitch_ceiling):
+def contour_in_range(
+    r: torch.Tensor, frames: Frames, pitch_floor: torch.Tensor, pitch_ceiling: torch.Tensor
+) -> torch.Tensor:
     """f0 between floor and ceiling, (B,) float32 Hz each: (B, F) float32 Hz, 0 where voiceless."""
     if r.device.type != "cpu":
         found = candidates(r, LAGS_PER_SAMPLE * frames.rate, pitch_floor, pitch_ceiling)
@@ -209,7 +215,7 @@ def contour_in_range(r, frames, pitch_floor, pitch_ceiling):
     return torch.from_numpy(np.stack(rows))
 
 
-def range_of(f0):
+def range_of(f0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A speaker's floor and ceiling from f0 values: (B, N) Hz, 0 where voiceless -> (B,), (B,) Hz.
 
     0.72 times the 35th and 1.9 times the 65th percentile (De Looze and Rauzy 2009), which octave errors leave alone;
@@ -224,7 +230,10 @@ def range_of(f0):
     return floor, torch.where(some, 1.9 * high, WIDE_RANGE[1]).clamp(*WIDE_RANGE)
 
 
-def f0_contour(wave, lengths, sample_rate, pitch_floor=None, pitch_ceiling=None):
+def f0_contour(
+    wave: torch.Tensor, lengths: torch.Tensor, sample_rate: float, pitch_floor: np.ndarray | None = None,
+    pitch_ceiling: np.ndarray | None = None,
+) -> tuple[torch.Tensor, Frames]:  # fmt: skip
     """-> f0 (B, F) float32 Hz, 0 where voiceless, and the Frames that it belongs to.
 
     wave: (B, T) float32, zero behind `lengths` (B,); floor, ceiling: arrays (B,), Hz. None: a first look over

@@ -1,7 +1,10 @@
 """Pitch marks: one place in each period of the voiced intervals, where the energy of the period is centred."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,7 +12,7 @@ import torch.nn.functional as F
 
 from . import kernels, pitch
 from .crossings import whole_numbers
-from .waves import as_waves, per_row
+from .waves import Numbers, Wave, as_waves, per_row
 
 ANALYSIS_VERSION = 3  # of what marks are found; cached ones of another version are measured anew
 RESOLUTION = 16  # marks lie on multiples of 1/16 sample, so that cached ones are the same
@@ -27,7 +30,7 @@ class PitchMarks(NamedTuple):
     times: torch.Tensor  # float64, samples, ascending
     joined: torch.Tensor  # bool: the next mark belongs to the same voiced interval
 
-    def crop(self, start, samples):
+    def crop(self, start: int, samples: int) -> PitchMarks:
         """The marks of `samples` samples from `start`; of one utterance."""
         inside = (self.times >= start) & (self.times < start + samples)
         joined = self.joined[inside]
@@ -38,7 +41,7 @@ class PitchMarks(NamedTuple):
 NO_MARKS = PitchMarks(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.bool))
 
 
-def pad_marks(rows):
+def pad_marks(rows: Sequence[PitchMarks]) -> PitchMarks:
     """Marks of single utterances -> those of a batch."""
     size = max((len(marks.times) for marks in rows), default=0)
     times = torch.full((len(rows), size), torch.inf, dtype=torch.float64)
@@ -49,7 +52,7 @@ def pad_marks(rows):
     return PitchMarks(times, joined)
 
 
-def energy_phasor(frames, f0):
+def energy_phasor(frames: pitch.Frames, f0: torch.Tensor) -> torch.Tensor:
     """Where in the period the energy of each frame is centred: (B, F) complex64, length 0..1 (how clearly)."""
     if f0.device.type == "cpu":
         rows = [kernels.energy_phasor(*row, frames.rate) for row in zip(frames.samples.numpy(), f0.numpy())]
@@ -87,7 +90,9 @@ def _phase(frames, f0, interval, sample_rate):
     return phase + rest
 
 
-def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
+def marks_of_contour(
+    frames: pitch.Frames, f0: torch.Tensor, lengths: torch.Tensor, sample_rate: float, capacity: int | None
+) -> PitchMarks:
     """Pitch marks along a contour. frames: Frames; f0: (B, F) -> PitchMarks (B, capacity)."""
     voiced = (f0 > 0) & frames.valid
     after_voiced = F.pad(voiced[:, :-1], (1, 0))
@@ -120,7 +125,10 @@ def marks_of_contour(frames, f0, lengths, sample_rate, capacity):
     return PitchMarks(torch.where(valid, times, torch.inf), joined)
 
 
-def find_pitch_marks(wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None, lengths=None):
+def find_pitch_marks(
+    wave: Wave, sample_rate: float, *, pitch_floor: Numbers | None = None, pitch_ceiling: Numbers | None = None,
+    lengths: torch.Tensor | None = None,
+) -> PitchMarks:  # fmt: skip
     """Where the periods of the voiced intervals are -> PitchMarks, of one utterance or of a batch.
 
     wave: (T,) or (B, T) float array or tensor; sample_rate: Hz; lengths: (B,) samples of each row.
@@ -158,7 +166,7 @@ def _find(wave, lengths, sample_rate, *limits, capacity=None):
     return marks_of_row(frames, f0, int(lengths[0]), sample_rate)
 
 
-def marks_of_row(frames, f0, length, sample_rate):
+def marks_of_row(frames: pitch.Frames, f0: torch.Tensor, length: int, sample_rate: float) -> PitchMarks:
     """`marks_of_contour` for one utterance on the CPU; length: samples -> PitchMarks (M,)."""
     phasor = energy_phasor(frames, f0)
     found = kernels.marks_of_contour(

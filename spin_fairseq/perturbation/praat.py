@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from ..errors import ConfigError, PerturbationError
+from .draws import SpeakerDraw
 
 WIDE_RANGE = (75.0, 400.0)  # Hz, for a speaker of whom nothing is known
 
@@ -17,7 +18,7 @@ WIDE_RANGE = (75.0, 400.0)  # Hz, for a speaker of whom nothing is known
 _LOWEST_FRACTION_OF_MEDIAN = 0.05
 
 
-def check_installed():
+def check_installed() -> None:
     """ConfigError, with the remedy, where Parselmouth is missing."""
     try:
         import parselmouth  # noqa: F401
@@ -27,13 +28,15 @@ def check_installed():
         ) from None
 
 
-def safe_range_ratio(range_ratio, f0):
+def safe_range_ratio(range_ratio: float, f0: np.ndarray) -> float:
     """The largest factor up to `range_ratio` that leaves every f0 above zero. f0: (N,) Hz, voiced frames."""
     below = 1.0 - f0.min() / np.median(f0)
     return range_ratio if below <= 0.0 else min(range_ratio, (1.0 - _LOWEST_FRACTION_OF_MEDIAN) / below)
 
 
-def change_speaker(wave, sample_rate, pitch_range, draw):
+def change_speaker(
+    wave: np.ndarray, sample_rate: int, pitch_range: tuple[float, float] | None, draw: SpeakerDraw
+) -> np.ndarray:
     """(T,) float32 -> (T,) float32 with formants, median pitch and pitch range multiplied by the draw's ratios.
 
     pitch_range: floor and ceiling of the speaker's f0, Hz; None: WIDE_RANGE. Where Praat finds no voiced frame, formants alone change.

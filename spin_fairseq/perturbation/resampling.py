@@ -14,7 +14,7 @@ TAPS_MULTIPLE = 8  # what vector units like
 TAPS_AT_ONCE = 4  # on a device: fewer and larger operations, of more memory
 
 
-def interpolation_table(ratio, taps):
+def interpolation_table(ratio: torch.Tensor, taps: int) -> torch.Tensor:
     """Coefficients for reading at a fraction p / PHASES behind a sample: (B, PHASES + 1, taps) float32.
 
     ratio: (B,) float64, places a step; above 1 the pass band shrinks accordingly, so that nothing is aliased.
@@ -29,11 +29,11 @@ def interpolation_table(ratio, taps):
     return (table / table.sum(-1, keepdim=True)).float()
 
 
-def taps_for(largest_ratio):
+def taps_for(largest_ratio: float) -> int:
     return -(-2 * math.ceil(ZERO_CROSSINGS * max(1.0, largest_ratio)) // TAPS_MULTIPLE) * TAPS_MULTIPLE
 
 
-def resample_row(wave, ratio, length):
+def resample_row(wave: torch.Tensor, ratio: float, length: int) -> torch.Tensor:
     """(n,) float32 on the CPU -> (length,): the wave at places m * ratio, m = 0 .. length - 1, 0 outside it."""
     if ratio == 1.0 and length == len(wave):
         return wave
@@ -46,7 +46,7 @@ def resample_row(wave, ratio, length):
     return torch.from_numpy(out)
 
 
-def resample(wave, lengths, ratio, length, taps):
+def resample(wave: torch.Tensor, lengths: torch.Tensor, ratio: torch.Tensor, length: int, taps: int) -> torch.Tensor:
     """As `resample_row` for a batch on any device: (B, T) -> (B, length), of which row b has lengths[b] / ratio[b].
 
     ratio: (B,) float64; taps: `taps_for` the largest of them.

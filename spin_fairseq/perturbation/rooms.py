@@ -9,7 +9,7 @@ DIRECT_DB = (0.0, 6.0)  # energy of their direct sound over that of the reverber
 LONGEST_SECONDS = 2.0  # of an impulse response that is used
 
 
-def synthetic_room(rng, sample_rate):
+def synthetic_room(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     """An impulse response after Polack: the direct sound, then Gaussian noise that decays by 60 dB in T60.
 
     rng: numpy Generator; T60 and the energy of the direct sound are uniform in their ranges. -> (L,) float64.
@@ -22,7 +22,7 @@ def synthetic_room(rng, sample_rate):
     return room
 
 
-def from_direct_sound(room, sample_rate):
+def from_direct_sound(room: np.ndarray, sample_rate: int) -> np.ndarray:
     """A recorded impulse response from its highest peak on, which becomes 1: so speech is not delayed in it.
 
     (L,) array -> (at most 2 s,) float32; empty where the response is silent.
@@ -34,7 +34,7 @@ def from_direct_sound(room, sample_rate):
     return room[start : start + int(LONGEST_SECONDS * sample_rate)] / room[start]
 
 
-def reverberate(wave, rooms, lengths):
+def reverberate(wave: torch.Tensor, rooms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Speech in rooms, as long and as loud as before, on any device and without waiting for it.
 
     wave: (B, T) float32, zero behind the ends; lengths: (B,) samples. rooms: (B, L) impulse responses that begin with the

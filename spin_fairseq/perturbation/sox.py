@@ -10,9 +10,10 @@ import shutil
 import numpy as np
 
 from ..errors import ConfigError, PerturbationError
+from .draws import SpeakerDraw
 
 
-def check_installed():
+def check_installed() -> None:
     """ConfigError, with the remedy, where the sox program or its Python package is missing."""
     try:
         import sox  # noqa: F401
@@ -22,7 +23,9 @@ def check_installed():
         raise ConfigError("task.perturbation=sox needs the sox program: apt-get install sox (Debian, Ubuntu)")
 
 
-def change_speaker(wave, sample_rate, pitch_range, draw):
+def change_speaker(
+    wave: np.ndarray, sample_rate: int, pitch_range: tuple[float, float] | None, draw: SpeakerDraw
+) -> np.ndarray:
     """(T,) float32 -> (T,) float32, the spectrum stretched by the formant ratio. Raises PerturbationError."""
     import sox
 

@@ -9,13 +9,14 @@ from .grains import HIGHEST_F0, plan, plan_row
 from .overlap_add import overlap_add, overlap_add_row
 from .pitch_marks import PitchMarks, find_pitch_marks
 from .resampling import resample, resample_row, taps_for
-from .waves import as_waves, per_row
+from .waves import Numbers, Wave, as_waves, per_row
 
 
 def change_speaker(
-    wave, sample_rate, *, pitch_floor=None, pitch_ceiling=None, formant_ratio=1.0, pitch_ratio=1.0, range_ratio=1.0,
-    marks=None, lengths=None, seed=0,
-):  # fmt: skip
+    wave: Wave, sample_rate: float, *, pitch_floor: Numbers | None = None, pitch_ceiling: Numbers | None = None,
+    formant_ratio: Numbers = 1.0, pitch_ratio: Numbers = 1.0, range_ratio: Numbers = 1.0,
+    marks: PitchMarks | None = None, lengths: torch.Tensor | None = None, seed: Numbers = 0,
+) -> Wave:  # fmt: skip
     """The same words by another voice, of the same length.
 
     wave: (T,) or (B, T) float array or tensor; sample_rate: Hz; lengths: (B,) samples of each row.

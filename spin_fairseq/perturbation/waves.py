@@ -7,7 +7,8 @@ import torch
 
 from ..errors import PerturbationError
 
-
+Wave = np.ndarray | torch.Tensor
+Numbers = float | np.ndarray  # one, or one for each row
 FEWEST_SAMPLES = 32  # of the waves of a batch
 
 
@@ -19,25 +20,25 @@ class Waves(NamedTuple):
     single: bool
     array: bool
 
-    def like_input(self, samples):
+    def like_input(self, samples: torch.Tensor) -> Wave:
         """(B, T) -> (T,) for a single wave; an array for an array."""
         samples = samples[0] if self.single else samples
         return samples.numpy() if self.array else samples
 
     @property
-    def on_host(self):
+    def on_host(self) -> bool:
         return self.samples.device.type == "cpu"
 
-    def rows(self):
+    def rows(self) -> list[torch.Tensor]:
         """Each row without its padding, (1, T_b); on the host."""
         return [row[None, :length] for row, length in zip(self.samples, self.lengths.tolist())]
 
-    def masked(self, samples):
+    def masked(self, samples: torch.Tensor) -> torch.Tensor:
         """(B, T) with zeros behind the ends."""
         return samples * (torch.arange(samples.size(1), device=samples.device) < self.lengths[:, None])
 
 
-def as_waves(wave, lengths=None):
+def as_waves(wave: Wave, lengths: torch.Tensor | None = None) -> Waves:
     """wave: (T,) or (B, T), a float array or tensor; lengths: (B,) samples, None for full rows.
 
     PerturbationError for another shape or type, for more rows than samples, and on the CPU for NaN and infinity (another device is not waited for).
@@ -87,7 +88,7 @@ def _check_orientation(rows, samples):
         )
 
 
-def per_row(name, value, rows, above=0.0):
+def per_row(name: str, value: Numbers, rows: int, above: Numbers = 0.0) -> np.ndarray:
     """A number, or one for each row, on the host -> array (rows,) float64. PerturbationError unless all are above `above`."""
     try:
         values = np.array(np.broadcast_to(value, rows), dtype=np.float64)

@@ -4,6 +4,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 from collections.abc import Iterator
+from typing import Any
 
 from ...errors import ConfigError
 from ...files import folder_set_aside
@@ -21,7 +22,10 @@ WRITERS = {
 WITH_CODEBOOKS = ("hf", "kmeans", "spin", "onnx")
 
 
-def convert(source, destination, to, given=None, codebook=None):
+def convert(
+    source: str | Path, destination: str | Path, to: str, given: dict[str, Any] | None = None,
+    codebook: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Convert the checkpoint `source`, of any format that can be read, to the format `to`, and write it to `destination`.
 
     given: keys of the encoder's configuration that the source lacks, as for `load_encoder`. codebook: of a Spin with several, the

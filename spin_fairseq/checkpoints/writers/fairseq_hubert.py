@@ -1,9 +1,13 @@
 """Write a checkpoint of fairseq's HubertModel, for fairseq without this package, and for other tools that load one."""
 
+from typing import Any
+from pathlib import Path
+
 import torch
 
 from ...errors import CheckpointError
 from ...files import whole_file
+from .source import Source
 
 NAME = "fairseq HuBERT"
 
@@ -26,7 +30,7 @@ def _final_proj(source):
     return torch.zeros(rows, source.encoder.width), torch.zeros(rows), "zeros"
 
 
-def refuse_odd_forms(source, to):
+def refuse_odd_forms(source: Source, to: str) -> None:
     """Raise CheckpointError for an encoder that neither fairseq's model nor Microsoft's, with the same front end, can be."""
     cfg, odd = source.encoder.cfg, None
     if not cfg.feat_proj_layer_norm:
@@ -39,7 +43,7 @@ def refuse_odd_forms(source, to):
         raise CheckpointError(f"{source.path}: {odd}, which --to {to} cannot hold; choose hf, spin or onnx")
 
 
-def hubert_parts(source, to):
+def hubert_parts(source: Source, to: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, torch.Tensor]]:
     """-> the keys of HubertConfig, those of the task, and the tensors. Raises CheckpointError for another encoder.
 
     A HubertModel has a `final_proj`, used in pre-training. For an encoder alone it is that of the base, if the file has it.
@@ -63,7 +67,7 @@ def hubert_parts(source, to):
     return model, task, tensors
 
 
-def write(source, path):
+def write(source: Source, path: str | Path) -> None:
     """Plain containers and tensors alone, so that torch's `weights_only` loads it; `load_encoder` reads it too."""
     model, task, tensors = hubert_parts(source, "hubert")
     with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 from ...encoders.conv_layers import parse_conv_layers
 from ...errors import CheckpointError
 from ...files import whole_folder
 from ..huggingface import KEYS, WAVLM_KEYS
 from .model_card import model_card
+from .source import Source
 
 NAME = "transformers"
 
@@ -32,7 +34,7 @@ _NAMES = [
 ]
 
 
-def transformers_name(name, batch_norm=False):
+def transformers_name(name: str, batch_norm: bool = False) -> str:
     """fairseq's or Microsoft's name of a tensor -> transformers'. batch_norm: whether the positional convolution has one."""
     if batch_norm and name.startswith("encoder.pos_conv.0."):
         return name.replace("encoder.pos_conv.0.", "encoder.pos_conv_embed.batch_norm.")
@@ -79,7 +81,7 @@ def _preprocessor(source):
     }
 
 
-def write(source, folder):
+def write(source: Source, folder: str | Path) -> None:
     """Write model.safetensors, config.json, preprocessor_config.json, README.md; for Spin also spin_head.safetensors.
 
     `load_encoder` can read the folder.

@@ -1,12 +1,14 @@
 """Write the codebook as k-means, for fairseq's dump_km_label.py and similar tools: the nearest centre is the unit."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
 
 from ...errors import CheckpointError
 from ...files import whole_file
+from .source import Source
 
 NAME = "scikit-learn k-means"
 
@@ -28,7 +30,7 @@ def _centres(head):
     )
 
 
-def write(source, path):
+def write(source: Source, path: str | Path) -> None:
     """Write a fitted KMeans with `cluster_centers_` (K, D) by joblib, for use on `spin-fairseq units --output embeddings`."""
     source.require_spin("kmeans")
     import joblib

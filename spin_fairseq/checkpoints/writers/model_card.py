@@ -1,6 +1,7 @@
 """Write the README.md of an export for the transformers library."""
 
 import json
+from .source import Source
 
 _HEADER = """---
 library_name: transformers
@@ -55,7 +56,7 @@ def _example(source):
     ).strip()
 
 
-def model_card(source):
+def model_card(source: Source) -> str:
     """-> Markdown that says what the export holds, and for Spin has an example that computes units."""
     kind = source.encoder_config["kind"]
     title = {"hubert": "HuBERT", "wavlm": "WavLM"}[kind]

@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import warnings
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from ...encoders import AS_EXPORTED
 from ...errors import CheckpointError
 from ...files import whole_file
+from .source import Source
 
 NAME = "ONNX"
 
@@ -40,7 +42,7 @@ class _WaveToUnits(nn.Module):
         return (features, embeddings, *units)
 
 
-def write(source, path):
+def write(source: Source, path: str | Path) -> None:
     """Write the model. Input: wave (1, samples) float32, at the sample rate of the base. Outputs: features; for Spin also
     embeddings, units, and units_1 ... of further codebooks. Its metadata describe it, as JSON under "about"."""
     try:

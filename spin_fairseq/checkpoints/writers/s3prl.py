@@ -1,10 +1,13 @@
 """Write what s3prl's `hubert_custom` and `wavlm_local` load: its converted HuBERT, or a WavLM in Microsoft's form."""
 
+from pathlib import Path
+
 import torch
 
 from ...errors import CheckpointError
 from ...files import whole_file
 from .fairseq_hubert import hubert_parts, refuse_odd_forms
+from .source import Source
 
 NAME = "s3prl"
 
@@ -20,7 +23,7 @@ def _hubert(source):
     return {"task_cfg": task, "model_cfg": model, "model_weight": tensors, "dictionaries_symbols": [None]}
 
 
-def write(source, path):
+def write(source: Source, path: str | Path) -> None:
     """Write the encoder without the head (for that see examples/superb/). `load_encoder` can read both forms."""
     state = _wavlm(source) if source.encoder_config["kind"] == "wavlm" else _hubert(source)
     with whole_file(path, CheckpointError) as temporary, open(temporary, "wb") as file:

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from typing import Any
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,7 @@ from ...errors import CheckpointError, ConfigError
 from ..encoder import build, read_model
 from ..files import read_file
 from ..provenance import about_of_folder, last_part, plain_values, what_is_told
+from ...encoders import SpeechEncoder
 
 
 @dataclass
@@ -28,18 +30,18 @@ class Source:
     final_proj: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
-    def is_spin(self):
+    def is_spin(self) -> bool:
         return hasattr(self.model, "head")
 
     @property
-    def encoder(self):
+    def encoder(self) -> SpeechEncoder:
         return self.model.encoder if self.is_spin else self.model
 
     @property
-    def encoder_config(self):
+    def encoder_config(self) -> dict[str, Any]:
         return plain_values(self.encoder.config)
 
-    def require_spin(self, to):
+    def require_spin(self, to: str) -> None:
         if not self.is_spin:
             raise CheckpointError(
                 f"{self.path}: an encoder alone, without the head and codebook that --to {to} consists of; "
@@ -47,7 +49,7 @@ class Source:
             )
 
 
-def read_source(path, given=None, codebook=None):
+def read_source(path: str | Path, given: dict[str, Any] | None = None, codebook: int | None = None) -> Source:
     """given: keys of the encoder's configuration, as for `load_encoder`. codebook: the one that is kept of several; None: all.
 
     Raises CheckpointError; ConfigError where there is no such codebook.

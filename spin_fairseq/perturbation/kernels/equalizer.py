@@ -63,7 +63,7 @@ def _transition(sections, steps):
 
 
 @compiled
-def cascade(wave, sections, out):
+def cascade(wave: np.ndarray, sections: np.ndarray, out: np.ndarray) -> None:
     """Second-order sections one after the other, in double precision. Twin: equalizer.filter_by_spectrum.
 
     wave: (n,) float32, no longer than `out`; sections: (S, 6), rows b0 b1 b2 1 a1 a2; transposed direct form II.
@@ -81,7 +81,7 @@ def cascade(wave, sections, out):
 
 
 @compiled
-def cascade_side_by_side(wave, sections, out):
+def cascade_side_by_side(wave: np.ndarray, sections: np.ndarray, out: np.ndarray) -> None:
     """As `cascade`, for a wave of many times SEGMENTS samples: the SEGMENTS parts of it are filtered side by side.
 
     Each section waits for what it gave for the sample before, and each sample for the section before; other segments do not.

@@ -15,7 +15,10 @@ def _noise(number, seed):
 
 
 @in_order
-def plan(times, joined, length, sample_rate, formant_ratio, pitch_ratio, range_ratio, seed, limits):
+def plan(
+    times: np.ndarray, joined: np.ndarray, length: int, sample_rate: float, formant_ratio: float, pitch_ratio: float,
+    range_ratio: float, seed: int, limits: tuple[float, ...],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Grains of one utterance. Twin: grains.plan, which tells where they lie.
 
     times: (M,) float64 samples; joined: (M,) bool; limits: the constants of `grains`, in the order in which they are taken

@@ -6,7 +6,10 @@ from .compiling import compiled
 
 
 @compiled
-def track(r, intensity, lag_rate, floor, ceiling, count, voicing, silence, octave_cost, jump_cost, change_cost):
+def track(
+    r: np.ndarray, intensity: np.ndarray, lag_rate: float, floor: float, ceiling: float, count: int, voicing: float,
+    silence: float, octave_cost: float, jump_cost: float, change_cost: float,
+) -> np.ndarray:  # fmt: skip
     """Peaks of r and the best path through them. Twin: pitch.candidates and pitch.best_path.
 
     r: (F, lags) float32; intensity: (F,); count: voiced candidates of a frame -> f0 (F,) float32 Hz, 0 where voiceless.

@@ -8,7 +8,7 @@ LANES = 8  # neighbouring samples whose phasors are computed side by side
 
 
 @compiled
-def energy_phasor(frames, f0, rate):
+def energy_phasor(frames: np.ndarray, f0: np.ndarray, rate: float) -> np.ndarray:
     """Twin: pitch_marks.energy_phasor. frames: (F, N) float32; f0: (F,) Hz -> (F,) complex64, 0 where voiceless."""
     count, width = frames.shape
     result = np.zeros(count, np.complex64)
@@ -40,7 +40,10 @@ def energy_phasor(frames, f0, rate):
 
 
 @in_order
-def marks_of_contour(phasor, f0, valid, half_step, sample_rate, length, reach, beyond_limit, resolution):
+def marks_of_contour(
+    phasor: np.ndarray, f0: np.ndarray, valid: np.ndarray, half_step: float, sample_rate: float, length: int,
+    reach: int, beyond_limit: float, resolution: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Pitch marks of one utterance. Twin: pitch_marks.marks_of_contour, which tells how they are found.
 
     phasor: (F,) complex64; f0: (F,) float32 Hz; valid: (F,) bool -> times (M,) float64 samples, joined (M,) bool.

@@ -14,7 +14,9 @@ def _interpolate(wave, coefficients, differences, fraction):
 
 
 @compiled
-def resample(wave, ratio, coefficients, differences, out):
+def resample(
+    wave: np.ndarray, ratio: float, coefficients: np.ndarray, differences: np.ndarray, out: np.ndarray
+) -> None:
     """out[m] is the wave at place m * ratio. Twin: resampling.resample, which tells what the rest is.
 
     wave: (n,) float32, with `taps` zeros before and at least as many behind every place asked for.
@@ -45,7 +47,9 @@ def _crossfade(fading, rising, rate_fading, rate_rising, out):
 
 
 @compiled
-def overlap_add(wave, target, source, left, right, out):
+def overlap_add(
+    wave: np.ndarray, target: np.ndarray, source: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray
+) -> None:
     """Grains of `wave` laid down in `out`. Twin: overlap_add.overlap_add, which tells what they are.
 
     wave: (n,) float32, with room on either side for every grain; source: places in it, int64.
