@@ -86,3 +86,28 @@ def test_verbs_are_thin():
     """Work that is done in a verb's file can be called by nobody else, and is tested through a command line alone."""
     lengths = {verb: len((PACKAGE / "commands" / f"{verb}.py").read_text("utf-8").splitlines()) for verb in VERBS}
     assert {verb: length for verb, length in lengths.items() if length > MOST_LINES_OF_A_VERB} == {}
+
+
+def public_functions(body):
+    """The functions of a module, and the methods of its classes, whose names say that they are for others."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body)
+        elif isinstance(node, ast.FunctionDef) and (node.name == "__init__" or not node.name.startswith("_")):
+            yield node
+
+
+def test_public_signatures_have_types():
+    """What a function takes and gives back is read in its signature, and not guessed from its body."""
+    found = []
+    for path, tree in TREES.items():
+        for function in public_functions(tree.body):
+            given = function.args
+            untyped = [
+                arg.arg
+                for arg in [*given.posonlyargs, *given.args, *given.kwonlyargs]
+                if arg.annotation is None and arg.arg not in ("self", "cls")
+            ]
+            if untyped or (function.returns is None and function.name != "__init__"):
+                found.append(f"{path.relative_to(PACKAGE)}:{function.lineno} {function.name}: {', '.join(untyped)}")
+    assert not found

@@ -13,8 +13,11 @@ Nothing in the source is executed. Every export says what it holds: base, layer,
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 from spin_fairseq.files import refuse_to_replace
+
+from .parser import Parser
 
 EXAMPLES = (
     "spin-fairseq convert checkpoint_last.pt --to hubert --out spin_hubert.pt",
@@ -26,7 +29,7 @@ KEPT = "nothing was written"
 FORMATS = ("hubert", "hf", "s3prl", "kmeans", "spin", "onnx")
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file, or a folder of the transformers library")
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write; for hf, a folder")
@@ -40,7 +43,7 @@ def add_arguments(parser):
     parser.add_overwrite("replace the file, or the folder of an earlier export")
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.checkpoints.writers import convert, export_set_aside
 

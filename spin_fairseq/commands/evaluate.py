@@ -19,11 +19,12 @@ group it belongs to and where it comes from: `spin-fairseq evaluate --definition
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from spin_fairseq.threads import settle
 
-from .parser import UsageError, usable_device
+from .parser import Parser, UsageError, usable_device
 from .values import at_least, fraction, gigabytes
 
 EXAMPLES = (
@@ -36,7 +37,7 @@ KEPT = "what was measured so far is kept"
 AGAIN = "without --overwrite"
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     add, out = parser.add_argument, Path("outputs/evaluation")
     add("models", nargs="*", metavar="MODEL", help="see above")
     add("--data", action="append", default=[], metavar="MANIFESTS", help=".tsv, .json or folder; a,b for several")
@@ -72,7 +73,7 @@ def add_arguments(parser):
     add("--definitions", action="store_true", help="explain every metric, and do nothing else")
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     threads = settle()
     from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.errors import EvaluationError

@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
+from argparse import Namespace
+from typing import Any
+
+from .parser import Parser
 
 EXAMPLES = (
     "spin-fairseq inspect hubert_base_ls960.pt",
@@ -18,13 +22,13 @@ KEPT = "nothing was written"
 TITLES = {"hubert": "HuBERT", "wavlm": "WavLM"}
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("checkpoint", metavar="FILE", help="a checkpoint, or a folder of the transformers library")
     parser.add_encoder()
     parser.add_argument("--json", action="store_true", help="print a JSON object, for programs")
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     from spin_fairseq.checkpoints.given import encoder_keys
     from spin_fairseq.checkpoints.inspection import inspect_checkpoint
 
@@ -32,7 +36,7 @@ def run(args):
     print(json.dumps({**found, "next": following(found)}, indent=2) if args.json else page(found))
 
 
-def page(found):
+def page(found: dict[str, Any]) -> str:
     """One screen."""
     encoder, spin, made = found["encoder"], found["spin"], dict(found["made"])
     rows = [
@@ -70,7 +74,7 @@ def page(found):
     return "\n".join([*lines, "", f"Next: {following(found)}"])
 
 
-def following(found):
+def following(found: dict[str, Any]) -> str:
     """The command to try next with such a file."""
     file, layers = shlex.quote(found["file"]), found["encoder"]["layers"]
     if found["spin"]:

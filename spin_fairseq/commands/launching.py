@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
 
 from spin_fairseq.errors import ConfigError, ShardError
 from spin_fairseq.threads import usable_cpus
@@ -19,7 +22,7 @@ LAUNCHING = ("--launcher", "--shards", "--slurm")
 SIGNALS = ("SIGUSR1", "SIGUSR2")  # by which Slurm tells that a job's time is over
 
 
-def launch(verb: str, module, args) -> int:
+def launch(verb: str, module: ModuleType, args: Namespace) -> int | None:
     """Run all shards, and join them -> exit status. Raises ShardError: some failed; they are run again by the same command."""
     from spin_fairseq.shards import Shard, ShardFolder
 
@@ -124,7 +127,7 @@ class ShardJob:
     def __call__(self) -> int:
         return subprocess.call(self.command, preexec_fn=_leave_signals_to_the_job)
 
-    def checkpoint(self):
+    def checkpoint(self) -> Any:
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)

@@ -9,8 +9,8 @@ import os
 import shlex
 import sys
 import traceback
-from contextlib import contextmanager, nullcontext
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from spin_fairseq import __version__
 from spin_fairseq.errors import SpinError

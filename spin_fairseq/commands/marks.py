@@ -12,6 +12,14 @@ for any other error.
 
 from __future__ import annotations
 
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from .parser import Parser
+
+if TYPE_CHECKING:
+    from spin_fairseq.shards import ShardedWork
+
 EXAMPLES = (
     "spin-fairseq marks data/mine/train.tsv data/mine/dev.tsv --speaker-pitch data/mine/pitch.tsv --out data/mine/marks",
 )
@@ -19,7 +27,7 @@ KEPT = "the marks measured so far are kept"
 AGAIN = "without --overwrite"
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for SPLIT.marks: the later task.pitch_marks")
     parser.add_argument("--speaker-pitch", metavar="TABLE", help="the table for the later task.speaker_pitch; without "
@@ -29,7 +37,7 @@ def add_arguments(parser):
     parser.add_overwrite("measure everything again, and replace existing marks")
 
 
-def work(args):
+def work(args: Namespace) -> ShardedWork:
     from spin_fairseq.preparation.pitch_marks import PitchMarkFiles
     from spin_fairseq.speech.manifest import manifest_at
 
@@ -39,5 +47,5 @@ def work(args):
     )  # fmt: skip
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     return work(args).run()

@@ -9,17 +9,21 @@ Exit status: 0, 3 when the shards left some files out, 1 for any error.
 
 from __future__ import annotations
 
+from argparse import Namespace
+
+from .parser import Parser
+
 EXAMPLES = ("spin-fairseq merge units.km",)
 KEPT = "the shards are kept"
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("out", metavar="OUT", help="what the shards had as --out")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the shards")
     parser.add_overwrite("replace OUT")
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     from .sharding import merge
 
     return merge(args.out, keep=args.keep, overwrite=args.overwrite, say=args.say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
 
 from spin_fairseq.threads import settle
@@ -9,7 +10,7 @@ from spin_fairseq.threads import settle
 from .parser import usable_device
 
 
-def loader(args, checkpoint: str, any_model: bool = False, tell: bool = True) -> Callable:
+def loader(args: Namespace, checkpoint: str, any_model: bool = False, tell: bool = True) -> Callable:
     """A function that loads the model, on args.device. any_model: a Spin, or an encoder. tell: say how many threads compute.
 
     args.encoder: keys of its configuration; args.dtype: if the verb has that option.

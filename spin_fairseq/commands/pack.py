@@ -13,11 +13,12 @@ rows too, if the archives are zips and the path of their folder has no colon; th
 from __future__ import annotations
 
 import glob
+from argparse import Namespace
 from pathlib import Path
 
 from spin_fairseq.files import remove
 
-from .parser import UsageError
+from .parser import Parser, UsageError
 from .values import size
 
 EXAMPLES = ("spin-fairseq pack data/mine/train.tsv data/mine/dev.tsv --out packed",)
@@ -25,7 +26,7 @@ KEPT = "complete archives are kept"
 AGAIN = "without --overwrite"
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json")
     parser.add_argument(
         "--out", required=True, metavar="FOLDER", help="for archives and manifests: the later task.data"
@@ -41,7 +42,7 @@ def add_arguments(parser):
     parser.add_overwrite("pack everything again, and replace existing archives")
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     from spin_fairseq.preparation.packing import pack
     from spin_fairseq.progress import ProgressBar
     from spin_fairseq.speech.manifest import manifest_at

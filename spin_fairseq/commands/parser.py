@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import textwrap
+from typing import NoReturn
 from collections.abc import Callable, Sequence
 
 from spin_fairseq.threads import usable_cpus
@@ -28,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         examples = textwrap.indent("\n".join(self.examples), "  ")
         return f"{examples}\n\n{self.text.strip()}\n\n{super().format_help()}"
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
     def parse(self, add_arguments: Callable, words: Sequence[str]) -> argparse.Namespace | None:

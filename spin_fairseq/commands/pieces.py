@@ -10,13 +10,18 @@ pip install "spin_fairseq[pieces]".
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spin_fairseq.threads import settle
 
 from .models import loader
-from .parser import UsageError
+from .parser import Parser, UsageError
 from .values import at_least
+
+if TYPE_CHECKING:
+    from spin_fairseq.shards import ShardedWork
 
 EXAMPLES = (
     "spin-fairseq pieces train.jsonl dev.jsonl --out pieces",
@@ -26,7 +31,7 @@ KEPT = "the units and rows finished so far are kept"
 AGAIN = "without --overwrite"
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("files", nargs="+", metavar="UNITS", help="files of units, or with --model manifests")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for the pieces: the later task.pieces")
     parser.add_argument(
@@ -48,7 +53,7 @@ def add_arguments(parser):
     parser.add_shards()
 
 
-def work(args):
+def work(args: Namespace) -> ShardedWork:
     splits = [Path(name).stem for name in args.files]
     if len(set(splits)) < len(splits):
         raise UsageError("two of the files have the same name, which their pieces would share")
@@ -69,5 +74,5 @@ def work(args):
     )  # fmt: skip
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     return work(args).run()

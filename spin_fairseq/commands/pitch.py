@@ -12,13 +12,20 @@ Exit status: 0 when all files could be read, 3 when some were left out (they are
 
 from __future__ import annotations
 
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from .parser import Parser
 from .values import at_least
+
+if TYPE_CHECKING:
+    from spin_fairseq.shards import ShardedWork
 
 EXAMPLES = ("spin-fairseq pitch data/mine/train.tsv data/mine/dev.tsv --out data/mine/pitch.tsv",)
 KEPT = "nothing was written"
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("manifests", nargs="+", metavar="MANIFEST", help="SPLIT.tsv or SPLIT.json; training needs the "
                         "speakers of all its splits in one table")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="TABLE", help="the later task.speaker_pitch, a .tsv")
@@ -31,7 +38,7 @@ def add_arguments(parser):
     parser.add_overwrite("replace the table")
 
 
-def work(args):
+def work(args: Namespace) -> ShardedWork:
     from spin_fairseq.preparation.speaker_pitch import SpeakerPitchTable
     from spin_fairseq.speech.manifest import manifest_at
 
@@ -41,5 +48,5 @@ def work(args):
     )  # fmt: skip
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     return work(args).run()

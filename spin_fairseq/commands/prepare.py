@@ -14,9 +14,14 @@ same --seed always chooses the same files. The output ends with the speakers and
 from __future__ import annotations
 
 import argparse
+from argparse import Namespace
+from typing import TYPE_CHECKING
 
-from .parser import UsageError
+from .parser import Parser, UsageError
 from .values import channel, fraction, split_name
+
+if TYPE_CHECKING:
+    from spin_fairseq.shards import ShardedWork
 
 EXAMPLES = (
     "spin-fairseq prepare LibriSpeech --out data/librispeech",
@@ -33,7 +38,7 @@ FOR_LIBRISPEECH = ("train", "dev", "subsets", "phones")
 FOR_FOLDERS = ("split", "convert_to", "channel", "speaker_from", "dev_fraction", "dev_by", "dev_split")
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of LibriSpeech, or of audio; with its subfolders")
     parser.add_argument("--out", required=True, metavar="DATA", help="folder for the manifests: the later task.data")
     parser.add_argument("--librispeech", action=argparse.BooleanOptionalAction, help="treat the folder as LibriSpeech, or as "
@@ -64,7 +69,7 @@ def add_arguments(parser):
     parser.add_seed("the choice for dev.tsv")
 
 
-def work(args):
+def work(args: Namespace) -> ShardedWork:
     from spin_fairseq.preparation.corpora import folder_preparation, librispeech_preparation
     from spin_fairseq.preparation.manifests import is_librispeech
 
@@ -84,7 +89,7 @@ def work(args):
     )  # fmt: skip
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     return work(args).run()
 
 

@@ -13,11 +13,12 @@ folder may be both. Several runs share one set of charts. The page shows, where 
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from spin_fairseq.files import refuse_to_replace
 
-from .parser import UsageError
+from .parser import Parser, UsageError
 from .values import at_least
 
 EXAMPLES = ("spin-fairseq report outputs/demo outputs/demo/evaluation --out report.html",)
@@ -25,7 +26,7 @@ KEPT = "nothing was written"
 VOICE = 6  # a draw whose formants, pitch and pitch range all move, by a middling amount
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("sources", nargs="+", metavar="RUN_OR_RESULTS", help="folders of trainings and evaluations")
     parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="(default %(default)s)")
     parser.add_argument("--title", default="Speech units", help="of the page (default %(default)s)")
@@ -43,7 +44,7 @@ def add_arguments(parser):
     parser.add_overwrite("replace the page")
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     if not 0.5 <= args.seconds <= 60:
         raise UsageError(f"--seconds {args.seconds:g} is not between 0.5 and 60")
     from spin_fairseq.report.page import write_report

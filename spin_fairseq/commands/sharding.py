@@ -6,6 +6,9 @@ A verb that has --shard has, besides `run(args)`, `work(args)`, which returns a 
 from __future__ import annotations
 
 import importlib
+from argparse import Namespace
+from collections.abc import Callable
+from types import ModuleType
 
 from spin_fairseq.errors import ShardError
 from spin_fairseq.threads import settle
@@ -13,7 +16,7 @@ from spin_fairseq.threads import settle
 from .parser import Parser
 
 
-def run_shard(verb: str, module, args) -> int:
+def run_shard(verb: str, module: ModuleType, args: Namespace) -> int:
     """Compute args.shard, unless it is there -> exit status: 0, or 3 where something was left out."""
     settle()
     from spin_fairseq.shards import ShardFolder
@@ -32,7 +35,7 @@ def run_shard(verb: str, module, args) -> int:
     return 3 if facts.get("broken") else 0
 
 
-def merge(out: str, *, keep: bool, overwrite: bool, say) -> int | None:
+def merge(out: str, *, keep: bool, overwrite: bool, say: Callable[..., None]) -> int | None:
     """Join the shards of `out` as their verb does -> exit status. Raises ShardError."""
     from spin_fairseq.shards import ShardFolder, without_shard
 

@@ -9,7 +9,11 @@ Training needs fairseq: pip install "spin_fairseq[train]".
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 from spin_fairseq.threads import settle
+
+from .parser import Parser
 
 EXAMPLES = (
     "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
@@ -29,7 +33,7 @@ INSTEAD = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     parser.instead.update(INSTEAD)
     parser.add_argument("config", metavar="CONFIG", help="name of a configuration, or a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to the configuration")
@@ -42,7 +46,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     from importlib.util import find_spec
     from pathlib import Path
 

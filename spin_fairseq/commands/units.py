@@ -18,11 +18,17 @@ chunk, or with --deduplicate for each run of equal units. Where the audio ends, 
 
 from __future__ import annotations
 
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
 from spin_fairseq.threads import settle
 
 from . import units_of_a_pipe
 from .models import loader
-from .parser import UsageError
+from .parser import Parser, UsageError
+
+if TYPE_CHECKING:
+    from spin_fairseq.shards import ShardedWork
 
 EXAMPLES = (
     "spin-fairseq units checkpoint_last.pt data/mine/dev.tsv --out dev.km",
@@ -36,7 +42,7 @@ KEPT = "the utterances finished so far are kept"
 OUTPUTS = ("units", "embeddings", "scores", "features")
 
 
-def add_arguments(parser):
+def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a Spin checkpoint, in any format that this package reads")
     add("audio", metavar="AUDIO", help="manifest (.tsv, .json), folder, or - for standard input")
@@ -61,7 +67,7 @@ def add_arguments(parser):
     units_of_a_pipe.add_arguments(parser)
 
 
-def work(args):
+def work(args: Namespace) -> ShardedWork:
     units_of_a_pipe.check(args)
     settle()
     from spin_fairseq.extraction.output_file import OutputFile, batch_samples
@@ -81,5 +87,5 @@ def work(args):
     )  # fmt: skip
 
 
-def run(args):
+def run(args: Namespace) -> int | None:
     return units_of_a_pipe.run(args) if args.audio == "-" else work(args).run()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 
 from .line import INTERRUPTED
 from .models import loader
-from .parser import UsageError
+from .parser import Parser, UsageError
 from .values import at_least, channel
 
 # Options of one of the two ways, which the other refuses.
@@ -15,7 +16,7 @@ OF_FILES = ("out", "output", "layer", "format", "overwrite", "batch_seconds", "c
             "launcher", "shards", "slurm")  # fmt: skip
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: Parser) -> None:
     add = parser.add_argument_group("standard input (AUDIO is -)").add_argument
     add("--sample-rate", type=at_least(1000), metavar="HZ", help="sample rate of raw audio; a WAV has it in its header")
     add("--encoding", choices=("s16le", "f32le"), help="samples of raw audio (default s16le)")
@@ -30,7 +31,7 @@ def add_arguments(parser) -> None:
         "the run's begin and end")  # fmt: skip
 
 
-def check(args) -> None:
+def check(args: Namespace) -> None:
     """Raises UsageError where an option is of the other way."""
     piped = args.audio == "-"
     for name in OF_FILES if piped else OF_A_PIPE:
@@ -41,7 +42,7 @@ def check(args) -> None:
         raise UsageError("--out is missing: name the file to write, such as dev.km")
 
 
-def run(args) -> int | None:
+def run(args: Namespace) -> int | None:
     """Print the units of standard input, until it ends, or Ctrl-C. -> exit status."""
     check(args)
     if sys.stdin is None or sys.stdin.isatty():

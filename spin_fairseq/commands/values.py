@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spin_fairseq.shards import Shard
 
 CHANNELS = {"left": 1, "right": 2}
 UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def at_least(low: int):
+def at_least(low: int) -> Callable[[str], int]:
     """A `type`: a whole number of at least `low`."""
 
     def number(text: str) -> int:
@@ -24,27 +29,27 @@ def at_least(low: int):
     return number
 
 
-def fraction(text):
+def fraction(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1, such as 0.05")
     return value
 
 
-def gigabytes(text):
+def gigabytes(text: str) -> float:
     value = float(text)
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text} is not at least 0")
     return value
 
 
-def split_name(text):
+def split_name(text: str) -> str:
     if not text or text.startswith(".") or "/" in text or os.sep in text:
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a split, such as train: it names a file in --out")
     return text
 
 
-def channel(text):
+def channel(text: str) -> int:
     """ "left" -> 1; the first channel is 1."""
     if text in CHANNELS:
         return CHANNELS[text]
@@ -53,7 +58,7 @@ def channel(text):
     return int(text)
 
 
-def size(text):
+def size(text: str) -> int:
     """ "500M" -> bytes."""
     number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
     try:
@@ -65,7 +70,7 @@ def size(text):
     return value
 
 
-def shard(text):
+def shard(text: str) -> Shard:
     """ "3/64" -> the third of 64 shards."""
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
@@ -75,7 +80,7 @@ def shard(text):
     return Shard(int(number), int(of))
 
 
-def setting(text):
+def setting(text: str) -> tuple[str, int | str]:
     """ "partition=gpu" -> ("partition", "gpu"); numbers are numbers."""
     key, equals, value = text.partition("=")
     if not key or not equals:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from typing import Any
+from collections.abc import Sequence
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -67,8 +68,8 @@ class SwappedPredictionCriterion(FairseqCriterion):
     """
 
     def __init__(
-        self, task, epsilon, sinkhorn_iterations, temperature, target_mix, hard_targets, codebook_weights="",
-        pieces_weight=5.0,
+        self, task: Any, epsilon: float, sinkhorn_iterations: int, temperature: float, target_mix: float,
+        hard_targets: bool, codebook_weights: Any = "", pieces_weight: float = 5.0,
     ):  # fmt: skip
         super().__init__(task)
         _check("epsilon", epsilon, 0 < epsilon < math.inf, "above 0")
@@ -85,7 +86,9 @@ class SwappedPredictionCriterion(FairseqCriterion):
             "hard_targets": hard_targets,
         }
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """-> loss (sum over frames), frames (int, known without asking the device), logging output."""
         net_output = model(**sample["net_input"])
         frames_of_each = [model.encoder.output_lengths(samples) for samples in sample["lengths"]]
@@ -135,7 +138,7 @@ class SwappedPredictionCriterion(FairseqCriterion):
         return weights
 
     @staticmethod
-    def reduce_metrics(logging_outputs):
+    def reduce_metrics(logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Means over the frames of all ranks; tensors stay tensors until they are printed."""
         frames = sum(log.get("sample_size", 0) for log in logging_outputs)
         if not frames:
@@ -154,6 +157,6 @@ class SwappedPredictionCriterion(FairseqCriterion):
             for key, value in (("pieces_loss", of_pieces), ("pieces_accuracy", right)):
                 metrics.log_scalar(key, value / counted.clamp(min=1), frames, round=4)
 
-    def logging_outputs_can_be_summed(self):
+    def logging_outputs_can_be_summed(self) -> bool:
         """True in training: scalars alone, summed on the device. Validation adds counts of (phone, unit) pairs."""
         return self.training

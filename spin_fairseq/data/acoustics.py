@@ -3,6 +3,8 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from ..perturbation.rooms import LONGEST_SECONDS, from_direct_sound, synthetic_r
 from ..speech.archives import members
 from ..speech.audio import SAMPLE_RATE, audio_info, read_utterance
 from ..speech.finding import find_audio, printable
-from ..speech.manifest import manifest_at
+from ..speech.manifest import Manifest, manifest_at
 from ..speech.recordings import Recordings
 
 SPEECH_SHAPED, BABBLE, SYNTHETIC = "speech-shaped", "babble", "synthetic"
@@ -26,7 +28,7 @@ MOST_DB = 100.0  # of a signal-to-noise ratio, either way
 logger = logging.getLogger(__name__)
 
 
-def open_recordings(key, path):
+def open_recordings(key: str, path: str | Path) -> Recordings:
     """path: a folder, a manifest (.tsv, .json) or an archive (.zip, .tar) of audio at any rate -> Recordings.
 
     Files of a folder or an archive that cannot be read are left out, with a warning. key: of the configuration, for
@@ -68,7 +70,7 @@ def _fraction(key, value):
     return value
 
 
-def snr_range(key, value):
+def snr_range(key: str, value: Any) -> tuple[float, float]:
     """ "-10,10" or [-10, 10] -> (-10.0, 10.0), dB. ConfigError."""
     try:
         low, high = (float(item) for item in parse_list(value))
@@ -90,7 +92,8 @@ class AcousticsOfViews:
     """
 
     def __init__(
-        self, noise, noise_snr, noise_probability, reverberation, reverberation_probability, launch_path=os.path.abspath
+        self, noise: Any, noise_snr: Any, noise_probability: float, reverberation: Any,
+        reverberation_probability: float, launch_path: Callable[[str], str] = os.path.abspath,
     ):  # fmt: skip
         self._snr = snr_range("task.noise_snr", noise_snr)
         self._noise_probability = _fraction("task.noise_probability", noise_probability)
@@ -107,7 +110,7 @@ class AcousticsOfViews:
     def __bool__(self):
         return bool(self._noises or self._rooms)
 
-    def check(self, manifest):
+    def check(self, manifest: Manifest) -> None:
         """Raises ConfigError where a split has nobody else for babble."""
         if BABBLE in self._noises and len(manifest) < 2:
             raise ConfigError(
@@ -115,7 +118,10 @@ class AcousticsOfViews:
                 "speech-shaped or a folder of noise"
             )
 
-    def draw(self, noise_rng, room_rng, wave, manifest, index):
+    def draw(
+        self, noise_rng: np.random.Generator, room_rng: np.random.Generator, wave: np.ndarray, manifest: Manifest,
+        index: int,
+    ) -> Acoustics:  # fmt: skip
         """-> Acoustics of one view of utterance `index`, which is as long as `wave`, (T,) float32 as recorded.
 
         noise_rng, room_rng: numpy Generators of this view. Raises AudioError: a recording of noise cannot be read.

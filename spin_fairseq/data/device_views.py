@@ -1,14 +1,20 @@
 """Change a whole batch on the model's device: its voices, noise and rooms. Data workers only prepare the random draws."""
 
+from typing import Any
+from collections.abc import Sequence
+
 import torch
 
-from ..perturbation.acoustics import change_acoustics_of_batch, stack
+from ..perturbation.acoustics import Acoustics, change_acoustics_of_batch, stack
 from ..perturbation.backends import perturb_batch
 from ..perturbation.draws import SpeakerDraw, stack_draws
 from ..perturbation.pitch_marks import PitchMarks, pad_marks
 
 
-def pending_views(draws, marks, lengths, acoustics=None, samples=0):
+def pending_views(
+    draws: Sequence[tuple[SpeakerDraw, ...]], marks: Sequence[PitchMarks], lengths: Sequence[int],
+    acoustics: Sequence[tuple[Acoustics, Acoustics]] | None = None, samples: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     """All that `complete_views` needs to make the changed views, in containers that fairseq can move to the device.
 
     draws: for each utterance a tuple of SpeakerDraws, one for each changed view; marks: PitchMarks of each utterance;
@@ -21,7 +27,7 @@ def pending_views(draws, marks, lengths, acoustics=None, samples=0):
     return pending
 
 
-def complete_views(sample, sample_rate):
+def complete_views(sample: dict[str, Any], sample_rate: int) -> dict[str, Any]:
     """Make the "pending" views of a batch. The result is the batch that data workers would have made.
 
     sample["net_input"]["source"]: (B, T), the waves as recorded; in the result (2B, T), both views. A batch without

@@ -1,5 +1,9 @@
 """The batches of an epoch, for fairseq: a run may resume with another number of ranks, and data workers are kept."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from fairseq.data.iterators import EpochBatchIterator
 
 
@@ -18,7 +22,7 @@ class EpochBatches(EpochBatchIterator):
     """
 
     @classmethod
-    def of(cls, batches, before=None):
+    def of(cls, batches: EpochBatchIterator, before: EpochBatches | None = None) -> EpochBatches:
         """Turn an iterator that fairseq's task has built, and that has not begun, into one of this class. Its arguments differ
         between versions of fairseq, so that it is not built here.
 
@@ -39,13 +43,13 @@ class EpochBatches(EpochBatchIterator):
         return super()._get_iterator_for_epoch(epoch, shuffle, fix_batches_to_gpus, offset)
 
     @property
-    def first_batch(self):
+    def first_batch(self) -> dict[str, Any]:
         return self.collate_fn([])
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "steps_in_epoch": len(self)}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         position = state_dict.get("iterations_in_epoch", 0)
         steps = state_dict.get("steps_in_epoch", len(self))
         super().load_state_dict({**state_dict, "iterations_in_epoch": position * len(self) // steps})

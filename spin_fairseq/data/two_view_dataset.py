@@ -3,6 +3,8 @@
 import gc
 import logging
 import os
+from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +18,12 @@ from ..perturbation.draws import draw_speaker
 from ..perturbation.pitch_marks import find_pitch_marks
 from ..speech.audio import SAMPLE_RATE, read_utterance
 from .device_views import pending_views
+from ..speech.acoustic_pieces import AcousticPieces
+from ..speech.manifest import Manifest
+from ..speech.phone_labels import PhoneLabels
+from ..speech.pitch_mark_cache import PitchMarkCache
+from ..speech.speaker_pitch import SpeakerPitch
+from .acoustics import AcousticsOfViews
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +36,7 @@ FILLER_SAMPLES = 8000  # stands in for a batch in which every utterance is bad
 os.register_at_fork(after_in_child=gc.freeze)
 
 
-def long_enough(manifest, min_samples):
+def long_enough(manifest: Manifest, min_samples: int) -> Manifest:
     """-> the manifest without utterances of fewer than `min_samples` samples. Raises ManifestError if none is left."""
     keep = manifest.sizes >= min_samples
     if not keep.any():
@@ -61,9 +69,10 @@ class TwoViewDataset(FairseqDataset):
     """
 
     def __init__(
-        self, manifest, *, pitch, backend, seed, train, min_samples, max_samples, phones=None, both_views=False,
-        strength=1.0, marks=None, on_device=False, crop_multiple=1,
-        acoustics=None, pieces=None,
+        self, manifest: Manifest, *, pitch: SpeakerPitch, backend: Callable[..., np.ndarray] | None, seed: int,
+        train: bool, min_samples: int, max_samples: int, phones: PhoneLabels | None = None, both_views: bool = False,
+        strength: float = 1.0, marks: PitchMarkCache | None = None, on_device: bool = False, crop_multiple: int = 1,
+        acoustics: AcousticsOfViews | None = None, pieces: AcousticPieces | None = None,
     ):  # fmt: skip
         self.manifest = long_enough(manifest, min_samples)
         dropped = len(manifest) - len(self.manifest)
@@ -86,7 +95,7 @@ class TwoViewDataset(FairseqDataset):
         return len(self.manifest)
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         return int(self._epoch)
 
     def _rng(self, index, stream):
@@ -147,7 +156,7 @@ class TwoViewDataset(FairseqDataset):
             for view in (0, 1)
         )
 
-    def collater(self, items):
+    def collater(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """-> a batch of B utterances:
 
         "net_input": {"source": (2B, T) float32, first all first views, then all second ones,
@@ -188,16 +197,16 @@ class TwoViewDataset(FairseqDataset):
             batch["pieces"] = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORE)
         return batch
 
-    def num_tokens(self, index):
+    def num_tokens(self, index: int) -> int:
         """Samples of one view, after the crop."""
         return int(self.sizes[index])
 
-    def num_tokens_vec(self, indices):
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
         return self.sizes[indices]
 
     size = num_tokens
 
-    def ordered_indices(self):
+    def ordered_indices(self) -> np.ndarray:
         """Longest first, in buckets of similar length; within a bucket at random, anew each epoch."""
         if not self.train:
             return np.argsort(-self.sizes, kind="stable")
@@ -206,19 +215,22 @@ class TwoViewDataset(FairseqDataset):
         buckets = (buckets.max() - buckets).astype(np.min_scalar_type(buckets.max()))  # few bits are sorted at once
         return order[np.argsort(buckets[order], kind="stable")]
 
-    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+    def batch_by_size(
+        self, indices: np.ndarray, max_tokens: int | None = None, max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> Sequence[np.ndarray]:  # fmt: skip
         """As fairseq's, but without the multiple, by which the last utterances of a split would be dropped."""
         return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
 
     @property
-    def can_reuse_epoch_itr_across_epochs(self):
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
         """False: each epoch has its own batches."""
         return False
 
     @property
-    def supports_fetch_outside_dataloader(self):
+    def supports_fetch_outside_dataloader(self) -> bool:
         """False in training: fairseq would perturb a whole batch in the main process at the start of each epoch."""
         return not self.train
 
-    def set_epoch(self, epoch):
+    def set_epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)

@@ -5,6 +5,7 @@ The same counts with speakers for phones tell what units say of speakers.
 
 import math
 from fractions import Fraction
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -19,7 +20,7 @@ MOST_INTEGERS = 1 << 20  # integers within a range this wide are numbered by a t
 CELLS_AT_ONCE = 1 << 22  # of sums under several weights: 32 MB
 
 
-def align(phones, units, frame_seconds):
+def align(phones: Sequence, units: Sequence[int], frame_seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Units and phone labels of one utterance at the labels' rate, the longer cut to the shorter.
 
     phones: (L,), one label every 10 ms; units: (F,), one every `frame_seconds`, which is the encoder's own. Each label has
@@ -39,7 +40,7 @@ def align(phones, units, frame_seconds):
     return np.asarray(phones)[: len(frame)], units[frame]
 
 
-def label_indices(rows):
+def label_indices(rows: Sequence[Sequence]) -> tuple[list[np.ndarray], np.ndarray]:
     """Labels by number. rows: sequences of strings or of integers -> (list of integer arrays, sorted labels (P,)).
 
     What is sorted are the labels that occur, not the frames: those may be millions.
@@ -69,7 +70,7 @@ class _Numbers(dict):
         return self[key]
 
 
-def joint_counts(phones, units):
+def joint_counts(phones: Sequence, units: Sequence[int]) -> np.ndarray:
     """Two equal-length sequences -> (P, K) int64: how often each phone meets each unit."""
     if len(phones) != len(units):
         raise ValueError(f"{len(phones)} phone labels for {len(units)} units: align them first")
@@ -80,7 +81,7 @@ def joint_counts(phones, units):
     return np.bincount(phone * shape[1] + unit, minlength=shape[0] * shape[1]).reshape(shape)
 
 
-def quality_of_counts(counts):
+def quality_of_counts(counts: np.ndarray) -> dict[str, float]:
     """(P, K) counts of (phone, unit) pairs -> {"pnmi", "cluster_purity", "phone_purity"}.
 
     PNMI is I(phone; unit) / H(phone); 1 when there is but one phone, as in scikit-learn's homogeneity. Phone purity is
@@ -98,7 +99,7 @@ def quality_of_counts(counts):
     }
 
 
-def cluster_quality(phones, units):
+def cluster_quality(phones: Sequence, units: Sequence[int]) -> dict[str, float]:
     """Phone labels and units of the same frames, two equal-length sequences -> as `quality_of_counts`."""
     return quality_of_counts(joint_counts(phones, units))
 
@@ -110,7 +111,7 @@ class UtteranceCounts:
     occur are stored: C of them.
     """
 
-    def __init__(self, classes, units, num_classes, clusters):
+    def __init__(self, classes: Sequence[np.ndarray], units: Sequence[np.ndarray], num_classes: int, clusters: int):
         self.shape = num_classes, clusters
         pairs = np.concatenate(classes) * clusters + np.concatenate(units)
         begins = np.cumsum([0] + [len(row) for row in units])  # of utterances; the last one is the end
@@ -127,13 +128,13 @@ class UtteranceCounts:
         self._class, self._unit = np.divmod(cells, clusters)  # ascending by class
         self._by_unit = np.argsort(self._unit, kind="stable")
 
-    def table(self):
+    def table(self) -> np.ndarray:
         """(P, K) int64 of all utterances."""
         table = np.zeros(self.shape, np.int64)
         table[self._class, self._unit] = np.asarray(self.counts.sum(0)).ravel()
         return table
 
-    def agreement(self, weights):
+    def agreement(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """weights: (B, U) -> {name: (B,)}, entropies in bits, NaN where no frame has any weight.
 
         "class_entropy", "unit_entropy", "class_given_unit", "unit_given_class": conditional entropies; "best_unit": fraction

@@ -18,6 +18,7 @@ Utterances count as independent, also those of one speaker.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -40,17 +41,17 @@ class Measurement(ABC):
     reasons = {}
 
     @abstractmethod
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """weights: (B, U), how often each utterance counts in each of B resamples -> {key: (B,) float, NaN: undefined}."""
 
 
-def plain(measurement):
+def plain(measurement: Measurement) -> dict[str, float]:
     """-> {key: float}: the metrics of all utterances, each counted once; NaN where undefined."""
     values = measurement.values(np.ones((1, len(measurement.utterances))))
     return {key: float(values[key][0]) for key in measurement.keys}
 
 
-def resamples(utterances, samples, seed):
+def resamples(utterances: int, samples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield weights, (up to SAMPLES_AT_ONCE, utterances) float64, `samples` rows in all; they depend on the arguments alone."""
     rng = np.random.default_rng(seed)
     for begin in range(0, samples, SAMPLES_AT_ONCE):
@@ -81,7 +82,9 @@ def _range(value, centred, level):
     return min(float(low), value), max(float(high), value)
 
 
-def intervals(measurement, samples=1000, level=0.95, seed=0):
+def intervals(
+    measurement: Measurement, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> dict[str, tuple[float, float]]:
     """Bootstrap interval of every metric over utterances.
 
     samples: how many resamples; level: fraction of them inside. The same seed and number of utterances give the same resamples.
@@ -95,7 +98,9 @@ def intervals(measurement, samples=1000, level=0.95, seed=0):
     return {key: _range(value[key], _centred(value[key], resampled[key]), level) for key in measurement.keys}
 
 
-def paired_test(a, b, samples=1000, level=0.95, seed=0):
+def paired_test(
+    a: Measurement, b: Measurement, samples: int = 1000, level: float = 0.95, seed: int = 0
+) -> dict[str, dict[str, float]]:
     """Is a's metric another than b's? Two measurements of the same utterances in the same order.
 
     Both see the same resamples, so what is hard or easy for both cancels. p is two-sided: the fraction of the resampled

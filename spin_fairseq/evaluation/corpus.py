@@ -5,13 +5,14 @@ import os
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..speech.archives import slice_of
 from ..speech.audio import SAMPLE_RATE
 from ..speech.folder import manifest_of
-from ..speech.manifest import without_suffix, write_manifest
+from ..speech.manifest import Manifest, without_suffix, write_manifest
 from ..speech.phone_labels import load_phone_labels
 from ..errors import ManifestError, PhoneLabelError
 from ..fingerprints import digest_of, manifest_fingerprint
@@ -31,7 +32,7 @@ class Corpus:
         symbols: the phones, sorted.
     """
 
-    def __init__(self, manifests):
+    def __init__(self, manifests: Iterable[Manifest]):
         """Raises ManifestError: an utterance is there twice, or is too short for a frame."""
         self.manifests = list(manifests)
         self._place = [(manifest, i) for manifest in self.manifests for i in range(len(manifest))]
@@ -66,12 +67,12 @@ class Corpus:
         return tuple(ids)
 
     @cached_property
-    def root(self):
+    def root(self) -> str:
         """The folder that the roots of all manifests lie in."""
         return os.path.commonpath([os.path.abspath(manifest.root) for manifest in self.manifests])
 
     @cached_property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Paths below `root`; absolute ones of files that are elsewhere."""
         if len(self.manifests) == 1:
             return tuple(manifest.name(i) for manifest, i in self._place)
@@ -80,34 +81,34 @@ class Corpus:
             os.path.relpath(path, self.root) if path.startswith(os.path.join(self.root, "")) else path for path in paths
         )
 
-    def label_id(self, i):
+    def label_id(self, i: int) -> str:
         """The id in its own manifest, by which its phone labels go."""
         manifest, row = self._place[i]
         return manifest.utterance_id(row)
 
-    def split(self, i):
+    def split(self, i: int) -> str:
         """The name of its manifest."""
         return self._place[i][0].source.stem
 
-    def path(self, i):
+    def path(self, i: int) -> str:
         manifest, row = self._place[i]
         return manifest.path(row)
 
     @property
-    def sources(self):
+    def sources(self) -> list[str]:
         return [str(manifest.source) for manifest in self.manifests]
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         return float(self.sizes.sum() / SAMPLE_RATE)
 
     @property
-    def labelled(self):
+    def labelled(self) -> list[int]:
         """Indices of the utterances that have phone labels."""
         return [i for i, row in enumerate(self.phones or ()) if row is not None]
 
     @cached_property
-    def audio_fingerprint(self):
+    def audio_fingerprint(self) -> str:
         """Changes with any path, length, or change of a file."""
         places = (slice_of(self.path(i)) for i in range(len(self)))
         paths = {self.path(i) if place is None else place.archive for i, place in enumerate(places)}
@@ -115,12 +116,12 @@ class Corpus:
         manifests = [manifest_fingerprint(manifest) for manifest in self.manifests]
         return digest_of([manifests, [[file.st_size, file.st_mtime_ns] for file in files]])
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """As `audio_fingerprint`, and with any speaker or label."""
         phones = None if self.phones is None else [None if row is None else row.tobytes().hex() for row in self.phones]
         return digest_of([self.audio_fingerprint, self.speakers, phones, self.symbols])
 
-    def write_manifest(self, path):
+    def write_manifest(self, path: str | Path) -> None:
         """One manifest of all utterances, with absolute root and speakers."""
         rows = []
         for i, name in enumerate(self.names):
@@ -131,14 +132,14 @@ class Corpus:
                 rows.append((name, *row))
         write_manifest(path, self.root, rows)
 
-    def write_phones(self, path):
+    def write_phones(self, path: str | Path) -> None:
         """One file with the labels of all utterances that have some."""
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             for i in self.labelled:
                 file.write(f"{self.ids[i]}\t{','.join(self.symbols[phone] for phone in self.phones[i])}\n")
 
 
-def load_corpus(paths, labels=()):
+def load_corpus(paths: Sequence[str | Path], labels: Sequence[str | Path] = ()) -> Corpus:
     """-> Corpus.
 
     paths: manifests (.tsv, .json) or folders of audio. labels: files of phone labels, or folders with one of a

@@ -6,7 +6,7 @@ from .metrics.robustness import UTTERANCES
 from .groups import GROUPS
 
 
-def page():
+def page() -> str:
     """Markdown: docs/metrics.md."""
     lines = [
         "# What `spin-fairseq evaluate` measures",

@@ -5,9 +5,12 @@ To add a group, write a module with `METRICS`, a function here that makes its me
 
 import importlib.util
 from dataclasses import asdict, dataclass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from threadpoolctl import threadpool_limits
+
+import numpy as np
 
 from ..speech.audio import read_utterance
 from ..errors import ConfigError
@@ -18,6 +21,7 @@ from .abx.tools import installed_tool
 from .metrics.boundaries import boundary_metrics
 from .metrics.metric import Metric
 from .metrics.robustness import measure_robustness
+from .features.encoding import Encoding
 
 NO_LABELS = "no phone labels were given (--phones)"
 
@@ -33,18 +37,18 @@ class ModelOnCorpus:
     encoder: object
 
     @property
-    def encoding(self):
+    def encoding(self) -> Encoding:
         return self.encoder.encoding
 
     @property
-    def units(self):
+    def units(self) -> list[np.ndarray]:
         return self.encoding.units
 
     @property
-    def clusters(self):
+    def clusters(self) -> int:
         return self.encoding.clusters
 
-    def labelled(self, rows):
+    def labelled(self, rows: Sequence) -> list:
         """Of a sequence with an entry an utterance, those of utterances with phone labels."""
         return [rows[i] for i in self.corpus.labelled]
 
@@ -59,12 +63,12 @@ class MetricGroup:
     why_not: Callable = lambda corpus: ""
     needs_phones: bool = False
 
-    def fingerprint(self):
+    def fingerprint(self) -> list[dict[str, Any]]:
         """Changes with any metric's definition, so that what was kept of another definition is not taken for this one's."""
         return [asdict(metric) for metric in self.metrics]
 
 
-def phone_measurement(on_corpus):
+def phone_measurement(on_corpus: ModelOnCorpus) -> phones.PhoneMeasurement:
     """-> PhoneMeasurement, which has the counts of the table as well."""
     corpus = on_corpus.corpus
     return phones.PhoneMeasurement(

@@ -1,10 +1,14 @@
 """The results of each (model, group) on disk, so that an interrupted evaluation resumes and models can be compared."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
 import zipfile
 from pathlib import Path
+from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +17,7 @@ from ..files import whole_file, write_text
 from .confidence import Measurement, intervals, plain, resamples
 
 
-def write_arrays(path, **arrays):
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
     with whole_file(path, EvaluationError) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -24,13 +28,16 @@ class KeptMeasurement(Measurement):
     utterances: names; metrics: {key: (1 + samples,)}, the measured value first. `values` knows no other weights than those.
     """
 
-    def __init__(self, utterances, metrics, reasons, samples, seed):
+    def __init__(
+        self, utterances: Sequence[str], metrics: dict[str, np.ndarray], reasons: dict[str, str], samples: int,
+        seed: int,
+    ):  # fmt: skip
         self.keys, self.utterances, self.reasons = tuple(metrics), tuple(utterances), dict(reasons)
         self.metrics, self.samples, self.seed = metrics, samples, seed
         self._rows = None
 
     @classmethod
-    def of(cls, measurement, keys, samples, seed):
+    def of(cls, measurement: Measurement, keys: Sequence[str], samples: int, seed: int) -> KeptMeasurement:
         """The metrics `keys` of a measurement."""
         utterances = len(measurement.utterances)
         blocks = [measurement.values(weights) for weights in _all_weights(utterances, samples, seed)]
@@ -38,14 +45,14 @@ class KeptMeasurement(Measurement):
         reasons = {key: measurement.reasons[key] for key in keys if key in measurement.reasons}
         return cls(measurement.utterances, metrics, reasons, samples, seed)
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         if self._rows is None:
             blocks = _all_weights(len(self.utterances), self.samples, self.seed)
             self._rows = {_digest(row): i for i, row in enumerate(row for block in blocks for row in block)}
         rows = [self._rows[_digest(row)] for row in weights]
         return {key: values[rows] for key, values in self.metrics.items()}
 
-    def table(self, level, within):
+    def table(self, level: float, within: dict[str, tuple[float, float]]) -> dict[str, dict[str, Any]]:
         """-> {key: {"value", "low", "high"}}, None for what is undefined, and then perhaps "reason".
 
         within: {key: (least, largest possible value)}; an interval, which is moved, is cut there.
@@ -70,7 +77,7 @@ def _digest(row):
     return hashlib.blake2b(np.ascontiguousarray(row, dtype=np.float64).tobytes(), digest_size=16).digest()
 
 
-def finite(value):
+def finite(value: float) -> float | None:
     """NaN and infinity, which JSON lacks, as None."""
     return float(value) if math.isfinite(value) else None
 
@@ -78,10 +85,10 @@ def finite(value):
 class Parts:
     """The folder `parts/MODEL/` with GROUP.json and GROUP.npz of each finished group."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
-    def read(self, model, name, fingerprint):
+    def read(self, model: str, name: str, fingerprint: str) -> tuple[list[KeptMeasurement], float] | None:
         """-> (a list of KeptMeasurements, seconds that they took), or None where there are none with this fingerprint."""
         path = self.folder / model / f"{name}.json"
         try:
@@ -103,7 +110,7 @@ class Parts:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None  # none, or not whole: measure anew
 
-    def write(self, model, name, fingerprint, kept, seconds):
+    def write(self, model: str, name: str, fingerprint: str, kept: Sequence[KeptMeasurement], seconds: float) -> None:
         path = self.folder / model / f"{name}.json"
         path.unlink(missing_ok=True)
         write_arrays(path.with_suffix(".npz"), **{key: values for one in kept for key, values in one.metrics.items()})

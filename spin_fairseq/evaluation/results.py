@@ -4,6 +4,8 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
+from collections.abc import Sequence
 
 from ..errors import EvaluationError
 from ..files import write_bytes, write_text
@@ -28,7 +30,7 @@ MOST_PAIRS = 3  # columns of the table of differences
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
-def write(folder, content):
+def write(folder: str | Path, content: dict[str, Any]) -> None:
     """content: what results.json holds; the other files are made of it, when it is finished."""
     folder = Path(folder)
     if content["finished"]:
@@ -40,7 +42,7 @@ def write(folder, content):
     write_text(folder / "results.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n", EvaluationError)
 
 
-def csv_text(content):
+def csv_text(content: dict[str, Any]) -> str:
     """A row for each metric of each model; empty where it is undefined."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
@@ -54,7 +56,7 @@ def csv_text(content):
     return file.getvalue()
 
 
-def markdown(content):
+def markdown(content: dict[str, Any]) -> str:
     """The page with a table for each group."""
     data, options = content["data"], content["options"]
     lines = [
@@ -85,20 +87,20 @@ def markdown(content):
     return "\n".join(lines) + "\n"
 
 
-def number(value, sign=""):
+def number(value: float | None, sign: str = "") -> str:
     """Four digits that matter, at most three of them behind the point."""
     if value is None:
         return "–"
     return f"{value:{sign}.3f}" if abs(value) < 100 else f"{value:{sign}.1f}"
 
 
-def cell_text(cell):
+def cell_text(cell: dict[str, Any]) -> str:
     if cell["value"] is None or cell["low"] is None:
         return number(cell["value"])
     return f"{number(cell['value'])} [{number(cell['low'])}, {number(cell['high'])}]"
 
 
-def label(name, key):
+def label(name: str, key: str) -> str:
     metric = METRICS[name, key]
     unit = f" ({metric.unit})" if metric.unit else ""
     return f"{_title(metric)}{unit}{ARROWS[metric.better]}"
@@ -177,7 +179,7 @@ def _paired(content):
     return lines
 
 
-def difference_text(row):
+def difference_text(row: dict[str, Any] | None) -> str:
     if not row or row["difference"] is None:
         return "–"
     if not any((row["difference"], row["low"], row["high"])):
@@ -190,7 +192,7 @@ def difference_text(row):
     )
 
 
-def curves(sweeps):
+def curves(sweeps: Sequence[dict[str, Any]]) -> bytes | None:
     """PNG of each sweep's metrics over layers; None without sweeps or without matplotlib."""
     if not sweeps:
         return None

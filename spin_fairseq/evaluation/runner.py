@@ -4,6 +4,8 @@ import itertools
 import logging
 import time
 from pathlib import Path
+from typing import Any
+from collections.abc import Sequence
 
 from ..errors import EvaluationError, SpinError
 from ..files import write_text
@@ -16,6 +18,9 @@ from .parts import KeptMeasurement, Parts, finite, write_arrays
 from .metrics.phones import best_phone_per_unit
 from .features.representations import open_source
 from .groups import GROUPS, ModelOnCorpus, phone_measurement
+from .corpus import Corpus
+from .features.cache import FeatureCache
+from .features.specs import ModelSpec
 
 VERSION = 1  # of what is kept of units; a change of how they are made raises it
 
@@ -31,8 +36,10 @@ class Evaluation:
     """
 
     def __init__(
-        self, out, corpus, specs, groups, cache, *, train=None, samples=1000, level=0.95, seed=0, kmeans_frames=200_000,
-        encoder=None, dtype="float32", about=None, progress=False,
+        self, out: str | Path, corpus: Corpus, specs: Sequence[ModelSpec], groups: Sequence[str], cache: FeatureCache,
+        *, train: Corpus | None = None, samples: int = 1000, level: float = 0.95, seed: int = 0,
+        kmeans_frames: int = 200_000, encoder: dict[str, Any] | None = None, dtype: str = "float32",
+        about: dict[str, Any] | None = None, progress: bool = False,
     ):  # fmt: skip
         self.out, self.corpus, self.specs, self.groups, self.cache, self.train = (
             Path(out),
@@ -47,7 +54,7 @@ class Evaluation:
         self.parts = Parts(self.out / "parts")
         self.models, self.kept, self.layers = [], {}, []
 
-    def run(self):
+    def run(self) -> bool:
         """Measure what is not there yet and write the results, again after each group. -> True where nothing failed."""
         self.corpus.write_manifest(self.out / "data.tsv")
         if self.corpus.labelled:

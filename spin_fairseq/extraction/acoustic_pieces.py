@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from ..fingerprints import digest_of, file_fingerprint
 from ..speech.acoustic_pieces import FORMAT, VERSION, read_settings
 from .resumable import ResumableFiles
 from .unit_files import read_runs
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PLANES = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))  # private use: a character a unit
 MOST_CODES = sum(map(len, PLANES))
@@ -34,7 +38,7 @@ def as_text(units: np.ndarray) -> str:
     return points.astype("<u4").tobytes().decode("utf-32-le")
 
 
-def learn(path: str | Path, vocabulary: int, codes: int | None, sample: int, seed: int):
+def learn(path: str | Path, vocabulary: int, codes: int | None, sample: int, seed: int) -> tuple[Tokenizer, int]:
     """Learn pieces on the rows of a file of units.
 
     Args:
@@ -83,7 +87,9 @@ def check_codes(path: str | Path, largest: int, codes: int) -> None:
         raise PiecesError(f"{path}: has the unit {largest}, and pieces know the units 0..{codes - 1}; {remedy}")
 
 
-def frame_pieces(tokenizer, sizes: np.ndarray, rows: list[tuple[str, np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
+def frame_pieces(
+    tokenizer: Tokenizer, sizes: np.ndarray, rows: list[tuple[str, np.ndarray, np.ndarray]]
+) -> Iterator[np.ndarray]:
     """The piece of each frame, an array for each row of `read_runs`.
 
     sizes: (vocabulary,) units of each piece.
@@ -95,7 +101,7 @@ def frame_pieces(tokenizer, sizes: np.ndarray, rows: list[tuple[str, np.ndarray,
         yield np.repeat(pieces, np.diff(np.cumsum(durations)[ends - 1], prepend=0))
 
 
-def piece_sizes(tokenizer) -> np.ndarray:
+def piece_sizes(tokenizer: Tokenizer) -> np.ndarray:
     """Units of each piece, by its number."""
     sizes = np.zeros(tokenizer.get_vocab_size(), np.int64)
     for text, piece in tokenizer.get_vocab().items():

@@ -5,17 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from threading import Lock
+from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from torch import nn
 import numpy as np
 import torch
 
 from ..speech.audio import read_utterance
 from ..errors import AudioError
-from ..progress import ProgressBar
-from .long_files import run
+from .long_files import Chunks, run
+from ..encoders import Mode
+from ..speech.manifest import Manifest
 
 
-def batches_by_length(sizes, max_samples):
+def batches_by_length(sizes: Sequence[int] | np.ndarray, max_samples: int) -> Iterator[list[int]]:
     """Indices of utterances, longest first, in batches whose padded size is at most `max_samples` (one at least)."""
     batch = []
     for index in np.argsort(-np.asarray(sizes), kind="stable"):
@@ -83,7 +87,10 @@ def _with(compute, mode, tell):
     return compute if mode is None else partial(compute, mode=replace(mode, progress=tell))
 
 
-def compute_batches(compute, batches, threads=1, mode=None, progress=None):
+def compute_batches(
+    compute: Callable, batches: Iterable[tuple[Any, list[torch.Tensor]]], threads: int = 1, mode: Mode | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]]:  # fmt: skip
     """Yield (key, `run(compute, waves)`) for each (key, waves) of `batches`, in their order.
 
     mode: an encoders.Mode, which is given to `compute` as its third argument; None: it has but two.
@@ -126,14 +133,20 @@ def compute_batches(compute, batches, threads=1, mode=None, progress=None):
 
 @torch.inference_mode()
 def extract_each(
-    compute, frames_of, manifest, *, max_samples=1_600_000, longest=None, device="cpu", workers=0, chunks=None, threads=1,
-    mode=None, progress=None,
-):  # fmt: skip
-    """Yield (index, result) for each utterance, longest first; arguments and results as in `extract`.
+    compute: Callable, frames_of: Callable[[int], int], manifest: Any, *, max_samples: int = 1_600_000,
+    longest: int | None = None, device: str = "cpu", workers: int = 0, chunks: Chunks | None = None, threads: int = 1,
+    mode: Mode | None = None, progress: Callable[[int], object] | None = None,
+) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:  # fmt: skip
+    """What `compute` makes of each utterance: yields (index, arrays, each cut to the utterance's own frames), longest first.
 
+    compute: (source (B, T), padding_mask (B, T), or None where nothing is padded) -> (B, frames, ...) tensor, or a
+    tuple or list of such tensors.
+    frames_of: samples -> frames, such as `encoder.output_lengths`.
+    longest: only the first so many samples of an utterance are used; None: all.
     workers: threads that decode audio while the model runs.
     chunks: a `long_files.Chunks`, for files that are longer than its chunks; None: every file is run whole.
     threads: as in `compute_batches`; without `chunks`. mode, progress: as in `compute_batches`.
+    Raises AudioError.
     """
     sizes = manifest.sizes if longest is None else np.minimum(manifest.sizes, longest)
     batches = _read_ahead(manifest, sizes, batches_by_length(sizes, max_samples), workers)
@@ -157,36 +170,10 @@ def extract_each(
             yield index, tuple(array[row, : frames_of(int(sizes[index]))] for array in arrays)
 
 
-def extract(compute, frames_of, manifest, max_samples=1_600_000, longest=None, device="cpu", progress="", workers=0):
-    """What `compute` makes of each utterance.
-
-    compute: (source (B, T), padding_mask (B, T), or None where nothing is padded) -> (B, frames, ...) tensor, or a
-    tuple or list of such tensors.
-    frames_of: samples -> frames, such as `encoder.output_lengths`.
-    longest: only the first so many samples of an utterance are used; None: all.
-    progress: what the progress bar says; empty for no bar.
-    Returns a list with one array (or tuple of arrays) per utterance, cut to its own frames, in the manifest's order.
-    Raises AudioError.
-    """
-    single = []
-
-    def computed(source, mask):
-        found = compute(source, mask)
-        single[:] = [torch.is_tensor(found)]
-        return found
-
-    results = [None] * len(manifest)
-    with ProgressBar(total=len(manifest), desc=progress, disable=not progress, unit="utt") as bar:
-        for index, found in extract_each(
-            computed, frames_of, manifest, max_samples=max_samples, longest=longest, device=device, workers=workers
-        ):
-            results[index] = found[0] if single[0] else found
-            bar.update()
-    return results
-
-
 @torch.no_grad()
-def sample_features(model, manifest, frames, longest, seed=0, max_samples=1_600_000):
+def sample_features(
+    model: nn.Module, manifest: Manifest, frames: int, longest: int, seed: int = 0, max_samples: int = 1_600_000
+) -> torch.Tensor:
     """At least `frames` frames of utterances drawn at random, or all that there are -> (N, width) float32 tensor.
 
     model: a Spin model; its own layer, on its own device, where the result stays. longest: only the first so many samples

@@ -5,48 +5,49 @@ import itertools
 import json
 import logging
 from pathlib import Path
+from collections.abc import Callable, Iterable
 
+from torch import nn
 import numpy as np
 import torch
 
 from ..speech.audio import SAMPLE_RATE
 from ..speech.row_groups import row_groups
-from ..encoders import AS_USUAL, Mode
+from ..encoders import AS_USUAL, Mode, SpeechEncoder
 from ..errors import ConfigError, ManifestError
 from ..progress import ProgressBar
 from .batches import extract_each
 from ..fingerprints import file_fingerprint, manifest_fingerprint
 from .long_files import Chunks
 from .resumable import ResumableFiles
+from ..speech.manifest import Manifest
 
 LONG = 300.0  # seconds of a file from which on a bound of its attention is suggested
 
 logger = logging.getLogger(__name__)
 
-OUTPUTS = ("units", "embeddings", "scores", "features")
-FORMATS = ("km", "npy", "jsonl")
 PART_SAMPLES = 1200 * SAMPLE_RATE  # what a kill costs at most, and what is sorted by length at a time
 
 
-def format_of(out, output):
+def format_of(out: str | Path, output: str) -> str:
     """By the name of the file: .npy, .jsonl, else .km; what is not units is .npy."""
     suffix = Path(out).suffix
     return suffix[1:] if suffix in (".npy", ".jsonl") else "km" if output == "units" else "npy"
 
 
-def runs(units):
+def runs(units: Iterable[int]) -> tuple[list[int], list[int]]:
     """[5, 5, 7] -> [5, 7], [2, 1]: units without repeats, and how many frames each lasts."""
     pairs = [(int(unit), sum(1 for _ in group)) for unit, group in itertools.groupby(units)]
     return [unit for unit, _ in pairs], [count for _, count in pairs]
 
 
-def encoder_of(model):
+def encoder_of(model: nn.Module) -> SpeechEncoder:
     """A Spin model's encoder; an encoder alone is its own."""
     return model.encoder if hasattr(model, "head") else model
 
 
-def computation(model, output, layer=None, codebook=0):
-    """-> compute(source, padding_mask, mode) for `extract`; mode: an encoders.Mode, how it is computed.
+def computation(model: nn.Module, output: str, layer: int | None = None, codebook: int = 0) -> Callable:
+    """-> compute(source, padding_mask, mode) for `extract_each`; mode: an encoders.Mode, how it is computed.
 
     model: a Spin model, or for output="features" an encoder alone. layer: 1-based, of "features"; None: the one that the
     head reads, of an encoder the last. Raises ConfigError.
@@ -95,7 +96,7 @@ def _rows(results, format, deduplicate):
     return {"out": "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")}
 
 
-def npy_header(frames, width, dtype):
+def npy_header(frames: int, width: tuple[int, ...], dtype: np.dtype) -> bytes:
     """The first bytes of a .npy file with an array of shape (frames, *width)."""
     file = io.BytesIO()
     shape = (frames, *width)
@@ -106,10 +107,11 @@ def npy_header(frames, width, dtype):
 
 
 def dump(
-    model, checkpoint, manifest, out, *, output="units", layer=None, codebook=0, format=None, deduplicate=False,
-    device="cpu", workers=1, max_samples=480_000, chunk_seconds=10.0,
-    attention_seconds=None, progress=""
-):  # fmt: skip
+    model: nn.Module, checkpoint: str | Path, manifest: Manifest, out: str | Path, *, output: str = "units",
+    layer: int | None = None, codebook: int = 0, format: str | None = None, deduplicate: bool = False,
+    device: str = "cpu", workers: int = 1, max_samples: int = 480_000, chunk_seconds: float = 10.0,
+    attention_seconds: float | None = None, progress: str = "",
+) -> None:  # fmt: skip
     """Write what `model` makes of every utterance, in the manifest's order, to `out` and files beside it.
 
     format: "km": a row of units an utterance; "jsonl": a JSON object an utterance; "npy": all frames in one array, with

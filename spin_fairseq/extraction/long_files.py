@@ -7,13 +7,14 @@ of a seam. What attention within a chunk changes depends on the model, and on ho
 
 from dataclasses import replace
 from functools import partial
+from collections.abc import Callable, Sequence
 
 import torch
 
-from ..encoders import AS_USUAL
+from ..encoders import AS_USUAL, Mode, SpeechEncoder
 
 
-def chunk_spans(samples, chunk, overlap, hop):
+def chunk_spans(samples: int, chunk: int, overlap: int, hop: int) -> list[tuple[int, int, int, int | None]]:
     """Where chunks begin and end, and the frames of each that are kept.
 
     samples: of the file; chunk, overlap: samples, multiples of 2 * hop, overlap below chunk; hop: samples a frame.
@@ -37,7 +38,9 @@ class Chunks:
     encoder: of a Spin model, or alone. overlap_seconds: how much neighbouring chunks share. mode: how it computes.
     """
 
-    def __init__(self, encoder, seconds=60.0, overlap_seconds=4.0, mode=AS_USUAL):
+    def __init__(
+        self, encoder: SpeechEncoder, seconds: float = 60.0, overlap_seconds: float = 4.0, mode: Mode = AS_USUAL
+    ):
         self.encoder, self.mode = encoder, mode
         self.hop = encoder.hop
         unit = 2 * self.hop
@@ -45,7 +48,9 @@ class Chunks:
         self.overlap = max(1, int(overlap_seconds * encoder.sample_rate) // unit) * unit
         self.overlap = min(self.overlap, self.samples // (2 * unit) * unit)
 
-    def compute(self, compute, wave, max_samples, progress=None):
+    def compute(
+        self, compute: Callable, wave: torch.Tensor, max_samples: int, progress: Callable[[float], None] | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """What `compute(source, padding_mask, mode)` makes of a long wave, (T,), on its device.
 
         progress: called with the fraction of the wave that was computed since it was called before, or None.
@@ -70,7 +75,7 @@ def _scaled(progress, scale, fraction):
     progress(scale * fraction)
 
 
-def run(compute, waves):
+def run(compute: Callable, waves: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     """`compute` on a batch of waves, (T,) each -> a tuple of (B, frames, ...) tensors."""
     lengths = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
     source = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)

@@ -4,6 +4,8 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from collections.abc import Mapping
 
 from ..errors import ConfigError
 from ..files import write_text
@@ -16,7 +18,7 @@ class ResumableFiles:
     fingerprint are thrown away. done: how many items the parts hold.
     """
 
-    def __init__(self, paths, fingerprint):
+    def __init__(self, paths: Mapping[str, str | Path], fingerprint: Any):
         self.paths = {key: Path(path) for key, path in paths.items()}
         main = next(iter(self.paths.values()))
         self._progress = main.with_name(main.name + ".progress")
@@ -36,7 +38,7 @@ class ResumableFiles:
             with suppress(OSError):  # closing writes what a full disk has refused before
                 file.close()
 
-    def append(self, items, **content):
+    def append(self, items: int, **content: bytes) -> None:
         """Add `content`, bytes for each key, which are so many items. A kill leaves all of it, or none.
 
         Raises ConfigError: the disk is full, or another error of writing; what was added before stays.
@@ -60,7 +62,7 @@ class ResumableFiles:
         }
         write_text(self._progress, json.dumps(state), ConfigError)
 
-    def finish(self):
+    def finish(self) -> None:
         """Give the files their names."""
         for file in self._files.values():
             file.close()

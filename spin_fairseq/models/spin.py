@@ -1,9 +1,11 @@
 """Model "spin" for fairseq: the Spin of spin_model.py, registered and built from fairseq's configuration."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
+import torch
 from torch import nn
 
 from .. import spin_model
@@ -26,17 +28,17 @@ class SpinModel(spin_model.Spin, BaseFairseqModel):
     which `load_spin` and exports leave out.
     """
 
-    def __init__(self, cfg, encoder):
+    def __init__(self, cfg: Any, encoder: SpeechEncoder):
         super().__init__(cfg, encoder)
         self.pieces = nn.Linear(encoder.width, cfg.pieces) if cfg.pieces else None
 
-    def forward(self, source, padding_mask=None, **options):
+    def forward(self, source: torch.Tensor, padding_mask: torch.Tensor | None = None, **options: Any) -> dict[str, Any]:
         """As Spin's; with cfg.pieces also "pieces": (B, frames, pieces) logits."""
         output = super().forward(source, padding_mask, **options)
         return {**output, "pieces": self.pieces(output["features"])} if self.pieces is not None else output
 
     @classmethod
-    def build_model(cls, cfg, task=None):
+    def build_model(cls, cfg: Any, task: Any = None) -> "SpinModel":
         """Build the model for fairseq. When a Spin checkpoint is loaded, cfg.encoder is set, and fairseq fills in the weights
         afterwards. Otherwise the pretrained encoder is read from cfg.checkpoint."""
         if cfg.encoder:
@@ -48,6 +50,6 @@ class SpinModel(spin_model.Spin, BaseFairseqModel):
         randomize(encoder, names, lambda: SpeechEncoder(checkpoint.config))
         return cls(cfg, encoder)
 
-    def max_positions(self):
+    def max_positions(self) -> None:
         """None: utterances may have any length."""
         return None

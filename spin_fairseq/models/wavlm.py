@@ -1,10 +1,13 @@
 """Model "wavlm" for fairseq, which has no WavLM: the encoder of this package, registered."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.models import BaseFairseqModel, register_model
 from fairseq.models.hubert.hubert import HubertConfig
 from omegaconf import OmegaConf
+
+import torch
 
 from ..encoders import SpeechEncoder
 from ..sample_rate import SAMPLE_RATE
@@ -32,13 +35,16 @@ class WavLM(SpeechEncoder, BaseFairseqModel):
     """
 
     @classmethod
-    def build_model(cls, cfg, task=None):
+    def build_model(cls, cfg: Any, task: Any = None) -> "WavLM":
         """Build the model for fairseq. It does not normalise waves, because fairseq's tasks and scripts do that before."""
         sample_rate = getattr(getattr(task, "cfg", None), "sample_rate", SAMPLE_RATE)
         config = OmegaConf.to_container(OmegaConf.create(cfg), resolve=False)
         return cls({**config, "kind": "wavlm", "normalize": False, "sample_rate": sample_rate})
 
-    def forward(self, source, padding_mask=None, mask=False, output_layer=None):
+    def forward(
+        self, source: torch.Tensor, padding_mask: torch.Tensor | None = None, mask: bool = False,
+        output_layer: int | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """What HubertModel returns with features_only=True: {"x": features, (B, frames, width), "features": what enters the
         transformer, of the same shape, "padding_mask": of frames, or None}. Arguments as in `encode`."""
         x, frame_mask = self.encode(source, padding_mask, output_layer, mask)

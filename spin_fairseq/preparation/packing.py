@@ -27,7 +27,6 @@ from ..speech.archives import members, read_slice, slice_of
 from ..speech.manifest import Manifest, write_manifest
 from ..speech.row_groups import row_groups
 
-FORMS = ("zip", "tar")
 LARGEST = 4 * 10**9  # bytes
 # Seconds since 1970, of the dates that a zip can hold
 EARLIEST, LATEST = (

@@ -6,8 +6,12 @@ texts for a little HTML, so names that come from files are escaped here.
 
 import html
 from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from .results import Model
+from .results import Sweep
+from .runs import Run
 
 COLOURS = 8  # of models, and of runs, in report.css; then they repeat
 HEAT_STOPS = (0, 0.1, 0.3, 0.6, 1)  # small fractions are to be seen too; report.css draws the same beside its key
@@ -38,17 +42,17 @@ class Chart:
     key: str = ""  # its place in the page
 
 
-def colour(kind, index):
+def colour(kind: str, index: int) -> str:
     """kind: "model" or "run"."""
     return f"var(--{kind}-{index % COLOURS})"
 
 
-def number(value, digits=6):
+def number(value: float | None, digits: int = 6) -> float | None:
     """A number of JSON; None where it is not finite."""
     return float(f"{value:.{digits}g}") if value is not None and np.isfinite(value) else None
 
 
-def training_charts(runs):
+def training_charts(runs: Sequence[Run]) -> list[Chart]:
     """[Run] -> [Chart]: one for each curve that a run has; training is a line, validation is broken, with points."""
     charts = []
     for tag, title, note in CURVES:
@@ -75,7 +79,7 @@ def training_charts(runs):
     return charts
 
 
-def phone_order(counts):
+def phone_order(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(P, K) -> indices of the phones that occur, the most frequent first; of the units in use, by likeliest phone.
 
     As in the metrics of HuBERT (Hsu et al. 2021) and Spin (Chang et al. 2023): units of one phone stand together, those
@@ -92,7 +96,7 @@ def phone_order(counts):
     return phones, units
 
 
-def heat_map(label, counts, names):
+def heat_map(label: str, counts: np.ndarray, names: Sequence[str]) -> Chart | None:
     """P(phone | unit) of one model -> Chart, or None where nothing is counted. counts (P, K), names: of phones."""
     phones, units = phone_order(counts)
     if not len(units):
@@ -120,7 +124,7 @@ def heat_map(label, counts, names):
     return Chart(label, f"{len(units)} units, {len(phones)} phones", "wide", [trace], layout)
 
 
-def codebook_chart(models):
+def codebook_chart(models: Sequence[tuple[int, str, Mapping[int, int]]]) -> Chart | None:
     """How often each unit is used. models: [(index, label, {unit: frames})] -> Chart, or None."""
     traces = []
     for index, label, frames in models:
@@ -140,7 +144,10 @@ def codebook_chart(models):
     return Chart("Use of the codebook", note, "wide", traces, layout) if traces else None
 
 
-def layer_charts(sweeps, models, titles):
+def layer_charts(
+    sweeps: Sequence[tuple[int | None, str, Sweep]], models: Sequence[tuple[int, Model]],
+    titles: Mapping[str, tuple[str, str]],
+) -> list[Chart]:  # fmt: skip
     """Metrics of an encoder's layers, one Chart a metric, the chosen layer with a larger point; other models as level lines.
 
     sweeps: [(index of the model that was made of the best layer, or None, label, Sweep)]; models: [(index, Model)];

@@ -1,6 +1,9 @@
 """Colours of phones and units in the strips: a unit looks like the phone that it most often stands for."""
 
 from typing import NamedTuple
+from collections.abc import Sequence
+
+import numpy as np
 
 from ..evaluation.metrics.phones import best_phone_per_unit
 
@@ -35,18 +38,18 @@ def _known():
 ARPABET = _known()
 
 
-def of_phone(name):
+def of_phone(name: str) -> Colour:
     """A phone's Colour; other alphabets than ARPAbet get one from their letters."""
     if name.upper() in SILENCE:
         return Colour(None)
     return ARPABET.get(name.upper()) or of_number(sum((n + 1) * ord(letter) for n, letter in enumerate(name)))
 
 
-def of_number(number):
+def of_number(number: int) -> Colour:
     """The Colour of a unit of which no phone is known."""
     return Colour(round(number * GOLDEN_ANGLE % 360, 1), SHADES[number % len(SHADES)])
 
 
-def of_units(counts, names):
+def of_units(counts: np.ndarray, names: Sequence[str]) -> dict[int, tuple[Colour, str, float]]:
     """(P, K) counts of phones and units, P names -> {unit: (Colour, likeliest phone, its fraction)} of the units that occur."""
     return {best.unit: (of_phone(best.phone), best.phone, best.fraction) for best in best_phone_per_unit(counts, names)}

@@ -1,8 +1,11 @@
 """Metrics of all models side by side: what the page's table and bars show."""
 
 from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from ..evaluation.results import number
+from ..evaluation.groups import MetricGroup
+from .results import Model
 
 NOTHING = number(None)
 # What a comparison of unit encoders is about, before all else: (group, metric).
@@ -57,7 +60,7 @@ class Group:
     errors: list
 
 
-def compare(models, known_groups):
+def compare(models: Sequence[Model], known_groups: Mapping[str, MetricGroup]) -> list[Group]:
     """[Model], `evaluation.groups.GROUPS` -> [Group]. A metric that is not in `known_groups` keeps its key as its title."""
     found = dict.fromkeys(name for model in models for name in (*model.metrics, *model.errors))
     groups = []
@@ -81,7 +84,7 @@ def compare(models, known_groups):
     return groups
 
 
-def opening(groups):
+def opening(groups: Sequence[Group]) -> list[Row]:
     """[Group] -> the Rows of PHONES_AND_SPEAKERS that were measured; [] unless phones and speakers both were, of two models or more."""
     found = [
         (group.key, row)
@@ -126,6 +129,6 @@ def _row(group, key, models, metric):
     return Row(key, headed(metric.title), better, metric.definition, metric.source, metric.unit, metric.chance, cells)
 
 
-def headed(title):
+def headed(title: str) -> str:
     """As a heading: with a capital."""
     return title[:1].upper() + title[1:]

@@ -13,12 +13,12 @@ FFT, HOP = 512, 128  # samples, of the spectrograms
 RANGE_DB = 70  # shown below the loudest
 
 
-def data_uri(kind, content):
+def data_uri(kind: str, content: bytes) -> str:
     """kind: the MIME type; content: bytes."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def sound(wave):
+def sound(wave: np.ndarray) -> str:
     """(T,) float32 -> a 16-bit FLAC as a data URI."""
     file = io.BytesIO()
     soundfile.write(file, np.clip(wave, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
@@ -32,12 +32,12 @@ def _levels(wave):
     return 20 * np.log10(np.abs(np.fft.rfft(frames)).T + 1e-6)
 
 
-def loudest_level(wave):
+def loudest_level(wave: np.ndarray) -> float:
     """(T,) -> dB: what `spectrogram` shows at its brightest, so that several waves share one scale."""
     return float(_levels(wave).max())
 
 
-def spectrogram(wave, loudest, colours="magma"):
+def spectrogram(wave: np.ndarray, loudest: float, colours: str = "magma") -> str:
     """(T,) -> a PNG of 0 to 8 kHz as a data URI; loudest: dB, of the last colour; colours: matplotlib's name of them.
 
     Raises ConfigError without matplotlib.
@@ -54,7 +54,7 @@ def spectrogram(wave, loudest, colours="magma"):
     return data_uri("image/png", file.getvalue())
 
 
-def envelope(wave, columns=600):
+def envelope(wave: np.ndarray, columns: int = 600) -> tuple[np.ndarray, np.ndarray]:
     """(T,) -> lowest and highest sample of each of so many equal segments, two (columns,) arrays."""
     edges = np.linspace(0, len(wave), min(columns, len(wave)) + 1).astype(int)[:-1]
     return np.minimum.reduceat(wave, edges), np.maximum.reduceat(wave, edges)

@@ -4,6 +4,8 @@ import logging
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+from collections.abc import Sequence
 
 from ..speech.audio import audio_info
 from ..speech.folder import manifest_of
@@ -14,8 +16,8 @@ from ..evaluation.results import number
 from ..evaluation.groups import GROUPS
 from . import charts, colouring
 from .comparison import compare, headed, opening
-from .results import is_results, read_counts, read_results, read_units
-from .runs import is_run, read_run
+from .results import Model, Results, is_results, read_counts, read_results, read_units
+from .runs import Run, is_run, read_run
 from .utterances import phone_strip, read_utterances, spread_over_speakers, unit_strip
 
 LEFT_BY_EVALUATION = ("parts", "cache", "centroids")  # names in a folder of spin-fairseq evaluate
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 VOICE = 6  # a draw whose formants, pitch and pitch range all move, by a middling amount
 
 
-def read_sources(paths):
+def read_sources(paths: Sequence[str | Path]) -> tuple[list[Run], list[Results]]:
     """Folders of trainings or evaluations -> ([Run], [Results]); one folder may be both. Raises ConfigError."""
     runs, results = [], []
     for path in map(Path, paths):
@@ -99,7 +101,7 @@ def _tell_apart(items, attribute, paths):
 class Units:
     """What one pass over a model's units and counts gives. usage: {unit: frames}; rows: {utterance: (units, durations)}."""
 
-    def __init__(self, model, wanted):
+    def __init__(self, model: Model, wanted: set[str]):
         self.counted = read_counts(model)
         self.looks = colouring.of_units(*self.counted) if self.counted else {}
         self.usage, self.rows = Counter(), {}
@@ -110,7 +112,9 @@ class Units:
                 self.rows[name] = units, durations
 
 
-def gather(runs, results, *, utterances=6, seconds=8.0, seed=VOICE):
+def gather(
+    runs: Sequence[Run], results: Sequence[Results], *, utterances: int = 6, seconds: float = 8.0, seed: int = VOICE
+) -> dict[str, Any]:
     """What the template shows, as a dict. utterances: at most so many; seconds: of each; seed: of the perturbed voice."""
     models = [model for one in results for model in one.models]
     notes = []
@@ -230,7 +234,7 @@ def _paired(results):
     return tables
 
 
-def render(content):
+def render(content: dict[str, Any]) -> str:
     """What `gather` returns -> the page. Raises ConfigError."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -295,7 +299,9 @@ def _plotly():
     return get_plotlyjs()
 
 
-def write_report(paths, out, *, title="Speech units", command="", **options):
+def write_report(
+    paths: Sequence[str | Path], out: str | Path, *, title: str = "Speech units", command: str = "", **options: Any
+) -> dict[str, Any]:
     """Read folders of trainings and evaluations, write the page; -> what it holds, as of `gather`.
 
     out: the file; options: of `gather`. command: what the page says made it. Raises SpinError.

@@ -5,6 +5,8 @@ import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -46,7 +48,7 @@ class Model:
     counts: Path | None = None
 
     @property
-    def about(self):
+    def about(self) -> str:
         """What it is, in words: "k-means of HuBERT, layer 9, K = 100"."""
         kind = {"kmeans": f"k-means of {self.features}", "spin": "Spin"}.get(self.kind, self.kind)
         layer = "" if self.layer is None else f"layer {self.layer}"
@@ -96,13 +98,13 @@ class Results:
     phones: Path | None = None
 
 
-def is_results(folder):
+def is_results(folder: str | Path) -> bool:
     """Whether an evaluation was written there; the demo's own results.json has no format."""
     path = Path(folder) / "results.json"
     return path.is_file() and "format" in _json(path)
 
 
-def read_results(folder):
+def read_results(folder: str | Path) -> Results:
     """-> Results. Raises ConfigError: missing, damaged, or of another format; it names file and key."""
     folder = Path(folder)
     path = folder / "results.json"
@@ -132,7 +134,7 @@ def read_results(folder):
     )  # fmt: skip
 
 
-def read_counts(model):
+def read_counts(model: Model) -> tuple[np.ndarray, list[str]] | None:
     """-> ((P, K) int64, P names) of a model, or None without the file. Raises ConfigError."""
     if model.counts is None:
         return None
@@ -150,7 +152,7 @@ def read_counts(model):
     return counts.astype(np.int64), [str(phone) for phone in phones]
 
 
-def read_units(path):
+def read_units(path: str | Path) -> Iterator[tuple[str, list[int], list[int]]]:
     """Yield (utterance id, units without repeats, frames that each lasts) of a units/NAME.jsonl. Raises ConfigError."""
     line = 0
     try:
@@ -168,7 +170,7 @@ def read_units(path):
         ) from error
 
 
-def number(table, key, where):
+def number(table: dict[str, Any], key: str, where: object) -> float | None:
     """A finite number of a table of JSON, or None. Raises ConfigError."""
     value = _take(table, key, (int, float), where, None)
     try:

@@ -33,12 +33,12 @@ class Run:
     notes: list = field(default_factory=list)
 
 
-def is_run(folder):
+def is_run(folder: str | Path) -> bool:
     """Whether fairseq has trained there."""
     return (Path(folder) / ".hydra").is_dir() or (Path(folder) / "tensorboard").is_dir()
 
 
-def read_run(folder):
+def read_run(folder: str | Path) -> Run:
     """-> Run. Raises ConfigError: a configuration is not YAML, or the reader of TensorBoard files is not installed."""
     folder = Path(folder)
     run = Run(name=folder.resolve().name, path=folder)

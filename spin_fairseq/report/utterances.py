@@ -1,12 +1,14 @@
 """Some utterances to hear and see: labels and units in time, and the voice that the second view of Spin has."""
 
 from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..speech.audio import SAMPLE_RATE, read_utterance
 from ..errors import AudioError, PerturbationError
 from . import colouring, media
+from ..speech.manifest import Manifest
 
 LABEL_SECONDS = 0.01
 
@@ -56,7 +58,7 @@ class Utterance:
     strips: list
 
     @property
-    def ticks(self):
+    def ticks(self) -> list[tuple[float, str]]:
         """[(per cent, "0.5 s")] of the time axis."""
         step = 0.5 if self.seconds <= 5 else 1.0
         return [
@@ -64,7 +66,7 @@ class Utterance:
         ]
 
 
-def spread_over_speakers(manifest, count):
+def spread_over_speakers(manifest: Manifest, count: int) -> list[int]:
     """Rows of utterances by `count` different speakers, spread over all speakers; each speaker's first."""
     first = {}
     for i in sorted(range(len(manifest)), key=manifest.path):
@@ -73,7 +75,9 @@ def spread_over_speakers(manifest, count):
     return [rows[round(n)] for n in np.linspace(0, len(rows) - 1, min(count, len(rows)))]
 
 
-def read_utterances(manifest, rows, seconds, seed, strips_of):
+def read_utterances(
+    manifest: Manifest, rows: Sequence[int], seconds: float, seed: int, strips_of: Callable[[str, float], list[Strip]]
+) -> tuple[list[Utterance], list[str]]:
     """-> ([Utterance], notes on those that are left out).
 
     seconds: of each at most; seed: of the one voice that all second views have. strips_of: (utterance id, seconds) ->
@@ -113,7 +117,7 @@ def _views(wave, backend, draw):
     ]
 
 
-def outline(wave, columns=500):
+def outline(wave: np.ndarray, columns: int = 500) -> str:
     """(T,) in [-1, 1] -> the path of its envelope: 1000 wide, 100 high, 0 in the middle."""
     low, high = media.envelope(wave, columns)
     x = 1000 * (np.arange(len(low)) + 0.5) / len(low)
@@ -122,7 +126,7 @@ def outline(wave, columns=500):
     return "M" + "L".join(over + under) + "Z"
 
 
-def phone_strip(labels, seconds):
+def phone_strip(labels: Sequence[str], seconds: float) -> Strip:
     """labels: a sequence of names, one every 10 ms -> Strip."""
     changes = [n for n in range(len(labels)) if n == 0 or labels[n] != labels[n - 1]]
     boxes = []
@@ -134,7 +138,10 @@ def phone_strip(labels, seconds):
     return Strip("Phone labels", None, boxes)
 
 
-def unit_strip(title, model, units, durations, frame_seconds, seconds, looks):
+def unit_strip(
+    title: str, model: int, units: Sequence[int], durations: Sequence[int], frame_seconds: float, seconds: float,
+    looks: dict[int, tuple],
+) -> Strip:  # fmt: skip
     """units without repeats and the frames, of `frame_seconds`, that each lasts -> Strip. looks: of `colouring.of_units`; {}: no labels."""
     boxes, time = [], 0
     for unit, frames in zip(units, durations):

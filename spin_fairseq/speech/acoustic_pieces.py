@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import PiecesError
 from ..modules.pieces_loss import IGNORE
+from .manifest import Manifest
 
 FORMAT, VERSION = "spin_fairseq acoustic pieces", 1
 SAME_LENGTH = 2  # frames by which an utterance's pieces may differ from its audio
@@ -87,7 +88,7 @@ class AcousticPieces:
         """Whether a split has pieces."""
         return os.path.isfile(Path(folder) / f"{split}.json")
 
-    def rows_of(self, manifest) -> np.ndarray:
+    def rows_of(self, manifest: Manifest) -> np.ndarray:
         """(N,) int64: where the utterances of a manifest are in here.
 
         Raises:

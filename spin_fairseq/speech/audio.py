@@ -11,6 +11,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -75,7 +76,7 @@ def read_audio(
     return wave
 
 
-def read_utterance(manifest, index: int, *, start: int = 0, frames: int = -1) -> np.ndarray:
+def read_utterance(manifest: Any, index: int, *, start: int = 0, frames: int = -1) -> np.ndarray:
     """Decode an utterance of a manifest, or a part of it. Training, extraction and evaluation read audio only through this.
 
     Args:

@@ -16,11 +16,11 @@ class CollapseWatch:
     fraction: a perplexity is low below this fraction of the codebook's size; 0: no warning. updates: between two checks.
     """
 
-    def __init__(self, fraction, updates):
+    def __init__(self, fraction: float, updates: int):
         self.fraction, self.updates = fraction, updates
         self._seen = {}
 
-    def note(self, name, perplexity, size):
+    def note(self, name: str, perplexity: float | torch.Tensor, size: int) -> None:
         """perplexity: of one update, number or tensor of one element; size: prototypes of the codebook `name`."""
         seen = self._seen.setdefault(name, [])
         seen.append(perplexity)

@@ -1,6 +1,7 @@
 """Count bad utterances: log each of them once, and stop the run when there are too many."""
 
 import logging
+from collections.abc import Sequence
 
 import torch
 
@@ -18,7 +19,7 @@ class SkippedUtterances:
     total: utterances of the split; largest_fraction: the fraction of them that may be bad before the run stops.
     """
 
-    def __init__(self, split, total, largest_fraction):
+    def __init__(self, split: str, total: int, largest_fraction: float):
         self.split, self.total, self.largest_fraction = split, total, largest_fraction
         self.reasons = {}
         self._reset()
@@ -28,12 +29,12 @@ class SkippedUtterances:
         self._of_all_ranks = 0
         self._steps = 0
 
-    def begin_epoch(self):
+    def begin_epoch(self) -> None:
         """Check the count of the last epoch, and start again from zero: a file may be readable by now."""
         self._look()
         self._reset()
 
-    def add(self, skipped):
+    def add(self, skipped: Sequence[tuple[int, str]]) -> int:
         """Log bad utterances that were not logged before. skipped: [(index, reason)] of a batch of this rank.
 
         -> how many of them are new in this epoch; their sum over ranks is for `count`.
@@ -46,7 +47,7 @@ class SkippedUtterances:
             self.reasons[index] = reason
         return len(new)
 
-    def count(self, new):
+    def count(self, new: int | torch.Tensor) -> None:
         """Add to the count, and stop the run if too many are bad.
 
         new: what `add` returned, summed over ranks: an int, or a tensor, which is read every STEPS_BETWEEN_LOOKS steps.

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -53,7 +55,7 @@ class SpinTask(FairseqTask):
 
     source_dictionary = target_dictionary = None  # there is no text
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: Any):
         super().__init__(cfg)
         check(cfg)
         self._skipped = {}
@@ -67,7 +69,7 @@ class SpinTask(FairseqTask):
         self._batches = {}  # of each dataset, of the latest epoch
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
+    def setup_task(cls, cfg: Any, **kwargs: Any) -> "SpinTask":
         """Called by fairseq at the start of a training: applies the patches of `compat`, and makes the task."""
         compat.apply()
         return cls(cfg)
@@ -77,13 +79,13 @@ class SpinTask(FairseqTask):
         """Name of the training split. Not read in __init__, because the task of a checkpoint has no dataset.train_subset."""
         return os.path.basename(self.cfg.train_subset)
 
-    def launch_path(self, path):
+    def launch_path(self, path: str | None) -> str | None:
         """Join `path` (str or None) to the folder where the command was given: hydra, and ranks that fairseq starts, run elsewhere."""
         return launch_path(self.cfg, path)
 
     # --- data ---------------------------------------------------------------------------------------------------
 
-    def load_dataset(self, split, combine=False, **kwargs):
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
         """Read a split's manifest, pitch ranges and phone labels. Raises the errors of `errors.py`."""
         cfg = self.cfg
         if cfg.seed < 0:  # not in __init__: a checkpoint's task has no common.seed
@@ -155,13 +157,13 @@ class SpinTask(FairseqTask):
             )
         return phones
 
-    def name_utterances(self, samples):
+    def name_utterances(self, samples: Sequence[dict[str, Any]]) -> list[str]:
         """Ids of the utterances of an update. samples: its batches, from the training split's iterator."""
         manifest = self.datasets[self.cfg.train_subset].manifest
         indices = [index for sample in samples if sample for index in sample["id"].tolist()]
         return [manifest.utterance_id(index) for index in indices if index >= 0]
 
-    def get_batch_iterator(self, dataset, *args, **kwargs):
+    def get_batch_iterator(self, dataset: TwoViewDataset, *args: Any, **kwargs: Any) -> EpochBatches:
         """As fairseq's, but with any number of ranks, and with the data workers of the epoch before: see EpochBatches."""
         batches = EpochBatches.of(super().get_batch_iterator(dataset, *args, **kwargs), self._batches.get(dataset))
         self._batches[dataset] = batches
@@ -169,7 +171,7 @@ class SpinTask(FairseqTask):
 
     # --- model --------------------------------------------------------------------------------------------------
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model, and store the encoder's configuration in `cfg`, so that a checkpoint needs no other file."""
         to_be_trained = not cfg.encoder
         if to_be_trained:
@@ -214,7 +216,10 @@ class SpinTask(FairseqTask):
 
     # --- steps --------------------------------------------------------------------------------------------------
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+    def train_step(
+        self, sample: dict[str, Any], model: Any, criterion: Any, optimizer: Any, update_num: int,
+        ignore_grad: bool = False,
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:  # fmt: skip
         """As fairseq's. Counts bad utterances, and keeps a batch without utterances out of the targets of all ranks."""
         self._codebook_sizes = [len(prototypes) for prototypes in model.head.prototypes]
         self._warn_of_small_batch(sample, model)
@@ -223,12 +228,14 @@ class SpinTask(FairseqTask):
         loss, frames, log = super().train_step(views, model, criterion, optimizer, update_num, ignored)
         return loss, frames, {**log, "skipped": self._skipped[sample["split"]].add(sample["skipped"])}
 
-    def valid_step(self, sample, model, criterion):
+    def valid_step(
+        self, sample: dict[str, Any], model: Any, criterion: Any
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         loss, frames, log = super().valid_step(complete_views(sample, SAMPLE_RATE), model, criterion)
         skipped = self._skipped[sample["split"]].add(sample["skipped"])
         return loss, frames, {**log, "skipped": skipped, "split": sample["split"]}
 
-    def optimizer_step(self, optimizer, model, update_num):
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """As fairseq's; with `model.layer_lr_decay`, lower layers take smaller steps."""
         stepping = optimizer.optimizer  # torch's own, whatever fairseq wraps around it; a resumed run gets a new one
         if model.layer_lr_decay != 1 and stepping is not self._scaled_optimizer:
@@ -248,18 +255,20 @@ class SpinTask(FairseqTask):
                 "raise dataset.max_tokens, or take a smaller codebook"
             )
 
-    def begin_epoch(self, epoch, model):
+    def begin_epoch(self, epoch: int, model: Any) -> None:
         self._skipped[self._train].begin_epoch()
 
     # --- validation ---------------------------------------------------------------------------------------------
 
-    def begin_valid_epoch(self, epoch, model):
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         self._pair_counts = {}
         for split, skipped in self._skipped.items():
             if split != self._train:
                 skipped.begin_epoch()
 
-    def count_units(self, sample, scores, frames, frame_seconds):
+    def count_units(
+        self, sample: dict[str, Any], scores: torch.Tensor, frames: Sequence[int], frame_seconds: float
+    ) -> dict[str, Any]:
         """Count how often each phone occurs with each unit in a batch: sparse counts for `reduce_metrics`, or {} without labels.
 
         scores: (B, frames, K) of the first views; frames: list of B ints, without padding;
@@ -276,7 +285,7 @@ class SpinTask(FairseqTask):
         index, counts = np.unique(np.concatenate(pairs), return_counts=True)
         return {"pairs": (index, counts), "units": size}
 
-    def reduce_metrics(self, logging_outputs, criterion):
+    def reduce_metrics(self, logging_outputs: Sequence[dict[str, Any]], criterion: Any) -> None:
         with metrics.aggregate() as logged:
             super().reduce_metrics(logging_outputs, criterion)
         for log in logging_outputs:

@@ -10,8 +10,9 @@ from spin_fairseq.encoders import AS_USUAL, Mode
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.speech.folder import manifest_of
 from spin_fairseq.speech.manifest import load_manifest
-from spin_fairseq.extraction.batches import batches_by_length, extract, extract_each
+from spin_fairseq.extraction.batches import batches_by_length, extract_each
 from spin_fairseq.extraction.long_files import Chunks
+from tests.extracting import extract
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 3000))
@@ -30,7 +31,7 @@ def test_batched_equals_one_file_at_a_time(small_hubert, speech_folder):
         return encoder.extract_features(source, mask)[0]
 
     found = extract(compute, encoder.output_lengths, manifest, max_samples=10**6)
-    for index, features in enumerate(found):
+    for index, (features,) in enumerate(found):
         wave = torch.from_numpy(read_audio(manifest.path(index)))[None]
         with torch.no_grad():
             alone = encoder.extract_features(wave)[0][0].numpy()

@@ -4,17 +4,15 @@ An item is a phone together with the one before and the one after, none of them 
 first to the offset of the third. Equal labels next to each other are one phone: labels cannot tell whether it is said twice.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import EvaluationError, PhoneLabelError
-from ...files import write_text
+from ...errors import PhoneLabelError
 from ..clusters import LABEL_SECONDS
 from ..metrics.inputs import checked_speakers, one_each, utterance_names
 
 SILENCES = frozenset(("", "SIL", "SP", "SPN", "NSN", "PAU", "<EPS>", "H#"))  # no phones; in capitals
-ITEM_HEADER = "#file onset offset #phone prev-phone next-phone speaker"
 
 
 class Items:
@@ -27,7 +25,7 @@ class Items:
         speaker: index into `speakers`, the names of all speakers, sorted; also of those without an item.
     """
 
-    def __init__(self, utterances, phones, speakers, rows):
+    def __init__(self, utterances: Sequence[str], phones: Sequence[str], speakers: Sequence[str], rows: np.ndarray):
         """rows: (N, 7) int64 in the order of the attributes above."""
         self.utterances, self.phones, self.speakers = utterances, phones, speakers
         self.utterance, self.onset, self.offset, self.phone, self.previous, self.next, self.speaker = rows.T
@@ -36,7 +34,7 @@ class Items:
         return len(self.phone)
 
 
-def triphones(labels, silent):
+def triphones(labels: np.ndarray, silent: np.ndarray) -> np.ndarray:
     """One utterance: (L,) integer labels -> (n, 5) int64: onset, offset, phone, previous and next phone.
 
     silent: (highest label + 1,) bool, which labels are no phones.
@@ -52,7 +50,10 @@ def triphones(labels, silent):
     )
 
 
-def triphone_items(phones, speakers, *, symbols=None, utterances=None):
+def triphone_items(
+    phones: Sequence[Sequence | None], speakers: Sequence[str], *, symbols: Sequence[str] | None = None,
+    utterances: Sequence[str] | None = None,
+) -> Items:  # fmt: skip
     """All triphones -> Items.
 
     phones: a sequence of labels every 10 ms an utterance, strings, or integers that number `symbols`; None for an
@@ -87,7 +88,7 @@ def triphone_items(phones, speakers, *, symbols=None, utterances=None):
     return Items(utterances, tuple(str(symbols[phone]) for phone in used), tuple(names), rows)
 
 
-def frame_ranges(items, frame_seconds):
+def frame_ranges(items: Items, frame_seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """First frame of each item and the one behind its last, (N,) int64 each.
 
     Frame k is centred at (k + 1/2) frame_seconds; an item has the frames whose centre lies in it, its borders included.
@@ -96,29 +97,3 @@ def frame_ranges(items, frame_seconds):
     # Times are whole numbers of 10 ms: what is off a border by less than that is rounding.
     first = np.ceil(np.round((onset - 1) / 2, 6)).astype(np.int64)
     return first, np.floor(np.round((offset - 1) / 2, 6)).astype(np.int64) + 1
-
-
-def write_items(items, path):
-    """An item file for ABX tools, times in seconds. Raises PhoneLabelError: a name has a space, which such files cannot hold."""
-    path = Path(path)
-    for name in (*items.utterances, *items.phones, *items.speakers):
-        if len(name.split()) != 1:
-            raise PhoneLabelError(
-                f"{path}: the name {name!r} is empty or has a space, and item files are split at spaces; rename it"
-            )
-    lines = [ITEM_HEADER]
-    for row in zip(items.utterance, items.onset, items.offset, items.phone, items.previous, items.next, items.speaker):
-        utterance, onset, offset, *phones, speaker = row
-        names = [items.phones[phone] for phone in phones]
-        lines.append(
-            " ".join(
-                [
-                    items.utterances[utterance],
-                    f"{onset / 100:.2f}",
-                    f"{offset / 100:.2f}",
-                    *names,
-                    items.speakers[speaker],
-                ]
-            )
-        )
-    write_text(path, "\n".join(lines) + "\n", EvaluationError)

@@ -6,10 +6,12 @@ utterances, since new data means new speakers and the triplets of an utterance c
 of several speakers, a triplet counts by the product of their weights (Owen, The pigeonhole bootstrap, 2007).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...errors import EvaluationError
-from .items import frame_ranges
+from .items import Items, frame_ranges
 from .tools import Task, prepare_frames, score_cells
 from ..confidence import Measurement
 from ..metrics.metric import FRACTION, Metric
@@ -74,8 +76,9 @@ class AbxMeasurement(Measurement):
     """
 
     def __init__(
-        self, items, features=None, units=None, *, frame_seconds=0.02,
-        max_size_group=10, max_x_across=5, seed=0, device="cpu", tool=None,
+        self, items: Items, features: Sequence[np.ndarray] | None = None, units: Sequence[np.ndarray] | None = None, *,
+        frame_seconds: float = 0.02, max_size_group: int | None = 10, max_x_across: int | None = 5, seed: int = 0,
+        device: str = "cpu", tool: str | None = None,
     ):  # fmt: skip
         given = {"features": features, "units": units}
         given = {name: rows for name, rows in given.items() if rows is not None}
@@ -97,12 +100,14 @@ class AbxMeasurement(Measurement):
                 if not len(self.cells[key].error):
                     self.reasons[key] = _why_empty(kind, len(task.category), len(items.speakers))
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         weights = np.asarray(weights, dtype=np.float64)
         return {key: self._means[key].of(weights) for key in self.keys}
 
 
-def gather(items, rows, name, frame_seconds):
+def gather(
+    items: Items, rows: Sequence[np.ndarray], name: str, frame_seconds: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray]:
     """-> what `prepare_frames` takes, of the items that have all their frames, and which items these are, (N,) bool.
 
     rows: features or units, one array an utterance; name: "features" or "units". Raises EvaluationError.
@@ -119,7 +124,7 @@ def gather(items, rows, name, frame_seconds):
     return data, first[kept] + before, behind[kept] + before, "identical" if name == "units" else "angular", kept
 
 
-def tasks(items, kept):
+def tasks(items: Items, kept: np.ndarray) -> dict[str, Task]:
     """-> {"within", "across", "speaker": Task}. kept: (N,) bool, which items take part."""
     phone, speaker = items.phone[kept], items.speaker[kept]
     context = items.previous[kept] * len(items.phones) + items.next[kept]

@@ -20,7 +20,6 @@ import torch
 
 from ...errors import ConfigError
 
-DISTANCES = ("angular", "identical")
 NORMALISED_AT_ONCE = 1 << 16  # frames
 TOOLS = {"fastabx": "fastabx", "libriabx2": "zrc_abx2"}  # the name here: the module's
 
@@ -40,7 +39,7 @@ class PreparedItems(NamedTuple):
     data: object  # fastabx: its accessor; libriabx2: a tensor (F, D), with normalised rows for angles
     begin: np.ndarray  # (N,) int64
     end: np.ndarray  # (N,) int64
-    distance: str  # of DISTANCES: "identical" is 0 for equal and 1 for different units
+    distance: str  # "angular", or "identical": 0 for equal and 1 for different units
     tool: str
 
 
@@ -55,7 +54,7 @@ class Cells(NamedTuple):
     error: np.ndarray  # (C,) float32 in 0..1: fraction of triplets where X is nearer to B than to A, ties half
 
 
-def installed_tool():
+def installed_tool() -> str:
     """Name of the program that is there, fastabx before the other. Raises ConfigError."""
     for name, module in TOOLS.items():
         if importlib.util.find_spec(module) is not None:
@@ -66,7 +65,9 @@ def installed_tool():
     )
 
 
-def prepare_frames(data, begin, end, distance, *, device="cpu", tool=None):
+def prepare_frames(
+    data: np.ndarray, begin: np.ndarray, end: np.ndarray, distance: str, *, device: str = "cpu", tool: str | None = None
+) -> PreparedItems:
     """data: (F, D) float32, for "identical" (F, 1); begin, end: (N,) places of the items -> PreparedItems for several tasks.
 
     tool: one of TOOLS; None: the one that is installed. Raises ConfigError.
@@ -91,7 +92,9 @@ def prepare_frames(data, begin, end, distance, *, device="cpu", tool=None):
     return PreparedItems(data, begin, end, distance, tool)
 
 
-def score_cells(task, frames, *, max_size_group=10, max_x_across=5, seed=0):
+def score_cells(
+    task: Task, frames: PreparedItems, *, max_size_group: int | None = 10, max_x_across: int | None = 5, seed: int = 0
+) -> Cells:
     """-> Cells. task and frames: of the same items.
 
     max_size_group: at most so many items of A, of B and of X in a cell; max_x_across: at most so many groups of X for a

@@ -1,8 +1,11 @@
 """Features of all utterances on disk, so that no model runs twice over the same audio, and memory stays small."""
 
+from __future__ import annotations
+
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,6 +17,8 @@ from ...fingerprints import digest_of
 from ...files import whole_file
 from ...progress import ProgressBar
 from ...speech.audio import SAMPLE_RATE
+from ..corpus import Corpus
+from .representations import FeatureSource
 
 MAX_SAMPLES = 480_000  # of a batch: 30 s
 
@@ -24,7 +29,7 @@ class UtteranceFeatures:
     array: (all frames, width), possibly a map of a file; lengths: (U,) frames of each utterance.
     """
 
-    def __init__(self, array, lengths):
+    def __init__(self, array: np.ndarray, lengths: np.ndarray):
         self.array = array
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
 
@@ -44,12 +49,18 @@ class FeatureCache:
     of what is stored. progress: show bars.
     """
 
-    def __init__(self, folder, limit=10 * 10**9, dtype="float32", device="cpu", workers=1, progress=False):
+    def __init__(
+        self, folder: str | Path, limit: float = 10 * 10**9, dtype: str = "float32", device: str = "cpu",
+        workers: int = 1, progress: bool = False,
+    ):  # fmt: skip
         self.folder, self.limit, self.dtype = Path(folder), int(limit), np.dtype(dtype)
         self.device, self.workers, self.progress = device, workers, progress
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def each_layer(self, source, layers, corpus, most_frames=None, seed=0):
+    def each_layer(
+        self, source: FeatureSource, layers: Iterable[int | None], corpus: Corpus, most_frames: int | None = None,
+        seed: int = 0,
+    ) -> Iterator[tuple[int | None, UtteranceFeatures]]:  # fmt: skip
         """Yield (layer, UtteranceFeatures) for each of `layers`, computed where they are not there yet.
 
         most_frames: keep so many frames drawn at random, the same ones for each layer; None: all.
@@ -81,7 +92,7 @@ class FeatureCache:
                 yield layer, UtteranceFeatures(np.load(paths[layer], mmap_mode="r", allow_pickle=False), kept)
             layers = layers[len(group) :]
 
-    def layer(self, source, layer, corpus):
+    def layer(self, source: FeatureSource, layer: int | None, corpus: Corpus) -> UtteranceFeatures:
         """-> UtteranceFeatures of all utterances."""
         return next(self.each_layer(source, [layer], corpus))[1]
 

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from ...files import whole_file, write_text
 from ..confidence import plain
 from ...extraction.dumping import runs
 from ...extraction.batches import batches_by_length, compute_batches
-from .cache import MAX_SAMPLES
+from .cache import FeatureCache, MAX_SAMPLES, UtteranceFeatures
 from .kmeans import fit_centroids
 from ..metrics.phones import PhoneMeasurement
-from .representations import KMeansUnits, SpinUnits
+from .representations import FeatureSource, KMeansUnits, SpinUnits
 from ..metrics.speakers import SpeakerMeasurement
+from ..corpus import Corpus
+from .specs import ModelSpec
 
 BLOCK_FRAMES = 50_000  # that get units at a time
 
@@ -47,7 +50,10 @@ class UnitExtractor:
     folder: of the results. most_frames: that k-means is fitted on, drawn at random.
     """
 
-    def __init__(self, spec, source, corpus, train, cache, folder, *, most_frames, seed):
+    def __init__(
+        self, spec: ModelSpec, source: FeatureSource, corpus: Corpus, train: Corpus | None, cache: FeatureCache,
+        folder: str | Path, *, most_frames: int, seed: int,
+    ):  # fmt: skip
         self.spec, self.source, self.corpus, self.train, self.cache = spec, source, corpus, train, cache
         self.most_frames, self.seed = most_frames, seed
         self._units_file = Path(folder) / "units" / f"{spec.name}.jsonl"
@@ -56,17 +62,17 @@ class UnitExtractor:
         self._quantizer = None
         self.encoding = None
 
-    def encode(self, fingerprint):
+    def encode(self, fingerprint: str) -> Encoding:
         """-> Encoding; that of an earlier call with the same fingerprint, if it is there. Raises SpinError."""
         self.encoding = self._kept(fingerprint) or self._made(fingerprint)
         return self.encoding
 
-    def features(self):
+    def features(self) -> UtteranceFeatures:
         """-> UtteranceFeatures: what the units are made of, an array an utterance."""
         return self.cache.layer(self.source, self.encoding.layer, self.corpus)
 
     @torch.inference_mode()
-    def units_of(self, waves):
+    def units_of(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Units of other audio: a list of (T,) float32 arrays at 16 kHz -> an int64 array each. Raises CheckpointError."""
         compute, device, found = self.source.compute([self.encoding.layer]), self.cache.device, [None] * len(waves)
         batches = batches_by_length([len(wave) for wave in waves], MAX_SAMPLES)
@@ -81,7 +87,7 @@ class UnitExtractor:
         return found
 
     @property
-    def quantizer(self):
+    def quantizer(self) -> SpinUnits | KMeansUnits:
         if self._quantizer is None:
             if self.spec.kind == "spin":
                 self._quantizer = SpinUnits(self.source, self.spec.codebook)

@@ -11,7 +11,7 @@ BATCH = 4096
 THREADS_FROM = 10**9  # multiplications a batch; for less, threads wait for each other longer than they work
 
 
-def fit_centroids(frames, clusters, seed=0):
+def fit_centroids(frames: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
     """(N, width) -> (clusters, width) float32, by mini-batches (Sculley 2010), the best of three starts. Raises ConfigError."""
     if len(frames) < clusters:
         raise ConfigError(

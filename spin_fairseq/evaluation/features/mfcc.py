@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy.signal import savgol_coeffs
 
 from ...speech.audio import SAMPLE_RATE
+from ...encoders.front_end import Lengths
 
 WINDOW, HOP = 400, 160  # samples
 BANDS, COEFFICIENTS, DELTA_WIDTH = 40, 13, 9
@@ -22,7 +23,7 @@ WIDTH = 3 * COEFFICIENTS
 FLOOR = 1e-10  # of a band's power, as of digital silence
 
 
-def output_lengths(samples):
+def output_lengths(samples: Lengths) -> Lengths:
     """Frames of 20 ms of so many samples, an int or array."""
     return (samples - WINDOW) // (2 * HOP) + 1
 
@@ -53,7 +54,7 @@ def _tables():
     return filters.float(), dct.float(), torch.from_numpy(np.array(differences)).float()
 
 
-def mfcc(wave):
+def mfcc(wave: torch.Tensor) -> torch.Tensor:
     """wave: (T,) float at 16 kHz, T >= 400, on any device -> (output_lengths(T), 39) float32."""
     filters, dct, differences = (table.to(wave.device) for table in _tables())
     windows = wave.float().unfold(0, WINDOW, HOP) * torch.hann_window(WINDOW, device=wave.device)

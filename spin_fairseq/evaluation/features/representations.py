@@ -6,8 +6,12 @@ has, or (None,); `width(layer)`; `output_lengths(samples)`; `compute(layers)`, a
 loaded when they are first needed, so a finished evaluation loads none.
 """
 
+from __future__ import annotations
+
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +21,13 @@ from ...errors import CheckpointError, ConfigError
 from ...fingerprints import file_fingerprint
 from ...speech.audio import SAMPLE_RATE
 from . import mfcc
+from ...encoders.front_end import Lengths
+from .specs import ModelSpec
+
+if TYPE_CHECKING:
+    from ...spin_model import Spin
+
+Compute = Callable[..., tuple[torch.Tensor, ...]]
 
 
 class MfccSource:
@@ -26,16 +37,16 @@ class MfccSource:
     layers = (None,)
     frame_seconds = 2 * mfcc.HOP / SAMPLE_RATE
 
-    def fingerprint(self):
+    def fingerprint(self) -> list:
         return ["mfcc", 1]
 
-    def width(self, layer):
+    def width(self, layer: int | None) -> int:
         return mfcc.WIDTH
 
-    def output_lengths(self, samples):
+    def output_lengths(self, samples: Lengths) -> Lengths:
         return mfcc.output_lengths(samples)
 
-    def compute(self, layers):
+    def compute(self, layers: Sequence[int | None]) -> Compute:
         def rows(source, mask, mode=AS_USUAL):
             lengths = [source.size(1)] * len(source) if mask is None else (~mask).sum(-1).tolist()
             found = [mfcc.mfcc(wave[:length]) for wave, length in zip(source, lengths)]
@@ -84,13 +95,13 @@ class EncoderSource(_ModelSource):
         return load_encoder(self.path, self.dtype, **self.given)
 
     @property
-    def layers(self):
+    def layers(self) -> tuple[int, ...]:
         return tuple(range(1, self.encoder.num_layers + 1))
 
-    def width(self, layer):
+    def width(self, layer: int | None) -> int:
         return self.encoder.width
 
-    def compute(self, layers):
+    def compute(self, layers: Sequence[int | None]) -> Compute:
         wrong = [layer for layer in layers if not 1 <= layer <= self.encoder.num_layers]
         if wrong:
             raise ConfigError(
@@ -112,7 +123,7 @@ class SpinSource(_ModelSource):
     layers = (None,)
 
     @cached_property
-    def model(self):
+    def model(self) -> Spin:
         from ...checkpoints import load_model
 
         model = load_model(self.path, self.dtype, **self.given)
@@ -123,27 +134,27 @@ class SpinSource(_ModelSource):
     def _load(self):
         return self.model.encoder
 
-    def width(self, layer):
+    def width(self, layer: int | None) -> int:
         return self.model.head.prototypes[0].size(1)
 
-    def compute(self, layers):
+    def compute(self, layers: Sequence[int | None]) -> Compute:
         return lambda source, mask, mode=AS_USUAL: (self.model.extract_embeddings(source, mask, mode),)
 
 
 class SpinUnits:
     """The prototype of greatest cosine."""
 
-    def __init__(self, source, codebook=0):
+    def __init__(self, source: SpinSource, codebook: int = 0):
         self.source, self.codebook, self.layer = source, codebook, None
 
     @cached_property
-    def clusters(self):
+    def clusters(self) -> int:
         sizes = [len(prototypes) for prototypes in self.source.model.head.prototypes]
         if self.codebook >= len(sizes):
             raise ConfigError(f"{self.source.path}: there is no codebook {self.codebook}; it has 0..{len(sizes) - 1}")
         return sizes[self.codebook]
 
-    def units(self, features):
+    def units(self, features: torch.Tensor) -> torch.Tensor:
         """(..., width) float32 tensor -> (...) int64."""
         return self.source.model.head.scores(features, self.codebook).argmax(-1)
 
@@ -151,17 +162,22 @@ class SpinUnits:
 class KMeansUnits:
     """The nearest centroid. centroids: (K, width) float32 array."""
 
-    def __init__(self, source, layer, centroids, device="cpu"):
+    def __init__(self, source: FeatureSource, layer: int | None, centroids: np.ndarray, device: str = "cpu"):
         self.source, self.layer, self.clusters = source, layer, len(centroids)
         self._centroids = torch.from_numpy(np.asarray(centroids, dtype=np.float32)).to(device)
         self._offset = self._centroids.square().sum(-1) / 2
 
-    def units(self, features):
+    def units(self, features: torch.Tensor) -> torch.Tensor:
         """(..., width) float32 tensor -> (...) int64."""
         return (features @ self._centroids.t() - self._offset).argmax(-1)
 
 
-def open_source(spec, device="cpu", given=None, dtype="float32"):
+FeatureSource = MfccSource | EncoderSource | SpinSource
+
+
+def open_source(
+    spec: ModelSpec, device: str = "cpu", given: dict[str, Any] | None = None, dtype: str = "float32"
+) -> FeatureSource:
     """The source of a ModelSpec. given, dtype: as for the sources. Raises CheckpointError: no such file."""
     if spec.kind == "spin":
         return SpinSource(spec.source, device, given, dtype)

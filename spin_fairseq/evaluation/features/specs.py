@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from collections.abc import Sequence
 
 from ...errors import ConfigError
 
@@ -31,7 +32,7 @@ class ModelSpec:
     codebook: int = 0
 
 
-def parse_spec(text, clusters=100):
+def parse_spec(text: str, clusters: int = 100) -> ModelSpec:
     """-> ModelSpec. clusters: of k-means, where none are given. Raises ConfigError."""
     named = None if os.path.exists(text) else _NAMED.fullmatch(text)
     name, rest = (named[1], named[2]) if named else (None, text)
@@ -55,7 +56,7 @@ def parse_spec(text, clusters=100):
     return replace(spec, name=name or _name_of(spec))
 
 
-def parse_specs(texts, clusters=100):
+def parse_specs(texts: Sequence[str], clusters: int = 100) -> list[ModelSpec]:
     """-> a list of ModelSpecs whose names differ. Raises ConfigError."""
     specs = [parse_spec(text, clusters) for text in texts]
     names = [spec.name for spec in specs]

@@ -5,13 +5,13 @@ import numpy as np
 TOLERANCE = 2  # labels of 10 ms
 
 
-def boundaries(labels):
+def boundaries(labels: np.ndarray) -> np.ndarray:
     """(L,) labels -> positions of each label that differs from the one before it; the utterance's ends are none."""
     labels = np.asarray(labels)
     return np.flatnonzero(labels[1:] != labels[:-1]) + 1
 
 
-def count_matches(found, reference, tolerance=TOLERANCE):
+def count_matches(found: np.ndarray, reference: np.ndarray, tolerance: int = TOLERANCE) -> int:
     """How many pairs at most can be made of two ascending rows of positions, no more than `tolerance` apart.
 
     Each position is in one pair at most. From left to right, the earliest two that are near enough are paired: waiting
@@ -30,7 +30,7 @@ def count_matches(found, reference, tolerance=TOLERANCE):
     return matches
 
 
-def boundary_metrics(matches, found, reference):
+def boundary_metrics(matches: np.ndarray, found: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
     """Counts, (B,) each -> {"boundary_precision", "_recall", "_f1", "over_segmentation", "r_value"}, fractions in 0..1.
 
     R-value: Räsänen, Laine & Altosaar, Interspeech 2009, with fractions where they have percent. 1 is perfect; it

@@ -42,7 +42,7 @@ class Distortion:
         return self.apply(wave, np.random.default_rng(list(digest))).astype(np.float32)
 
 
-def add_noise(wave, rng, snr_db):
+def add_noise(wave: np.ndarray, rng: np.random.Generator, snr_db: float) -> np.ndarray:
     """Stationary Gaussian noise with the utterance's long-term spectrum. SNR over the whole wave."""
     wave = wave.astype(np.float64)
     noise = speech_shaped_noise(wave, rng, SAMPLE_RATE)
@@ -51,7 +51,7 @@ def add_noise(wave, rng, snr_db):
     return wave + scale * 10 ** (-snr_db / 20) * noise
 
 
-def reverberate(wave, rng):
+def reverberate(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Convolution with a synthetic room.
 
     What comes after the end of the utterance is cut, so frames stay where they were; the level stays as it was.
@@ -61,7 +61,7 @@ def reverberate(wave, rng):
     return changed * np.sqrt(np.mean(np.square(wave, dtype=np.float64)) / power) if power > 0 else changed
 
 
-def stretch(wave, rng):
+def stretch(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another tempo at the same pitch, by librosa's phase vocoder; 1.2 is faster. Raises ConfigError without librosa."""
     try:
         import librosa
@@ -71,13 +71,13 @@ def stretch(wave, rng):
     return librosa.effects.time_stretch(wave, rate=rate, n_fft=window, hop_length=max(1, window // 4))
 
 
-def change_pitch(wave, rng):
+def change_pitch(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another median f0, the formants as they were."""
     ratio = 2 ** (rng.uniform(-SEMITONES, SEMITONES) / 12)
     return change_speaker(wave, SAMPLE_RATE, pitch_ratio=ratio, seed=_small_seed(rng))
 
 
-def change_formants(wave, rng):
+def change_formants(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Other formants, the pitch as it was."""
     ratio = FORMANTS ** rng.uniform(-1, 1)
     return change_speaker(wave, SAMPLE_RATE, formant_ratio=ratio, seed=_small_seed(rng))

@@ -1,5 +1,7 @@
 """Which utterances are held out together."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...errors import ConfigError
@@ -7,7 +9,7 @@ from ...errors import ConfigError
 FOLDS = 5
 
 
-def held_out_folds(groups, number=FOLDS, seed=0):
+def held_out_folds(groups: Sequence, number: int = FOLDS, seed: int = 0) -> np.ndarray:
     """groups: (U,) the speaker of each utterance, or any one value -> (U,) in 0..number-1, the fold that holds it out.
 
     Each group's utterances are spread over the folds at random and as evenly as can be: a group with two or more is never

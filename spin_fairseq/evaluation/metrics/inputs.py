@@ -1,11 +1,13 @@
 """The inputs of the metrics: lists with one array per utterance, checked before anything is computed from them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...errors import EvaluationError, PhoneLabelError
 
 
-def utterance_names(utterances, rows):
+def utterance_names(utterances: Sequence[str] | None, rows: int) -> tuple[str, ...]:
     """The utterances' names as a tuple, their numbers where `utterances` is None. rows: how many there must be.
 
     Raises EvaluationError.
@@ -23,13 +25,13 @@ def utterance_names(utterances, rows):
     return names
 
 
-def one_each(what, rows, names):
+def one_each(what: str, rows: Sequence, names: Sequence[str]) -> None:
     """Raises EvaluationError where `rows` are not as many as utterances."""
     if len(rows) != len(names):
         raise EvaluationError(f"{len(rows)} {what} for {len(names)} utterances; each needs one")
 
 
-def checked_units(units, clusters, names):
+def checked_units(units: Sequence, clusters: int, names: Sequence[str]) -> list[np.ndarray]:
     """units: a sequence of integers in 0..clusters-1 an utterance -> the same as int64 arrays. Raises EvaluationError."""
     one_each("rows of units", units, names)
     checked = []
@@ -50,7 +52,7 @@ def checked_units(units, clusters, names):
     return checked
 
 
-def checked_features(features, names):
+def checked_features(features: Sequence, names: Sequence[str]) -> list[np.ndarray]:
     """features: (frames, width) floats an utterance -> the same as arrays. Raises EvaluationError."""
     one_each("arrays of features", features, names)
     checked = [np.asarray(array) for array in features]
@@ -70,7 +72,7 @@ def checked_features(features, names):
     return checked
 
 
-def checked_speakers(speakers, names):
+def checked_speakers(speakers: Sequence, names: Sequence[str]) -> list[str]:
     """speakers: a name an utterance -> the same as strings. Raises EvaluationError."""
     one_each("speakers", speakers, names)
     for name, speaker in zip(names, speakers):
@@ -79,7 +81,7 @@ def checked_speakers(speakers, names):
     return [str(speaker) for speaker in speakers]
 
 
-def check_labels(phones, names):
+def check_labels(phones: Sequence[Sequence | None], names: Sequence[str]) -> None:
     """phones: a sequence of labels an utterance. Raises EvaluationError; PhoneLabelError for an utterance without labels."""
     one_each("rows of phone labels", phones, names)
     for name, row in zip(names, phones):

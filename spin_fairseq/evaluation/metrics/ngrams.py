@@ -1,9 +1,11 @@
 """How well the next unit is predicted from the ones before: smoothed n-grams, held out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def held_out_bits(rows, clusters, folds, order):
+def held_out_bits(rows: Sequence[np.ndarray], clusters: int, folds: np.ndarray, order: int) -> np.ndarray:
     """Code length of every unit under n-grams that were counted without its utterance's fold.
 
     rows: an integer array an utterance, in 0..clusters-1; folds: (U,), which fold holds each out; order: 3 for trigrams.

@@ -1,6 +1,7 @@
 """How well units predict phones."""
 
 from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class BestPhone(NamedTuple):
     frames: int  # of 10 ms, with this unit
 
 
-def best_phone_per_unit(counts, phones):
+def best_phone_per_unit(counts: np.ndarray, phones: Sequence[str]) -> list[BestPhone]:
     """(P, K) counts of frames, P names -> a BestPhone for each unit that occurs, in the order of units."""
     frames, best = counts.sum(0), counts.argmax(0) if len(counts) else None
     return [
@@ -74,7 +75,10 @@ class PhoneMeasurement(Measurement):
 
     keys = tuple(metric.key for metric in METRICS)
 
-    def __init__(self, phones, units, clusters, *, symbols=None, utterances=None, frame_seconds=0.02):
+    def __init__(
+        self, phones: Sequence[Sequence], units: Sequence[np.ndarray], clusters: int, *,
+        symbols: Sequence[str] | None = None, utterances: Sequence[str] | None = None, frame_seconds: float = 0.02,
+    ):  # fmt: skip
         self.utterances = utterance_names(utterances, len(units))
         units = checked_units(units, clusters, self.utterances)
         check_labels(phones, self.utterances)
@@ -88,7 +92,7 @@ class PhoneMeasurement(Measurement):
         self._counts = UtteranceCounts(indices, units, len(labels), clusters)
         self.reasons = {"pnmi": "all frames have the same phone"} if len(labels) == 1 else {}
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         found = self._counts.agreement(weights)
         phone_entropy = np.where(found["class_entropy"] > 0, found["class_entropy"], np.nan)
         return {
@@ -99,6 +103,6 @@ class PhoneMeasurement(Measurement):
             "unit_given_phone": found["unit_given_class"],
         }
 
-    def counts(self):
+    def counts(self) -> np.ndarray:
         """(P, K) int64: frames of 10 ms; rows as `phones`."""
         return self._counts.table()

@@ -1,10 +1,12 @@
 """Do units stay the same where the words do? Unit edit distance between an utterance and its distorted self."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from ...errors import ConfigError, EvaluationError
 from ..confidence import Measurement
-from .distortions import DISTORTIONS
+from .distortions import DISTORTIONS, Distortion
 from .metric import Metric
 from .inputs import utterance_names
 
@@ -37,13 +39,13 @@ METRICS = tuple(
 )  # fmt: skip
 
 
-def deduplicated(units):
+def deduplicated(units: Sequence[int]) -> np.ndarray:
     """[5, 5, 7, 5] -> [5, 7, 5]: (frames,) integers -> (n,)."""
     units = np.asarray(units)
     return units[np.diff(units, prepend=units[:1] - 1) != 0]
 
 
-def edit_distance(one, other):
+def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
     """Levenshtein distance of two sequences of integers: insertions, deletions and replacements cost 1 each."""
     try:
         from rapidfuzz.distance import Levenshtein
@@ -59,7 +61,10 @@ class RobustnessMeasurement(Measurement):
     the distorted waves}, which may have other numbers of frames. utterances: names, or None. Raises EvaluationError.
     """
 
-    def __init__(self, units, distorted, *, utterances=None):
+    def __init__(
+        self, units: Sequence[np.ndarray], distorted: dict[str, Sequence[np.ndarray]], *,
+        utterances: Sequence[str] | None = None,
+    ):  # fmt: skip
         self.utterances = utterance_names(utterances, len(units))
         self.keys = tuple(f"{prefix}_{key}" for prefix in ("ued", "uer") for key in distorted)
         self.reasons = {}
@@ -85,7 +90,7 @@ class RobustnessMeasurement(Measurement):
                 )
         return np.array([len(row) for row in rows], dtype=np.float64)
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         weights = np.asarray(weights, dtype=np.float64)
         found = {}
         for key, distances in self.distances.items():
@@ -94,14 +99,18 @@ class RobustnessMeasurement(Measurement):
         return found
 
 
-def drawn(count, limit=UTTERANCES, seed=0):
+def drawn(count: int, limit: int | None = UTTERANCES, seed: int = 0) -> np.ndarray:
     """Indices of the utterances that are measured: `limit` of 0..count-1, drawn by the seed and sorted; None: all."""
     if limit is None or limit >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
-def measure_robustness(compute, read, utterances, *, distortions=DISTORTIONS, limit=UTTERANCES, seed=0):
+def measure_robustness(
+    compute: Callable[[list[np.ndarray]], list[np.ndarray]], read: Callable[[int], np.ndarray],
+    utterances: Sequence[str], *, distortions: Sequence[Distortion] = DISTORTIONS, limit: int | None = UTTERANCES,
+    seed: int = 0,
+) -> RobustnessMeasurement:  # fmt: skip
     """-> RobustnessMeasurement of the drawn utterances.
 
     compute: a list of (T,) float32 waves at 16 kHz -> a list of (frames,) integer arrays, their units. read: index of an

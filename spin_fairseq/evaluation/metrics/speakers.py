@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -9,7 +10,7 @@ from scipy.special import log_softmax
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..clusters import UtteranceCounts, label_indices, quality_of_counts
@@ -90,7 +91,10 @@ class SpeakerMeasurement(Measurement):
 
     keys = tuple(metric.key for metric in UNIT_METRICS)
 
-    def __init__(self, speakers, units, clusters, *, utterances=None):
+    def __init__(
+        self, speakers: Sequence[str], units: Sequence[np.ndarray], clusters: int, *,
+        utterances: Sequence[str] | None = None,
+    ):  # fmt: skip
         self.utterances = utterance_names(utterances, len(units))
         units = checked_units(units, clusters, self.utterances)
         speakers = checked_speakers(speakers, self.utterances)
@@ -101,7 +105,7 @@ class SpeakerMeasurement(Measurement):
         alone = len({speaker for speaker, row in zip(speakers, units) if len(row)}) == 1
         self.reasons = dict.fromkeys(self.keys, "there is one speaker only") if alone else {}
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         found = self._counts.agreement(weights)
         speaker_entropy = np.where(found["class_entropy"] > 0, found["class_entropy"], np.nan)
         nmi = 1 - found["class_given_unit"] / speaker_entropy
@@ -143,7 +147,10 @@ class SpeakerClassifierMeasurement(Measurement):
 
     keys = tuple(metric.key for metric in CLASSIFIER_METRICS)
 
-    def __init__(self, speakers, features, *, utterances=None, folds=FOLDS, fit_frames=FIT_FRAMES, seed=0):
+    def __init__(
+        self, speakers: Sequence[str], features: Sequence[np.ndarray], *, utterances: Sequence[str] | None = None,
+        folds: int = FOLDS, fit_frames: int = FIT_FRAMES, seed: int = 0,
+    ):  # fmt: skip
         self.utterances = utterance_names(utterances, len(features))
         features = checked_features(features, self.utterances)
         speakers = np.array(checked_speakers(speakers, self.utterances))
@@ -178,7 +185,7 @@ class SpeakerClassifierMeasurement(Measurement):
                 self._correct[i] = np.sum(classifier.classes_[scores.argmax(1)] == speakers[i])
                 self._named[i] = classifier.classes_[scores.mean(0).argmax()] == speakers[i]
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         frames = weights @ self._frames  # (B, S)
         total, utterances = frames.sum(1), weights @ self._used
         # A resample with one speaker alone says nothing of telling speakers apart.
@@ -191,7 +198,7 @@ class SpeakerClassifierMeasurement(Measurement):
         }
 
 
-def fit_classifier(x, y):
+def fit_classifier(x: np.ndarray, y: np.ndarray) -> Pipeline:
     """x: (frames, width); y: (frames,) names of speakers -> a fitted linear classifier.
 
     Features are whitened: neither their scale nor their correlations decide how well speakers are told apart, and the fit
@@ -204,7 +211,7 @@ def fit_classifier(x, y):
         return classifier.fit(x, y)
 
 
-def log_probabilities(classifier, x):
+def log_probabilities(classifier: Pipeline, x: np.ndarray) -> np.ndarray:
     """(frames, width) -> (frames, classes): finite, where scikit-learn's own run into the logarithm of 0."""
     scores = classifier.decision_function(x)
     if scores.ndim == 1:  # of two classes: the log odds of the second
@@ -212,7 +219,10 @@ def log_probabilities(classifier, x):
     return log_softmax(scores, axis=1)
 
 
-def speaker_accuracy(train_features, train_speakers, test_features, test_speakers, frames=12000, seed=0, width=None):
+def speaker_accuracy(
+    train_features: Sequence[np.ndarray], train_speakers: Sequence[str], test_features: Sequence[np.ndarray],
+    test_speakers: Sequence[str], frames: int = 12000, seed: int = 0, width: int | None = None,
+) -> float:  # fmt: skip
     """Accuracy of a linear classifier that names the speaker of a single frame; fitted and tested on other recordings.
 
     Not the metric of that name above, which is cross-validated on one split, and whose features are whitened.

@@ -1,5 +1,7 @@
 """Units as tokens: how many, how much they carry, where they change, how predictable they are."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .boundaries import TOLERANCE, boundaries, boundary_metrics, count_matches
@@ -91,7 +93,10 @@ class TokenMeasurement(Measurement):
 
     keys = tuple(metric.key for metric in METRICS)
 
-    def __init__(self, units, clusters, frame_seconds=0.02, phones=None, *, utterances=None, seed=0):
+    def __init__(
+        self, units: Sequence[np.ndarray], clusters: int, frame_seconds: float = 0.02,
+        phones: Sequence[Sequence] | None = None, *, utterances: Sequence[str] | None = None, seed: int = 0,
+    ):  # fmt: skip
         self.utterances = utterance_names(utterances, len(units))
         units = checked_units(units, clusters, self.utterances)
         tokens = [row[np.append(True, row[1:] != row[:-1])[: len(row)]] for row in units]
@@ -118,7 +123,7 @@ class TokenMeasurement(Measurement):
     def _undefined(self, keys, reason):
         self.reasons.update(dict.fromkeys(keys, reason))
 
-    def values(self, weights):
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         frames, tokens = weights @ self._frames, weights @ self._tokens
         seconds = np.where(frames > 0, frames * self._seconds, np.nan)
         of_frames, of_tokens = self._of_frames.agreement(weights), self._of_tokens.agreement(weights)

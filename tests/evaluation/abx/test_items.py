@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spin_fairseq.errors import EvaluationError, PhoneLabelError
-from spin_fairseq.evaluation.abx.items import ITEM_HEADER, frame_ranges, triphone_items, write_items
+from spin_fairseq.evaluation.abx.items import frame_ranges, triphone_items
 from tests.oracles.abx_oracle import frames_oracle, triphones_oracle
 
 PHONES = ["AA", "B", "SIL", "SPN", "T"]
@@ -58,15 +58,3 @@ def test_what_does_not_fit_is_named():
         triphone_items([["AA"]], ["x", "y"])
     with pytest.raises(PhoneLabelError, match="utterance 'u' has phone labels 0..7: there are 5 symbols"):
         triphone_items([[0, 7]], ["x"], symbols=PHONES, utterances=["u"])
-
-
-def test_item_file(tmp_path):
-    labels = ["SIL"] * 10 + ["AA"] * 12 + ["B"] * 3 + ["T"] * 5 + ["AA"] * 2 + ["SIL"]
-    items = triphone_items([labels], ["1272"], utterances=["1272-1-0"])
-    write_items(items, tmp_path / "dev.item")
-    assert (tmp_path / "dev.item").read_text().splitlines() == [
-        ITEM_HEADER, "1272-1-0 0.10 0.30 B AA T 1272", "1272-1-0 0.22 0.32 T B AA 1272",
-    ]  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["dev.item"]
-    with pytest.raises(PhoneLabelError, match="dev.item: the name 'a b' is empty or has a space"):
-        write_items(triphone_items([labels], ["a b"]), tmp_path / "dev.item")

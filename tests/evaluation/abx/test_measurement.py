@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from spin_fairseq.errors import ConfigError, EvaluationError
 from spin_fairseq.evaluation.abx import tools as abx_tools
 from spin_fairseq.evaluation.abx.measurement import METRICS, AbxMeasurement
-from spin_fairseq.evaluation.abx.items import triphone_items, write_items
+from spin_fairseq.evaluation.abx.items import triphone_items
 from spin_fairseq.evaluation.confidence import intervals, paired_test, plain
 from tests.oracles.abx_oracle import abx_oracle, angle, frames_oracle
 
@@ -226,7 +226,12 @@ def test_equals_the_program_on_the_item_file(tmp_path):
     features = [np.concatenate([rows, rows[-1:]]) for rows in features]  # the program refuses items behind the end
     for name, rows in zip(items.utterances, features):
         torch.save(torch.from_numpy(rows), tmp_path / f"{name}.pt")
-    write_items(items, tmp_path / "dev.item")
+    lines = ["#file onset offset #phone prev-phone next-phone speaker"]
+    columns = items.utterance, items.onset, items.offset, items.phone, items.previous, items.next, items.speaker
+    for utterance, onset, offset, *phones, speaker in zip(*columns):
+        names = [items.utterances[utterance], f"{onset / 100:.2f}", f"{offset / 100:.2f}"]
+        lines.append(" ".join([*names, *(items.phones[phone] for phone in phones), items.speakers[speaker]]))
+    (tmp_path / "dev.item").write_text("\n".join(lines) + "\n")
     found = plain(AbxMeasurement(items, features, max_size_group=None, max_x_across=None))
     for speaker in ("within", "across"):
         own = fastabx.zerospeech_abx(
