@@ -14,7 +14,8 @@ from ..speech.audio import SAMPLE_RATE
 from ..speech.folder import manifest_of
 from ..speech.manifest import Manifest, without_suffix, write_manifest
 from ..speech.phone_labels import load_phone_labels
-from ..errors import ManifestError, PhoneLabelError
+from ..errors import EvaluationError, ManifestError, PhoneLabelError
+from ..files import write_text
 from ..fingerprints import digest_of, manifest_fingerprint
 
 SHORTEST = 400  # samples, 25 ms: what a frame sees
@@ -134,9 +135,9 @@ class Corpus:
 
     def write_phones(self, path: str | Path) -> None:
         """One file with the labels of all utterances that have some."""
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            for i in self.labelled:
-                file.write(f"{self.ids[i]}\t{','.join(self.symbols[phone] for phone in self.phones[i])}\n")
+        rows = (",".join(self.symbols[phone] for phone in self.phones[i]) for i in self.labelled)
+        lines = (f"{self.ids[i]}\t{row}\n" for i, row in zip(self.labelled, rows))
+        write_text(path, "".join(lines), EvaluationError)
 
 
 def load_corpus(paths: Sequence[str | Path], labels: Sequence[str | Path] = ()) -> Corpus:
