@@ -43,13 +43,13 @@ def whole_file(
 
 
 @contextmanager
-def whole_folder(path: str | Path, error: type[SpinError], *, remedy: str = REMEDY) -> Iterator[Path]:
+def whole_folder(path: str | Path, error: type[SpinError]) -> Iterator[Path]:
     """As `whole_file`, for a folder: -> an empty folder to write to. `path` must not exist yet, or be an empty folder."""
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise error(f"{path}: exists already; choose another name, or remove it")
     temporary = _beside(path)
-    with _explained(path, temporary, error, remedy):
+    with _explained(path, temporary, error, REMEDY):
         try:
             temporary.mkdir(parents=True)
             yield temporary
@@ -93,15 +93,15 @@ def remove(paths: Iterable[str | Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes, error: type[SpinError], *, remedy: str = REMEDY) -> None:
+def write_bytes(path: str | Path, content: bytes, error: type[SpinError]) -> None:
     """Write a whole file. Raises `error` where it cannot be written."""
-    with whole_file(path, error, remedy=remedy) as temporary:
+    with whole_file(path, error) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: str | Path, text: str, error: type[SpinError], *, remedy: str = REMEDY) -> None:
+def write_text(path: str | Path, text: str, error: type[SpinError]) -> None:
     """Write a whole UTF-8 file with line ends as in `text`; file names that are not UTF-8 keep their bytes."""
-    write_bytes(path, text.encode("utf-8", "surrogateescape"), error, remedy=remedy)
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), error)
 
 
 def _beside(path: Path) -> Path:

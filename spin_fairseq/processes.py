@@ -19,9 +19,7 @@ from .progress import ProgressBar
 TASKS_AHEAD = 4  # that are handed out for each worker
 
 
-def in_processes(
-    function: Callable, tasks: Iterable, workers: int, *, description: str = "", unit: str = "file"
-) -> Iterator:
+def in_processes(function: Callable, tasks: Iterable, workers: int, *, description: str = "") -> Iterator:
     """map(function, tasks) in order, each process on one thread. With one worker: in this process.
 
     Tasks are taken as they are needed. Ctrl-C reaches this process alone, which ends the others; when it is killed, they
@@ -29,7 +27,6 @@ def in_processes(
 
     Args:
         description: what a progress bar over the tasks is called; empty: no bar.
-        unit: what the bar calls a task.
 
     Raises:
         AudioError: a process died.
@@ -38,13 +35,13 @@ def in_processes(
     if not description:
         return results
     total = len(tasks) if isinstance(tasks, Sized) else None
-    return _with_bar(results, total, description, unit)
+    return _with_bar(results, total, description)
 
 
-def _with_bar(results: Iterator, total: int | None, description: str, unit: str) -> Iterator:
+def _with_bar(results: Iterator, total: int | None, description: str) -> Iterator:
     with closing(results):
         first = next(results, _NOTHING)  # the processes start before the bar
-        with ProgressBar(total=total, desc=description, unit=unit) as bar:
+        with ProgressBar(total=total, desc=description, unit="file") as bar:
             while first is not _NOTHING:
                 bar.update()
                 yield first

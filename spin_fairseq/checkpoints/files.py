@@ -119,11 +119,9 @@ def _is_safetensors(path):
 
 
 def _read_safetensors(path):
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError:
-        raise CheckpointError(f"{path}: a safetensors file; to read it, pip install safetensors") from None
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:

@@ -3,7 +3,6 @@
 To add a group, write a module with `METRICS`, a function here that makes its measurements of a `ModelOnCorpus`, and a line in `GROUPS`.
 """
 
-import importlib.util
 from dataclasses import asdict, dataclass
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -136,16 +135,11 @@ def _without_abx(corpus):
     return _without_labels(corpus)
 
 
-def _without_packages(corpus):
-    missing = [name for name in ("rapidfuzz", "librosa") if importlib.util.find_spec(name) is None]
-    return f"it needs {' and '.join(missing)}: pip install {' '.join(missing)}" if missing else ""
-
-
 GROUPS = {
     "phones": MetricGroup("What units say of phones", phones.METRICS, _phones, _without_labels, needs_phones=True),
     "speakers": MetricGroup("What units and features say of speakers", speakers.METRICS, _speakers),
     "tokens": MetricGroup("Units as tokens", tokens.METRICS, _tokens),
     "abx": MetricGroup("ABX discriminability", abx.METRICS, _abx, _without_abx, needs_phones=True),
-    "robustness": MetricGroup("Robustness of units", robustness.METRICS, _robustness, _without_packages),
+    "robustness": MetricGroup("Robustness of units", robustness.METRICS, _robustness),
 }
 METRICS = {(name, metric.key): metric for name, one in GROUPS.items() for metric in one.metrics}

@@ -193,13 +193,11 @@ def difference_text(row: dict[str, Any] | None) -> str:
 
 
 def curves(sweeps: Sequence[dict[str, Any]]) -> bytes | None:
-    """PNG of each sweep's metrics over layers; None without sweeps or without matplotlib."""
+    """PNG of each sweep's metrics over layers; None without sweeps."""
     if not sweeps:
         return None
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
+    from matplotlib.figure import Figure
+
     keys = [key for key in ("pnmi", "phone_purity", "speaker_nmi") if key in sweeps[0]["layers"][0]["metrics"]]
     picture = Figure(figsize=(3.2 * len(keys), 2.8), dpi=100)
     for axes, key in zip(picture.subplots(1, len(keys), squeeze=False)[0], keys):

@@ -72,13 +72,12 @@ def write_phone_labels(
     splits: Sequence[str],
     *,
     jobs: int,
-    keep_whole: Sequence[str] = ("train",),
 ) -> list[str]:
     """Write `{data}/phones/{split}.tsv` for the manifests of `data`, from the TextGrids below `alignments`.
 
     An utterance without a TextGrid, or with a broken one, gets no labels (the aligner failed on a few of LibriSpeech).
     PNMI needs labels for every utterance of a split, so such utterances are also removed from the manifest, unless the
-    split is in `keep_whole`.
+    split is `train`.
 
     Returns:
         lines of report.
@@ -116,7 +115,7 @@ def write_phone_labels(
         report.append(f"{split}: phone labels of {len(labelled):,} of {len(manifest):,} utterances -> {target}")
         report += [f"    {problem}" for problem in problems[:3]]
         keep = [i for i in range(len(manifest)) if manifest.utterance_id(i) in labelled]
-        if len(keep) < len(manifest) and split not in keep_whole:
+        if len(keep) < len(manifest) and split != "train":
             write_manifest(manifest.source, manifest.root, manifest.rows(keep))
             report.append(f"    the {len(manifest) - len(keep):,} others have left {manifest.source}")
     report.append(f"phone labels: task.phones={folder}")

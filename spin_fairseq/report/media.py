@@ -7,7 +7,6 @@ import numpy as np
 import soundfile
 
 from ..speech.audio import SAMPLE_RATE
-from ..errors import ConfigError
 
 FFT, HOP = 512, 128  # samples, of the spectrograms
 RANGE_DB = 70  # shown below the loudest
@@ -38,15 +37,9 @@ def loudest_level(wave: np.ndarray) -> float:
 
 
 def spectrogram(wave: np.ndarray, loudest: float, colours: str = "magma") -> str:
-    """(T,) -> a PNG of 0 to 8 kHz as a data URI; loudest: dB, of the last colour; colours: matplotlib's name of them.
-
-    Raises ConfigError without matplotlib.
-    """
-    try:
-        from matplotlib import colormaps
-        from matplotlib.image import imsave
-    except ImportError:
-        raise ConfigError("spectrograms need matplotlib: pip install matplotlib") from None
+    """(T,) -> a PNG of 0 to 8 kHz as a data URI; loudest: dB, of the last colour; colours: matplotlib's name of them."""
+    from matplotlib import colormaps
+    from matplotlib.image import imsave
 
     picture = np.clip((_levels(wave) - loudest) / RANGE_DB + 1, 0, 1)[::-1][1::2]
     file = io.BytesIO()

@@ -235,12 +235,11 @@ def _paired(results):
 
 
 def render(content: dict[str, Any]) -> str:
-    """What `gather` returns -> the page. Raises ConfigError."""
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError:
-        raise ConfigError("the report needs jinja2: pip install jinja2") from None
+    """What `gather` returns -> the page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -259,7 +258,7 @@ def render(content: dict[str, Any]) -> str:
         colours=charts.COLOURS,
         css=Markup((folder / "report.css").read_text("utf-8")),
         js=Markup((folder / "report.js").read_text("utf-8")),
-        plotly=Markup(_plotly()) if drawn else "",
+        plotly=Markup(get_plotlyjs()) if drawn else "",
         sections=_sections(content),
         charts={chart.key: {"traces": chart.traces, "layout": chart.layout} for chart in drawn},
     )
@@ -289,14 +288,6 @@ def _summary(runs, results):
         parts.append(f"{count} model{'s' * (count != 1)}" + (f" on {', '.join(speech)}" if speech else ""))
     parts += [f"training {run.name}, {run.updates} updates" for run in runs]
     return "; ".join(parts) + "."
-
-
-def _plotly():
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise ConfigError("the report needs plotly: pip install plotly") from None
-    return get_plotlyjs()
 
 
 def write_report(

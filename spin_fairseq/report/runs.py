@@ -39,7 +39,7 @@ def is_run(folder: str | Path) -> bool:
 
 
 def read_run(folder: str | Path) -> Run:
-    """-> Run. Raises ConfigError: a configuration is not YAML, or the reader of TensorBoard files is not installed."""
+    """-> Run. Raises ConfigError: a configuration is not YAML, or a file of TensorBoard is damaged."""
     folder = Path(folder)
     run = Run(name=folder.resolve().name, path=folder)
     config, run.config = _yaml(folder / ".hydra" / "config.yaml")
@@ -67,10 +67,8 @@ def read_run(folder: str | Path) -> Run:
 
 def _scalars(folder, times):
     """{tag: (updates, values)} of one folder of TensorBoard files; wall-clock times are added to `times`."""
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    except ImportError:
-        raise ConfigError("training curves need tensorboard: pip install tensorboard") from None
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     if not any(".tfevents." in name for name in os.listdir(folder)):
         return {}
     logger = logging.getLogger("tensorboard")

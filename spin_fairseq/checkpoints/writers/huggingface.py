@@ -86,10 +86,8 @@ def write(source: Source, folder: str | Path) -> None:
 
     `load_encoder` can read the folder.
     """
-    try:
-        from safetensors.torch import save_file
-    except ImportError:
-        raise CheckpointError(f"{folder}: to write safetensors, pip install safetensors") from None
+    from safetensors.torch import save_file
+
     if source.encoder.post_extract_proj is None:
         raise CheckpointError(
             f"{source.path}: its convolutions are as wide as its transformer, without a projection between them, "

@@ -14,7 +14,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy.signal import fftconvolve
 
-from ...errors import ConfigError
 from ...perturbation import change_speaker
 from ...perturbation.noise import speech_shaped_noise
 from ...perturbation.rooms import DECAY_SECONDS, DIRECT_DB, synthetic_room
@@ -62,11 +61,9 @@ def reverberate(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def stretch(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another tempo at the same pitch, by librosa's phase vocoder; 1.2 is faster. Raises ConfigError without librosa."""
-    try:
-        import librosa
-    except ImportError:
-        raise ConfigError("time stretching needs librosa: pip install librosa") from None
+    """Another tempo at the same pitch, by librosa's phase vocoder; 1.2 is faster."""
+    import librosa
+
     rate, window = rng.uniform(*TEMPO), min(STRETCH_WINDOW, len(wave))
     return librosa.effects.time_stretch(wave, rate=rate, n_fft=window, hop_length=max(1, window // 4))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...errors import ConfigError, EvaluationError
+from ...errors import EvaluationError
 from ..confidence import Measurement
 from .distortions import DISTORTIONS, Distortion
 from .metric import Metric
@@ -47,10 +47,8 @@ def deduplicated(units: Sequence[int]) -> np.ndarray:
 
 def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
     """Levenshtein distance of two sequences of integers: insertions, deletions and replacements cost 1 each."""
-    try:
-        from rapidfuzz.distance import Levenshtein
-    except ImportError:
-        raise ConfigError("unit edit distances need rapidfuzz: pip install rapidfuzz") from None
+    from rapidfuzz.distance import Levenshtein
+
     return Levenshtein.distance(list(map(int, one)), list(map(int, other)))
 
 
