@@ -19,6 +19,7 @@ Tensor = torch.Tensor
 SCORES_AT_ONCE = 1 << 17  # of a head, where no gradient flows: they stay in the cache of a core
 FEWEST_QUERIES = 32
 PADDING_WIDTH = 8  # components that stand for padding: of a width that GPUs' kernels take, one is used
+BIAS_MULTIPLE = 8
 OF_PADDING = -6e4  # times the scale, a score whose weight is zero; float16 holds it
 
 
@@ -44,13 +45,25 @@ def attention(
         return _attend(dropout, *tensors)
     if mask is not None and bias is None and query.is_cuda:
         return _with_padding_in_keys(query, key, value, dropout, mask)
-    added = None if bias is None else (bias.gate * bias.positions).to(query.dtype)
+    added = None
     if mask is not None:
-        if added is None:
-            added = query.new_zeros(mask.shape)[:, None, None]
-        added = added.masked_fill_(mask[:, None, None], -math.inf)  # in place: nothing else here is as large
+        added = query.new_zeros(mask.shape).masked_fill_(mask, -math.inf)[:, None, None]
+    if bias is not None:
+        added = _scores(bias, added, key.size(2)).to(query.dtype)
     found = F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=dropout)
     return found.transpose(1, 2).flatten(2)
+
+
+def _scores(bias: GatedBias, added: Tensor | None, keys: int) -> Tensor:
+    """The bias, plus what else is added, as one tensor: nothing else here is as large."""
+    gate, positions = bias
+    dtype = torch.result_type(gate, positions)
+    if positions.is_cuda:  # rows that begin at multiples of 8: torch would copy the whole bias to lay it out so
+        positions = F.pad(positions, (0, -keys % BIAS_MULTIPLE))
+        added = None if added is None else F.pad(added, (0, -keys % BIAS_MULTIPLE))
+    if added is None:
+        return (gate * positions)[..., :keys]
+    return torch.addcmul(added.to(dtype), gate.to(dtype), positions.to(dtype))[..., :keys]
 
 
 def _with_padding_in_keys(query: Tensor, key: Tensor, value: Tensor, dropout: float, mask: Tensor) -> Tensor:
