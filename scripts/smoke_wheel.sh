@@ -46,6 +46,7 @@ mkdir "$work/scripts"
 cp -r "$root/tests" "$root/pytest.ini" "$work"
 cp -r "$root/scripts/measuring" "$work/scripts"
 cd "$work"
-"$venv/bin/python" -m pytest -q -p no:cacheprovider -m 'not slow' tests/modules tests/perturbation tests/speech </dev/null ||
+OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -n auto --dist loadfile -p no:cacheprovider -m 'not slow' \
+    tests/{checkpoints,encoders,evaluation,extraction,modules,perturbation,preparation,report,speech} </dev/null ||
     stop "tests without fairseq"
 say "passed"

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..speech.audio import read_utterance
 from ..errors import ConfigError
@@ -20,20 +19,18 @@ from .abx.tools import installed_tool
 from .metrics.boundaries import boundary_metrics
 from .metrics.metric import Metric
 from .metrics.robustness import measure_robustness
-from .features.encoding import Encoding
+from .corpus import Corpus
+from .features.encoding import Encoding, UnitExtractor
 
 NO_LABELS = "no phone labels were given (--phones)"
 
 
 @dataclass
 class ModelOnCorpus:
-    """One model on one corpus, as the groups see it.
+    """One model on one corpus, as the groups see it. encoder: has encoded the corpus."""
 
-    corpus: a Corpus; encoder: an UnitExtractor that has encoded it.
-    """
-
-    corpus: object
-    encoder: object
+    corpus: Corpus
+    encoder: UnitExtractor
 
     @property
     def encoding(self) -> Encoding:

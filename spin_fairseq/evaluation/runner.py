@@ -14,7 +14,7 @@ from . import results
 from .confidence import paired_test
 from .features.encoding import UnitExtractor
 from ..fingerprints import digest_of
-from .parts import KeptMeasurement, Parts, finite, write_arrays
+from .kept_results import KeptMeasurement, KeptResults, finite, write_arrays
 from .metrics.phones import best_phone_per_unit
 from .features.representations import open_source
 from .groups import GROUPS, ModelOnCorpus, phone_measurement
@@ -51,7 +51,7 @@ class Evaluation:
         )
         self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
         self.encoder_keys, self.dtype, self.about, self.progress = encoder or {}, dtype, about or {}, progress
-        self.parts = Parts(self.out / "parts")
+        self.kept_results = KeptResults(self.out / "parts")
         self.models, self.kept, self.layers = [], {}, []
 
     def run(self) -> bool:
@@ -139,12 +139,12 @@ class Evaluation:
             model["metrics"][name] = {metric.key: dict(nothing) for metric in GROUPS[name].metrics}
             return
         fingerprint = digest_of([fingerprint, name, GROUPS[name].fingerprint(), self.samples, self.seed])
-        found = self.parts.read(model["name"], name, fingerprint)
+        found = self.kept_results.read(model["name"], name, fingerprint)
         if found is None:
             started = time.time()
             kept = [KeptMeasurement.of(*pair, self.samples, self.seed) for pair in GROUPS[name].measure(on_corpus)]
             found = kept, time.time() - started
-            self.parts.write(model["name"], name, fingerprint, *found)
+            self.kept_results.write(model["name"], name, fingerprint, *found)
         kept, model["seconds"][name] = found
         self.kept[model["name"], name] = kept
         within = {metric.key: metric.within for metric in GROUPS[name].metrics}

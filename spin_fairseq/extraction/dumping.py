@@ -26,7 +26,7 @@ LONG = 300.0  # seconds of a file from which on a bound of its attention is sugg
 
 logger = logging.getLogger(__name__)
 
-PART_SAMPLES = 1200 * SAMPLE_RATE  # what a kill costs at most, and what is sorted by length at a time
+GROUP_SAMPLES = 1200 * SAMPLE_RATE  # what a kill costs at most, and what is sorted by length at a time
 
 
 def format_of(out: str | Path, output: str) -> str:
@@ -174,7 +174,7 @@ def dump(
         dtype = np.dtype(np.int64 if output == "units" else np.float32)
         if files.done == 0 and format == "npy":
             files.append(0, out=npy_header(int(frames.sum()), _width(model, output, codebook), dtype))
-        for begin, end in row_groups(manifest.sizes, PART_SAMPLES):
+        for begin, end in row_groups(manifest.sizes, GROUP_SAMPLES):
             if end <= files.done:
                 continue
             part = manifest.select(np.arange(begin, end))

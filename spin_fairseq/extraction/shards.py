@@ -19,7 +19,7 @@ from . import dumping
 def rows_of_shard(sizes: np.ndarray, shard: Shard) -> tuple[int, int]:
     """Rows of a manifest, (begin, end): whole groups, as `dumping.dump` computes them, so that a shard has the batches
     that one machine has, and the same result to the last bit. sizes: (N,) samples."""
-    found = list(row_groups(sizes, dumping.PART_SAMPLES))
+    found = list(row_groups(sizes, dumping.GROUP_SAMPLES))
     begin, end = span([sizes[first:last].sum() for first, last in found], shard)
     if begin == end:
         return 0, 0

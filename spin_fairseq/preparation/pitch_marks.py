@@ -1,8 +1,8 @@
 """Measure the pitch marks of a manifest once, in many processes, and write them as `pitch_mark_cache` reads them.
 
-The utterances that the file lacks are divided into parts. A worker measures a part and writes it as a small file of the
-same form into a hidden folder beside the result; parts of an earlier, interrupted run are kept. At the end the new file
-is merged from the old one and all parts.
+The utterances that the file lacks are divided into chunks. A worker measures a chunk and writes it as a small file of the
+same form into a hidden folder beside the result; chunks of an earlier, interrupted run are kept. At the end the new file
+is merged from the old one and all chunks.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ..processes import in_processes
 from ..progress import ProgressBar
 
 # Few enough that an interruption loses little, enough that a million utterances do not make a million files.
-PARTS, LARGEST_PART = 64, 500
+CHUNKS, LARGEST_CHUNK = 64, 500
 
 
-class Part(NamedTuple):
+class Chunk(NamedTuple):
     """Some utterances of a manifest, and the file that their marks go to."""
 
     path: Path
@@ -79,29 +79,29 @@ def measure_pitch_marks(
         PitchMarkError: no utterance of the manifest could be measured.
     """
     is_part, path = path is not None, path or marks_path(manifest, out)
-    parts_folder = path.with_name(f".{path.name}.parts")
+    chunks_folder = path.with_name(f".{path.name}.parts")
     old, rows = _rows_of_old_marks(path, manifest, pitch)
     todo, rows = np.flatnonzero(rows < 0), rows[rows >= 0]
-    parts_folder.mkdir(parents=True, exist_ok=True)
+    chunks_folder.mkdir(parents=True, exist_ok=True)
 
-    size = max(1, min(LARGEST_PART, -(-len(todo) // PARTS)))
+    size = max(1, min(LARGEST_CHUNK, -(-len(todo) // CHUNKS)))
     starts = range(0, len(todo), size)
-    files = [parts_folder / f"{start // size:06d}.marks" for start in starts]
-    parts = (
-        Part(file, [_subject(manifest, i, pitch) for i in todo[start : start + size]])
+    files = [chunks_folder / f"{start // size:06d}.marks" for start in starts]
+    chunks = (
+        Chunk(file, [_subject(manifest, i, pitch) for i in todo[start : start + size]])
         for file, start in zip(files, starts)
     )
     kept, broken = len(rows), 0
     check_installed()  # compiled once here, for all workers
     with ProgressBar(total=len(manifest), initial=kept, desc=path.name, unit="utterance", dynamic_ncols=True) as bar:
-        for done, reused, problems in in_processes(measure_part, parts, workers):
+        for done, reused, problems in in_processes(measure_chunk, chunks, workers):
             for problem in problems:
                 bar.write(f"left out: {problem}", file=sys.stderr)
             kept, broken = kept + reused, broken + len(problems)
             bar.update(done)
     if broken < len(manifest) and (files or len(old) > len(rows)):
         _merge(path, files, old, rows)
-    shutil.rmtree(parts_folder)
+    shutil.rmtree(chunks_folder)
     if broken == len(manifest) and is_part:
         path.unlink(missing_ok=True)
         return Measured(path, 0, 0, 0, 0, broken)
@@ -183,12 +183,12 @@ class PitchMarkFiles(ShardedWork):
         return 3 if broken else 0
 
 
-def measure_part(part: Part) -> tuple[int, int, list[str]]:
-    """Write the marks of a part -> how many utterances, how many of them existed already, and why others were left out."""
-    old = _opened(part.path)
+def measure_chunk(chunk: Chunk) -> tuple[int, int, list[str]]:
+    """Write the marks of a chunk -> how many utterances, how many of them existed already, and why others were left out."""
+    old = _opened(chunk.path)
     keys, entries, words, problems = [], [], [], []
     start = reused = 0
-    for subject in part.subjects:
+    for subject in chunk.subjects:
         own = None if old is None else _words(old, subject)
         reused += own is not None
         try:
@@ -204,8 +204,8 @@ def measure_part(part: Part) -> tuple[int, int, list[str]]:
         keys.append(subject.key)
         words.append(own)
         start += len(own)
-    write_marks(part.path, np.array(keys, KEY), np.array(entries, ENTRY), words)
-    return len(part.subjects), reused, problems
+    write_marks(chunk.path, np.array(keys, KEY), np.array(entries, ENTRY), words)
+    return len(chunk.subjects), reused, problems
 
 
 def _measure(subject: Subject) -> PitchMarks:
@@ -245,15 +245,15 @@ def _rows_of_old_marks(path: Path, manifest: Manifest, pitch: SpeakerPitch) -> t
 
 
 def _merge(path: Path, files: list[Path], old: PitchMarkCache | None, rows: np.ndarray) -> None:
-    """Write the parts and the chosen rows of the old marks as one file; one part is open at a time."""
+    """Write the chunks and the chosen rows of the old marks as one file; one chunk is open at a time."""
     keys, entries, start = [], [], 0
     for file in files:
-        part = PitchMarkCache(file)
-        own = part.entries.copy()
+        chunk = PitchMarkCache(file)
+        own = chunk.entries.copy()
         own["start"] += start
-        keys.append(part.keys.copy())
+        keys.append(chunk.keys.copy())
         entries.append(own)
-        start += len(part.words)
+        start += len(chunk.words)
     if len(rows):
         own = old.entries[rows]
         own["start"] = start + np.cumsum(own["words"], dtype=np.int64) - own["words"]

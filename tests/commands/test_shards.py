@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def short_groups(monkeypatch):
     """Groups of 3 s, so that a small corpus has several shards."""
-    monkeypatch.setattr(dumping, "PART_SAMPLES", 48000)
+    monkeypatch.setattr(dumping, "GROUP_SAMPLES", 48000)
 
 
 def run_shards(verb, *words, of=3):
@@ -213,7 +213,7 @@ KILLED = """
 import sys; sys.argv[0] = "spin-fairseq"
 from spin_fairseq.commands.line import main
 from spin_fairseq.extraction import dumping
-dumping.PART_SAMPLES = 48000
+dumping.GROUP_SAMPLES = 48000
 sys.exit(main(sys.argv[1:]))
 """
 

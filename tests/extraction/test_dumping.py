@@ -87,7 +87,7 @@ def test_runs():
 @pytest.mark.parametrize("name", ["dev.km", "dev.npy", "dev.jsonl"])
 def test_a_killed_dump_goes_on(checkpoint, manifest, tmp_path, monkeypatch, name):
     run(checkpoint, manifest, tmp_path / "whole" / name)
-    monkeypatch.setattr(dumping, "PART_SAMPLES", int(manifest.sizes[:3].max() * 2))
+    monkeypatch.setattr(dumping, "GROUP_SAMPLES", int(manifest.sizes[:3].max() * 2))
     read, count = [], 4
     extract_each = dumping.extract_each
 

@@ -37,11 +37,11 @@ def measured_paths(monkeypatch):
     return paths
 
 
-@pytest.mark.parametrize("parts, largest", [(64, 500), (2, 500), (64, 1)])
-def test_workers_and_parts_make_no_difference(train, tmp_path, monkeypatch, parts, largest):
+@pytest.mark.parametrize("chunks, largest", [(64, 500), (2, 500), (64, 1)])
+def test_workers_and_chunks_make_no_difference(train, tmp_path, monkeypatch, chunks, largest):
     measure_pitch_marks(train, NO_TABLE, tmp_path / "one", workers=1)
-    monkeypatch.setattr(pitch_mark_measuring, "PARTS", parts)
-    monkeypatch.setattr(pitch_mark_measuring, "LARGEST_PART", largest)
+    monkeypatch.setattr(pitch_mark_measuring, "CHUNKS", chunks)
+    monkeypatch.setattr(pitch_mark_measuring, "LARGEST_CHUNK", largest)
     result = measure_pitch_marks(train, NO_TABLE, tmp_path / "many", workers=3)
     assert (result.utterances, result.kept, result.broken) == (12, 0, 0)
     assert result.samples == train.sizes.sum() and result.bytes == result.path.stat().st_size

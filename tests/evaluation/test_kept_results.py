@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spin_fairseq.evaluation.confidence import Measurement, intervals, paired_test, plain
-from spin_fairseq.evaluation.parts import KeptMeasurement, Parts
+from spin_fairseq.evaluation.kept_results import KeptMeasurement, KeptResults
 
 SAMPLES, SEED = 120, 3
 
@@ -30,11 +30,11 @@ def pair():
 
 
 def test_a_kept_measurement_gives_the_same_intervals_and_tests(pair, tmp_path):
-    parts, read = Parts(tmp_path), []
+    results, read = KeptResults(tmp_path), []
     for name, measurement in zip("ab", pair):
         kept = KeptMeasurement.of(measurement, measurement.keys, SAMPLES, SEED)
-        parts.write(name, "group", "fingerprint", [kept], 1.5)
-        ((again,), seconds) = parts.read(name, "group", "fingerprint")
+        results.write(name, "group", "fingerprint", [kept], 1.5)
+        ((again,), seconds) = results.read(name, "group", "fingerprint")
         assert seconds == 1.5
         assert plain(again)["mean"] == plain(measurement)["mean"]
         assert intervals(again, SAMPLES, 0.9, SEED)["mean"] == intervals(measurement, SAMPLES, 0.9, SEED)["mean"]
@@ -56,12 +56,12 @@ def test_other_weights_are_refused(pair):
 
 
 def test_what_is_of_another_fingerprint_or_damaged_is_not_read(pair, tmp_path):
-    parts = Parts(tmp_path)
-    assert parts.read("a", "group", "fingerprint") is None
-    parts.write("a", "group", "fingerprint", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
-    assert parts.read("a", "group", "other") is None
+    results = KeptResults(tmp_path)
+    assert results.read("a", "group", "fingerprint") is None
+    results.write("a", "group", "fingerprint", [KeptMeasurement.of(pair[0], ("mean",), SAMPLES, SEED)], 1.0)
+    assert results.read("a", "group", "other") is None
     arrays = tmp_path / "a" / "group.npz"
     arrays.write_bytes(arrays.read_bytes()[:-30])
-    assert parts.read("a", "group", "fingerprint") is None
+    assert results.read("a", "group", "fingerprint") is None
     (tmp_path / "a" / "group.json").write_text('{"fingerprint": "fingerprint"')
-    assert parts.read("a", "group", "fingerprint") is None
+    assert results.read("a", "group", "fingerprint") is None

@@ -82,7 +82,7 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-class Parts:
+class KeptResults:
     """The folder `parts/MODEL/` with GROUP.json and GROUP.npz of each finished group."""
 
     def __init__(self, folder: str | Path):
