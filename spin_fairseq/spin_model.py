@@ -2,13 +2,14 @@
 
 import dataclasses
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from .options import option
 from .encoders import AS_USUAL, Encoded, Mode, SpeechEncoder
 from .encoders.trainable_layers import freeze, layer_lr_factors, layer_names, parse_list
 from .errors import ConfigError
@@ -24,54 +25,32 @@ LARGEST = 2**20  # of a head or codebook; far above any use, and below what take
 @dataclass
 class SpinConfig:
     # Lists are `Any` since fairseq's argument parser would `eval` a typed list; "a,b" and [a, b] both serve.
-    checkpoint: str = field(default="???", metadata={"help": "pretrained encoder; its format is detected"})
-    encoder_keys: Any = field(
-        default="",
-        metadata={
-            "help": "settings of the encoder that its checkpoint does not contain, as KEY=VALUE, such as encoder_attention_heads=12; or a list"
-        },
+    checkpoint: str = option("???", "pretrained encoder; its format is detected")
+    encoder_keys: Any = option(
+        "",
+        "settings of the encoder that its checkpoint does not contain, as KEY=VALUE, such as encoder_attention_heads=12; or a list",
     )
-    output_layer: Optional[int] = field(  # noqa: UP045  fairseq and omegaconf know no other form
-        default=None, metadata={"help": "transformer layer that the head reads, from 1; null: the last"}
+    output_layer: Optional[int] = option(  # noqa: UP045  fairseq and omegaconf know no other form
+        None, "transformer layer that the head reads, from 1; null: the last"
     )
-    freeze: Any = field(
-        default="cnn,pos,1..10", metadata={"help": "layers that are not trained: cnn, pos, 1, 2, ..., ranges as 1..10"}
+    freeze: Any = option("cnn,pos,1..10", "layers that are not trained: cnn, pos, 1, 2, ..., ranges as 1..10")
+    randomize: Any = option("", "layers whose weights are replaced by random ones before training; names as in freeze")
+    frozen_layers_without_dropout: bool = option(False, "run frozen layers without dropout (the recipe keeps it)")
+    layer_lr_decay: float = option(
+        1.0,
+        "the learning rate's factor from each layer to the one below: optimization.lr is that of the head and of "
+        "output_layer; cnn and pos are below layer 1; 1: the same for all",
     )
-    randomize: Any = field(
-        default="",
-        metadata={"help": "layers whose weights are replaced by random ones before training; names as in freeze"},
+    head_dims: Any = option("256", "widths of the projection's linear layers")
+    codebook_sizes: Any = option("256", "number of prototypes of each codebook; the first codebook gives the units")
+    codebook_init: str = option(
+        "random", "how head and prototypes are initialised: random, or kmeans (on features of the training speech)"
     )
-    frozen_layers_without_dropout: bool = field(
-        default=False, metadata={"help": "run frozen layers without dropout (the recipe keeps it)"}
-    )
-    layer_lr_decay: float = field(
-        default=1.0,
-        metadata={
-            "help": "the learning rate's factor from each layer to the one below: optimization.lr is that of the head and of "
-            "output_layer; cnn and pos are below layer 1; 1: the same for all"
-        },
-    )
-    head_dims: Any = field(default="256", metadata={"help": "widths of the projection's linear layers"})
-    codebook_sizes: Any = field(
-        default="256", metadata={"help": "number of prototypes of each codebook; the first codebook gives the units"}
-    )
-    codebook_init: str = field(
-        default="random",
-        metadata={
-            "help": "how head and prototypes are initialised: random, or kmeans (on features of the training speech)"
-        },
-    )
-    pieces: int = field(
-        default=0,
-        metadata={"help": "acoustic pieces that the last layer predicts in training; filled in from task.pieces"},
-    )
+    pieces: int = option(0, "acoustic pieces that the last layer predicts in training; filled in from task.pieces")
     # Both are what some of the reference's models are; a model to be trained here has neither.
-    without_l2_norm: bool = field(default=False, metadata={"help": "do not normalise the embeddings"})
-    prototypes_as_stored: bool = field(default=False, metadata={"help": "do not normalise the prototypes"})
-    encoder: Any = field(
-        default=None,
-        metadata={"help": "the encoder's own configuration; filled in from the checkpoint, not to be set by hand"},
-    )
+    without_l2_norm: bool = option(False, "do not normalise the embeddings")
+    prototypes_as_stored: bool = option(False, "do not normalise the prototypes")
+    encoder: Any = option(None, "the encoder's own configuration; filled in from the checkpoint, not to be set by hand")
 
 
 def parse_sizes(key: str, value: Any, smallest: int) -> list[int]:

@@ -34,11 +34,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
     parser.add_argument("--out", required=True, metavar="FILE", help="file to write; for hf, a folder")
     parser.add_argument(
-        "--codebook",
-        type=int,
-        metavar="I",
+        "--codebook", type=int, metavar="I",
         help="keep this one of several (default: all; units are those of the first, 0)",
-    )
+    )  # fmt: skip
     parser.add_encoder()
     parser.add_overwrite("replace the file, or the folder of an earlier export")
 

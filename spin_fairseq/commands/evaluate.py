@@ -44,12 +44,9 @@ def add_arguments(parser: Parser) -> None:
     add("--phones", action="append", default=[], metavar="LABELS", help="10-ms labels: a .tsv, or a folder with one named as "
         "the manifest")  # fmt: skip
     add(
-        "--train",
-        action="append",
-        default=[],
-        metavar="MANIFESTS",
+        "--train", action="append", default=[], metavar="MANIFESTS",
         help="data that k-means is fitted on (default: --data)",
-    )
+    )  # fmt: skip
     add("--out", type=Path, default=out, metavar="FOLDER", help="(default %(default)s)")
     add("--metrics", metavar="GROUPS", help="groups of metrics, such as phones,speakers (default: all)")
     add("--clusters", type=at_least(2), default=100, metavar="K", help="clusters of k-means models without k= (default "

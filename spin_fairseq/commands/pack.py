@@ -33,12 +33,9 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--format", choices=("zip", "tar"), default="zip", help="of the archives (default zip)")
     parser.add_argument(
-        "--shard-size",
-        type=size,
-        default=size("4G"),
-        metavar="SIZE",
+        "--shard-size", type=size, default=size("4G"), metavar="SIZE",
         help="largest size of an archive, such as 500M (default 4G)",
-    )
+    )  # fmt: skip
     parser.add_overwrite("pack everything again, and replace existing archives")
 
 

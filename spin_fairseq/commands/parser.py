@@ -55,32 +55,24 @@ class Parser(argparse.ArgumentParser):
 
     def add_workers(self) -> None:
         self.add_argument(
-            "--workers",
-            type=at_least(1),
-            default=usable_cpus(),
-            metavar="N",
+            "--workers", type=at_least(1), default=usable_cpus(), metavar="N",
             help="processes (default: one per CPU that may be used)",
-        )
+        )  # fmt: skip
 
     def add_threads(self) -> None:
         self.add_argument(
-            "--threads",
-            type=at_least(0),
-            default=1,
-            metavar="N",
+            "--threads", type=at_least(0), default=1, metavar="N",
             help="threads that decode audio meanwhile (default 1)",
-        )
+        )  # fmt: skip
 
     def add_device(self) -> None:
         self.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
 
     def add_dtype(self) -> None:
         self.add_argument(
-            "--dtype",
-            choices=("float32", "bfloat16", "float16"),
-            default="float32",
+            "--dtype", choices=("float32", "bfloat16", "float16"), default="float32",
             help="of products with weights; half precision changes a few units (default float32)",
-        )
+        )  # fmt: skip
 
     def add_seed(self, of: str, default: int = 0) -> None:
         self.add_argument(
@@ -89,12 +81,9 @@ class Parser(argparse.ArgumentParser):
 
     def add_encoder(self) -> None:
         self.add_argument(
-            "--encoder",
-            metavar="KEY=VALUE",
-            action="append",
-            default=[],
+            "--encoder", metavar="KEY=VALUE", action="append", default=[],
             help="a key of the encoder's configuration that the checkpoint lacks, such as encoder_attention_heads=12; may be repeated",
-        )
+        )  # fmt: skip
 
     def add_shards(self) -> None:
         """For a verb with `work`."""

@@ -31,12 +31,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="(default %(default)s)")
     parser.add_argument("--title", default="Speech units", help="of the page (default %(default)s)")
     parser.add_argument(
-        "--utterances",
-        type=at_least(0),
-        default=6,
-        metavar="N",
+        "--utterances", type=at_least(0), default=6, metavar="N",
         help="how many utterances to show, each of another speaker (default 6)",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, default=8.0, metavar="S", help="most of each utterance that is shown (default 8)"
     )

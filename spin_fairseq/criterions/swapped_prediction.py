@@ -1,7 +1,7 @@
 """Criterion "swapped_prediction": the loss of Spin, and the statistics that are logged."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed.utils import get_data_parallel_group
 from fairseq.logging import metrics
 
+from ..options import option
 from ..encoders.trainable_layers import parse_list
 from ..errors import ConfigError
 from ..modules.pieces_loss import pieces_loss
@@ -21,24 +22,18 @@ __all__ = ["SwappedPredictionCriterion", "swapped_prediction_loss"]
 
 @dataclass
 class SwappedPredictionConfig(FairseqDataclass):
-    epsilon: float = field(
-        default=0.02, metadata={"help": "entropy weight of Sinkhorn; a smaller one makes harder targets"}
+    epsilon: float = option(0.02, "entropy weight of Sinkhorn; a smaller one makes harder targets")
+    sinkhorn_iterations: int = option(3, "number of Sinkhorn iterations")
+    temperature: float = option(0.1, "the cosines are divided by it before the softmax")
+    target_mix: float = option(
+        1.0, "weight of a view's own scores in its targets; the rest is the weight of the other view's"
     )
-    sinkhorn_iterations: int = field(default=3, metadata={"help": "number of Sinkhorn iterations"})
-    temperature: float = field(default=0.1, metadata={"help": "the cosines are divided by it before the softmax"})
-    target_mix: float = field(
-        default=1.0,
-        metadata={"help": "weight of a view's own scores in its targets; the rest is the weight of the other view's"},
-    )
-    hard_targets: bool = field(default=False, metadata={"help": "use only the best prototype of each target"})
+    hard_targets: bool = option(False, "use only the best prototype of each target")
     # `Any`, as the lists of the model's configuration
-    codebook_weights: Any = field(
-        default="",
-        metadata={"help": "weight of each codebook's loss in the sum, in the codebooks' order; none: 1 each"},
+    codebook_weights: Any = option(
+        "", "weight of each codebook's loss in the sum, in the codebooks' order; none: 1 each"
     )
-    pieces_weight: float = field(
-        default=5.0, metadata={"help": "weight of R-Spin's auxiliary loss, where task.pieces is set"}
-    )
+    pieces_weight: float = option(5.0, "weight of R-Spin's auxiliary loss, where task.pieces is set")
 
 
 def _check(name, value, good, must):

@@ -1,6 +1,6 @@
 """Model "wavlm" for fairseq, which has no WavLM: the encoder of this package, registered."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fairseq.models import BaseFairseqModel, register_model
@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 import torch
 
+from ..options import option
 from ..encoders import SpeechEncoder
 from ..sample_rate import SAMPLE_RATE
 
@@ -18,12 +19,12 @@ class WavLMConfig(HubertConfig):
     """HubertConfig's keys, and those of the relative positions under Microsoft's names; see encoders.EncoderConfig."""
 
     label_rate: float = 1.0  # HubertConfig asks the task for it
-    relative_position_embedding: bool = field(
-        default=True, metadata={"help": "add a bias by relative position to the attention; WavLM always does"}
+    relative_position_embedding: bool = option(
+        True, "add a bias by relative position to the attention; WavLM always does"
     )
-    gru_rel_pos: bool = field(default=True, metadata={"help": "gate that bias by the query; WavLM always does"})
-    num_buckets: int = field(default=320, metadata={"help": "buckets of distances, half of them for each direction"})
-    max_distance: int = field(default=800, metadata={"help": "frames from which on all distances share a bucket"})
+    gru_rel_pos: bool = option(True, "gate that bias by the query; WavLM always does")
+    num_buckets: int = option(320, "buckets of distances, half of them for each direction")
+    max_distance: int = option(800, "frames from which on all distances share a bucket")
 
 
 @register_model("wavlm", dataclass=WavLMConfig)

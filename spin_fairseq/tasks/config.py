@@ -1,11 +1,12 @@
 """The configuration of the task."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II, MISSING
 
+from ..options import option
 from ..errors import ConfigError
 from ..speech.audio import SAMPLE_RATE
 
@@ -15,102 +16,59 @@ FEWEST_SAMPLES = 800
 
 @dataclass
 class SpinTaskConfig(FairseqDataclass):
-    data: str = field(default=MISSING, metadata={"help": "folder with the manifests, {split}.tsv or {split}.json"})
-    phones: Optional[str] = field(
-        default=None, metadata={"help": "folder with phone labels, {split}.tsv; null: validation reports no PNMI"}
+    data: str = option(MISSING, "folder with the manifests, {split}.tsv or {split}.json")
+    phones: Optional[str] = option(None, "folder with phone labels, {split}.tsv; null: validation reports no PNMI")
+    speaker_pitch: Optional[str] = option(
+        None, "pitch range of each speaker: spk2info.dict, SPEAKERS.TXT or a .tsv; null: estimated for each utterance"
     )
-    speaker_pitch: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "pitch range of each speaker: spk2info.dict, SPEAKERS.TXT or a .tsv; null: estimated for each utterance"
-        },
+    pitch_marks: Optional[str] = option(
+        None, "folder of cached pitch marks for the native engine; null: found while training"
     )
-    pitch_marks: Optional[str] = field(
-        default=None,
-        metadata={"help": "folder of cached pitch marks for the native engine; null: found while training"},
+    perturbation: str = option("native", "engine that changes the voice of the second view: native, praat, sox or none")
+    perturb_on: str = option(
+        "worker", "where voices are changed: worker (data workers), or device (native engine, on the model's device)"
     )
-    perturbation: str = field(
-        default="native",
-        metadata={"help": "engine that changes the voice of the second view: native, praat, sox or none"},
+    perturbation_strength: float = option(
+        1.0,
+        "strength of the voice change, above 0; 1: the recipe's. Ratios are raised to this power, gains (dB) multiplied",
     )
-    perturb_on: str = field(
-        default="worker",
-        metadata={
-            "help": "where voices are changed: worker (data workers), or device (native engine, on the model's device)"
-        },
-    )
-    perturbation_strength: float = field(
-        default=1.0,
-        metadata={
-            "help": "strength of the voice change, above 0; 1: the recipe's. Ratios are raised to this power, gains (dB) multiplied"
-        },
-    )
-    perturb_both_views: bool = field(default=False, metadata={"help": "change the voice of the first view too"})
+    perturb_both_views: bool = option(False, "change the voice of the first view too")
     # `Any`, as a typed list would be evaluated by fairseq's argument parser; "a,b" and [a, b] both serve.
-    noise: Any = field(
-        default="",
-        metadata={
-            "help": "noise that is added to both views: speech-shaped, babble (other utterances of the split), or a folder, manifest or "
-            "archive of recordings; of a list, one is drawn for each view"
-        },
+    noise: Any = option(
+        "",
+        "noise that is added to both views: speech-shaped, babble (other utterances of the split), or a folder, manifest or "
+        "archive of recordings; of a list, one is drawn for each view",
     )
-    noise_snr: Any = field(
-        default="-10,10",
-        metadata={"help": "lowest and highest signal-to-noise ratio, dB; drawn uniformly for each view"},
+    noise_snr: Any = option("-10,10", "lowest and highest signal-to-noise ratio, dB; drawn uniformly for each view")
+    noise_probability: float = option(1.0, "probability that a view has noise, if task.noise is set")
+    reverberation: Any = option(
+        "",
+        "reverberation of both views: synthetic, or a folder, manifest or archive of impulse responses; of a list, one is "
+        "drawn for each view",
     )
-    noise_probability: float = field(
-        default=1.0, metadata={"help": "probability that a view has noise, if task.noise is set"}
+    reverberation_probability: float = option(
+        0.5, "probability that a view has reverberation, if task.reverberation is set"
     )
-    reverberation: Any = field(
-        default="",
-        metadata={
-            "help": "reverberation of both views: synthetic, or a folder, manifest or archive of impulse responses; of a list, one is "
-            "drawn for each view"
-        },
+    pieces: Optional[str] = option(
+        None, "folder of acoustic pieces (spin-fairseq pieces), which R-Spin predicts; none: no auxiliary loss"
     )
-    reverberation_probability: float = field(
-        default=0.5, metadata={"help": "probability that a view has reverberation, if task.reverberation is set"}
+    min_sample_size: int = option(40000, "leave out training utterances of fewer samples")
+    max_sample_size: int = option(272000, "crop longer training utterances to so many samples")
+    crop_multiple: int = option(
+        1,
+        "crop training utterances to a multiple of so many samples; 4000 loses 1 % of the speech, and most batches "
+        "then need no padding, and their attention no mask; 1: do not crop",
     )
-    pieces: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "folder of acoustic pieces (spin-fairseq pieces), which R-Spin predicts; none: no auxiliary loss"
-        },
+    max_bad_share: float = option(
+        0.01, "fraction of a split's utterances that may be unreadable; above it the run stops"
     )
-    min_sample_size: int = field(default=40000, metadata={"help": "leave out training utterances of fewer samples"})
-    max_sample_size: int = field(
-        default=272000, metadata={"help": "crop longer training utterances to so many samples"}
+    collapse_share: float = option(
+        0.1, "warn of a collapse if code_ppl stays below this fraction of the number of prototypes; 0: never"
     )
-    crop_multiple: int = field(
-        default=1,
-        metadata={
-            "help": "crop training utterances to a multiple of so many samples; 4000 loses 1 % of the speech, and most batches "
-            "then need no padding, and their attention no mask; 1: do not crop"
-        },
-    )
-    max_bad_share: float = field(
-        default=0.01,
-        metadata={"help": "fraction of a split's utterances that may be unreadable; above it the run stops"},
-    )
-    collapse_share: float = field(
-        default=0.1,
-        metadata={
-            "help": "warn of a collapse if code_ppl stays below this fraction of the number of prototypes; 0: never"
-        },
-    )
-    collapse_updates: int = field(
-        default=100, metadata={"help": "number of consecutive updates with a low code_ppl before that warning"}
-    )
-    sample_rate: int = field(
-        default=SAMPLE_RATE,
-        metadata={"help": "sample rate of all audio, Hz; fixed. fairseq's dump scripts read this key"},
-    )
-    normalize: bool = field(
-        default=False, metadata={"help": "fixed to false: the encoder itself normalises its input if its base needs it"}
-    )
-    launch_dir: Optional[str] = field(
-        default=None, metadata={"help": "folder that relative paths start from; null: the working directory"}
-    )
+    collapse_updates: int = option(100, "number of consecutive updates with a low code_ppl before that warning")
+    sample_rate: int = option(SAMPLE_RATE, "sample rate of all audio, Hz; fixed. fairseq's dump scripts read this key")
+    normalize: bool = option(False, "fixed to false: the encoder itself normalises its input if its base needs it")
+    launch_dir: Optional[str] = option(None, "folder that relative paths start from; null: the working directory")
     seed: int = II("common.seed")
     cpu: bool = II("common.cpu")
     train_subset: str = II("dataset.train_subset")
