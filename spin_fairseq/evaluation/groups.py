@@ -27,14 +27,14 @@ NO_LABELS = "no phone labels were given (--phones)"
 
 @dataclass
 class ModelOnCorpus:
-    """One model on one corpus, as the groups see it. encoder: has encoded the corpus."""
+    """One model on one corpus, as the groups see it. extractor: has encoded the corpus."""
 
     corpus: Corpus
-    encoder: UnitExtractor
+    extractor: UnitExtractor
 
     @property
     def encoding(self) -> Encoding:
-        return self.encoder.encoding
+        return self.extractor.encoding
 
     @property
     def units(self) -> list[np.ndarray]:
@@ -55,8 +55,8 @@ class MetricGroup:
 
     title: str
     metrics: tuple[Metric, ...]
-    measure: Callable
-    why_not: Callable = lambda corpus: ""
+    measure: Callable[[ModelOnCorpus], list]
+    why_not: Callable[[Corpus], str] = lambda corpus: ""
     needs_phones: bool = False
 
     def fingerprint(self) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def _speakers(on_corpus):
     of_units = speakers.SpeakerMeasurement(corpus.speakers, on_corpus.units, on_corpus.clusters, utterances=corpus.ids)
     with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
         of_frames = speakers.SpeakerClassifierMeasurement(
-            corpus.speakers, on_corpus.encoder.features(), utterances=corpus.ids
+            corpus.speakers, on_corpus.extractor.features(), utterances=corpus.ids
         )
     return [(of_units, of_units.keys), (of_frames, of_frames.keys)]
 
@@ -108,15 +108,15 @@ def _abx(on_corpus):
     corpus = on_corpus.corpus
     items = triphone_items(corpus.phones, corpus.speakers, symbols=corpus.symbols, utterances=corpus.ids)
     measurement = abx.AbxMeasurement(
-        items, on_corpus.encoder.features(), on_corpus.units, frame_seconds=on_corpus.encoding.frame_seconds,
-        device=on_corpus.encoder.cache.device,
+        items, on_corpus.extractor.features(), on_corpus.units, frame_seconds=on_corpus.encoding.frame_seconds,
+        device=on_corpus.extractor.cache.device,
     )  # fmt: skip
     return [(measurement, measurement.keys)]
 
 
 def _robustness(on_corpus):
     corpus = on_corpus.corpus
-    measurement = measure_robustness(on_corpus.encoder.units_of, lambda i: read_utterance(corpus, i), corpus.ids)
+    measurement = measure_robustness(on_corpus.extractor.units_of, lambda i: read_utterance(corpus, i), corpus.ids)
     return [(measurement, measurement.keys)]
 
 

@@ -102,11 +102,11 @@ class Evaluation:
         fingerprint = digest_of(
             [VERSION, source.fingerprint(), spec.codebook, of_kmeans, self.corpus.fingerprint(), self.cache.dtype.name]
         )
-        encoder = UnitExtractor(
+        extractor = UnitExtractor(
             spec, source, self.corpus, self.train, self.cache, self.out, most_frames=self.kmeans_frames, seed=self.seed
         )
-        encoding = encoder.encode(fingerprint)
-        on_corpus = ModelOnCorpus(self.corpus, encoder)
+        encoding = extractor.encode(fingerprint)
+        on_corpus = ModelOnCorpus(self.corpus, extractor)
         model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
         model["frame_seconds"] = encoding.frame_seconds
         model["seconds"]["units"] = encoding.seconds

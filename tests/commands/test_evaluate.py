@@ -143,9 +143,9 @@ def test_a_command_given_again_does_only_what_is_new(evaluate, checkpoint, monke
     measured = []
     real = groups.GROUPS["tokens"].measure
 
-    def counted(subject):
-        measured.append(subject.encoder.spec.name)
-        return real(subject)
+    def counted(on_corpus):
+        measured.append(on_corpus.extractor.spec.name)
+        return real(on_corpus)
 
     monkeypatch.setitem(
         groups.GROUPS, "tokens", groups.MetricGroup("Units as tokens", groups.GROUPS["tokens"].metrics, counted)
