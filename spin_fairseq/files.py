@@ -24,10 +24,9 @@ def whole_file(
     When the block ends, what was written is flushed to the disk and takes the place of `path`. When the block raises,
     it is removed, and `path` stays as it was. The folder is made if it is missing.
 
-    Args:
-        error: raised where the file cannot be written, with `remedy`. Other errors of the block pass through.
-        temporary: the other name. By default it is hidden, ends as `path` does, and has the process's number in it.
-            Give one for a large file that one process writes: the next run then replaces what a killed one has left.
+    error: raised where the file cannot be written, with `remedy`. Other errors of the block pass through.
+    temporary: the other name. By default it is hidden, ends as `path` does, and has the process's number in it. Give
+    one for a large file that one process writes: the next run then replaces what a killed one has left.
     """
     path = Path(path)
     temporary = _beside(path) if temporary is None else Path(temporary)

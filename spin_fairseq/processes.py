@@ -25,11 +25,8 @@ def in_processes(function: Callable, tasks: Iterable, workers: int, *, descripti
     Tasks are taken as they are needed. Ctrl-C reaches this process alone, which ends the others; when it is killed, they
     end by themselves.
 
-    Args:
-        description: what a progress bar over the tasks is called; empty: no bar.
-
-    Raises:
-        AudioError: a process died.
+    description: what a progress bar over the tasks is called; empty: no bar.
+    Raises AudioError: a process died.
     """
     results = _results(function, tasks, workers, description)
     if not description:

@@ -56,8 +56,7 @@ class Record(NamedTuple):
 def span(work: Sequence[int] | np.ndarray, shard: Shard) -> tuple[int, int]:
     """The rows of a shard: (begin, end). Shards follow each other, and each has about the same work.
 
-    Args:
-        work: (N,) of each row, in any unit, such as samples.
+    work: (N,) of each row, in any unit, such as samples.
     """
     work = np.asarray(work, np.float64)
     middles = np.cumsum(work) - work / 2

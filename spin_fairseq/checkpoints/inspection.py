@@ -48,8 +48,8 @@ def inspect_checkpoint(path: str | os.PathLike, given: dict[str, Any] | None = N
 
     "spin" is None for an encoder alone. given: keys of the encoder's configuration, as for `load_encoder`. Nothing in the file is executed, and no model is built.
 
-    Raises:
-        CheckpointError: the file is no checkpoint that this package reads; the message says what it is, where that is known.
+    Raises CheckpointError: the file is no checkpoint that this package reads; the message says what it is, where that
+    is known.
     """
     path = os.fspath(path)
     _refuse_other_files(path)

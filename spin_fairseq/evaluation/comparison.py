@@ -26,20 +26,15 @@ def compare(
 ) -> list[str]:  # fmt: skip
     """Measure what is not there yet in the folder `out`, and write results.json, results.csv and results.md into it.
 
-    Args:
-        models: as `features.specs.parse_specs` takes them.
-        data, phones, train: manifests, phone labels, and what k-means is fitted on; of `data` where empty.
-        groups: names of metric groups, of `groups.GROUPS`.
-        cache: folder of features, by default in `out`.
-        threads: that decode audio.
-        anew: remove what an earlier run wrote into `out`, when models, data and folder are known to be usable.
-        options: further ones of `runner.Evaluation`.
-
-    Returns:
-        the names of the models of which something could not be measured; results.md says why.
-
-    Raises:
-        SpinError: the models, the data or the folder cannot be used.
+    models: as `features.specs.parse_specs` takes them.
+    data, phones, train: manifests, phone labels, and what k-means is fitted on; of `data` where empty.
+    groups: names of metric groups, of `groups.GROUPS`.
+    cache: folder of features, by default in `out`.
+    threads: that decode audio.
+    anew: remove what an earlier run wrote into `out`, when models, data and folder are known to be usable.
+    options: further ones of `runner.Evaluation`.
+    Returns the names of the models of which something could not be measured; results.md says why.
+    Raises SpinError: the models, the data or the folder cannot be used.
     """
     out = Path(out)
     specs = parse_specs(models, clusters)

@@ -41,16 +41,11 @@ def as_text(units: np.ndarray) -> str:
 def learn(path: str | Path, vocabulary: int, codes: int | None, sample: int, seed: int) -> tuple[Tokenizer, int]:
     """Learn pieces on the rows of a file of units.
 
-    Args:
-        vocabulary: of pieces at most, the units themselves among them; fewer where nothing is left that occurs twice.
-        codes: how many units there are; None: up to the largest of the file.
-        sample: rows to learn on at most, drawn by the seed.
-
-    Returns:
-        a tokenizers.Tokenizer, and the number of codes.
-
-    Raises:
-        PiecesError: the file is missing, empty or malformed. ConfigError: there is no room for pieces.
+    vocabulary: of pieces at most, the units themselves among them; fewer where nothing is left that occurs twice.
+    codes: how many units there are; None: up to the largest of the file.
+    sample: rows to learn on at most, drawn by the seed.
+    Returns a tokenizers.Tokenizer, and the number of codes.
+    Raises PiecesError: the file is missing, empty or malformed. ConfigError: there is no room for pieces.
     """
     try:
         from tokenizers import Tokenizer, models, trainers
@@ -125,15 +120,10 @@ def write_pieces(
     The folder `out` gets `tokenizer.json`, `pieces.json`, and of each split `.bin`, `.len`, `.ids` and `.json`. Called again
     with the same arguments it goes on where it was stopped, and keeps what is whole.
 
-    Args:
-        frame_samples: samples from one frame of units to the next, at 16 kHz.
-        progress: is told how many rows more of a split are done.
-
-    Returns:
-        the settings, as in `pieces.json`.
-
-    Raises:
-        PiecesError, ConfigError: among them, `out` has pieces that were learnt otherwise.
+    frame_samples: samples from one frame of units to the next, at 16 kHz.
+    progress: is told how many rows more of a split are done.
+    Returns the settings, as in `pieces.json`. Raises PiecesError, ConfigError: among them, `out` has pieces that were
+    learnt otherwise.
     """
     out, first = Path(out), Path(unit_files[0])
     settings = {

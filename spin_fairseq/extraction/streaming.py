@@ -58,20 +58,17 @@ class StreamingSpin:
     the whole file; a longer chunk takes less time, since the left context is computed again for each chunk. One stream
     serves one microphone or speaker, and is used by one thread at a time; several streams may share a model.
 
-    Args:
-        model: what `load_spin` returns, on any device; it is put in eval mode.
-        chunk_ms: how much audio is turned into units at a time; rounded to whole frames, one at least.
-        look_ahead_ms: how much audio behind a chunk is awaited, so that its last frames see what follows; 0 or more.
-        left_context_ms: how much audio before a chunk its frames see; 0 or more.
-        codebook: which codebook gives the units, from 0.
-        features: whether to return features as well.
-        layer: 1-based layer of the features; None: the one that the head reads.
-        statistics: of the norms, from `model.encoder.statistics` of another recording, (1, T), of the same source; None:
-            those of what has been heard so far.
-        statistics_ms: how far back the statistics go; None: to the beginning of the stream.
-
-    Raises:
-        ConfigError: a time is negative or not a number, or there is no such codebook or layer.
+    model: what `load_spin` returns, on any device; it is put in eval mode.
+    chunk_ms: how much audio is turned into units at a time; rounded to whole frames, one at least.
+    look_ahead_ms: how much audio behind a chunk is awaited, so that its last frames see what follows; 0 or more.
+    left_context_ms: how much audio before a chunk its frames see; 0 or more.
+    codebook: which codebook gives the units, from 0.
+    features: whether to return features as well.
+    layer: 1-based layer of the features; None: the one that the head reads.
+    statistics: of the norms, from `model.encoder.statistics` of another recording, (1, T), of the same source; None:
+    those of what has been heard so far.
+    statistics_ms: how far back the statistics go; None: to the beginning of the stream.
+    Raises ConfigError: a time is negative or not a number, or there is no such codebook or layer.
     """
 
     def __init__(
@@ -133,9 +130,8 @@ class StreamingSpin:
 
         samples: (T,) at the model's rate (16 kHz), float between -1 and 1, or int16; empty is allowed.
 
-        Raises:
-            AudioError: samples of another shape or type, or with NaN or infinity. The stream is as it was before.
-            ConfigError: the stream was flushed.
+        Raises AudioError: samples of another shape or type, or with NaN or infinity. The stream is as it was before.
+        ConfigError: the stream was flushed.
         """
         if self._ended:
             raise ConfigError("the stream was flushed and has ended; reset() begins another")

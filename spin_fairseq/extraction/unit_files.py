@@ -17,12 +17,9 @@ ENOUGH_FRAMES = 1000  # without a repeated unit: no speech is like that at 20 ms
 def read_runs(path: str | Path, skip: int = 0) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(utterance id, units without repeats, how many frames each lasts), an utterance after the other.
 
-    Args:
-        path: `.km` with the ids beside it in `.ids`, or `.jsonl`.
-        skip: rows that are left out, and not looked at.
-
-    Raises:
-        PiecesError: the file is missing or malformed, or its repeats have been left out; it names the row.
+    path: `.km` with the ids beside it in `.ids`, or `.jsonl`.
+    skip: rows that are left out, and not looked at.
+    Raises PiecesError: the file is missing or malformed, or its repeats have been left out; it names the row.
     """
     path = Path(path)
     if path.suffix not in (".km", ".jsonl"):

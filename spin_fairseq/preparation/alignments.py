@@ -27,8 +27,7 @@ _INTERVAL = re.compile(r'xmin = (\S+)\s+xmax = (\S+)\s+text = "((?:[^"]|"")*)"')
 def read_textgrid(path: str | Path) -> list[tuple[float, float, str]]:
     """Read the tier "phones" of a TextGrid in Praat's long form -> [(begin, end, phone)], in seconds.
 
-    Raises:
-        PhoneLabelError: the file is unreadable or in another form, or its intervals are out of order.
+    Raises PhoneLabelError: the file is unreadable or in another form, or its intervals are out of order.
     """
     if not os.path.isfile(path):
         raise PhoneLabelError(f"{path}: no such file; give the folder of the alignments with --phones")
@@ -79,11 +78,8 @@ def write_phone_labels(
     PNMI needs labels for every utterance of a split, so such utterances are also removed from the manifest, unless the
     split is `train`.
 
-    Returns:
-        lines of report.
-
-    Raises:
-        PhoneLabelError: the folder is missing, or a split has no alignment at all.
+    Returns lines of report.
+    Raises PhoneLabelError: the folder is missing, or a split has no alignment at all.
     """
     if not os.path.isdir(alignments):
         raise PhoneLabelError(f"{alignments}: no such folder; --phones is the folder with the .TextGrid files")

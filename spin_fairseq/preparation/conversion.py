@@ -63,13 +63,10 @@ class _Readable(NamedTuple):
 def convert_to_flac(source: str, target: str, channel: int | None = None) -> Converted:
     """Write `target`, completely or not at all; an existing conversion of the same source is kept.
 
-    Args:
-        channel: which channel of a multichannel file to take, counted from 1; None: their mean.
-
-    Raises:
-        AudioError: `source` is unreadable, truncated, empty, contains NaN, lacks the channel, or its channels cancel each
-            other; or the sox program is missing.
-        ManifestError: `target` is the conversion of another file.
+    channel: which channel of a multichannel file to take, counted from 1; None: their mean.
+    Raises AudioError: `source` is unreadable, truncated, empty, contains NaN, lacks the channel, or its channels cancel
+    each other; or the sox program is missing.
+    ManifestError: `target` is the conversion of another file.
     """
     origin = origin_of(source, channel)
     kept = _kept(target, origin)

@@ -37,8 +37,7 @@ class Contents(NamedTuple):
 def contents_of(source: str) -> Contents | None:
     """Read a whole file; None: soundfile does not know the format, or the length.
 
-    Raises:
-        AudioError: the file is missing, truncated, empty, cannot be decoded, or contains NaN or infinity.
+    Raises AudioError: the file is missing, truncated, empty, cannot be decoded, or contains NaN or infinity.
     """
     if not os.path.isfile(source) or os.path.getsize(source) == 0:
         audio_info(source)  # raises what is wrong; opening a pipe would wait for a writer
@@ -84,8 +83,7 @@ def decode_by_soundfile(source: str, target: str) -> None:
 def decode_by_ffmpeg(source: str, target: str) -> float | None:
     """Write all channels of the first audio stream as WAV -> the duration in seconds by the container, or None.
 
-    Raises:
-        AudioError: ffmpeg is not installed, or cannot decode the file.
+    Raises AudioError: ffmpeg is not installed, or cannot decode the file.
     """
     if shutil.which("ffmpeg") is None:
         raise AudioError(f"{source}: neither soundfile nor sox can decode it; {INSTALL_FFMPEG}")

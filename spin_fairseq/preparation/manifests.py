@@ -37,8 +37,7 @@ class Listing(NamedTuple):
 def check(listing: Listing, *, jobs: int, channel: int | None = None, shard: Shard | None = None) -> dict[str, Checked]:
     """Decode or convert every file of a listing, or those of a shard, each of which has about as many bytes to read.
 
-    Raises:
-        ManifestError: a conversion would take the place of another file's.
+    Raises ManifestError: a conversion would take the place of another file's.
     """
     convert, checked = listing.targets.__getitem__ if listing.targets else None, {}
     for split, paths in listing.paths.items():
@@ -64,8 +63,7 @@ def write_checked(path: str | Path, checked: dict[str, Checked]) -> None:
 def read_checked(listing: Listing, paths: Sequence[Path]) -> dict[str, Checked]:
     """What `check` would find of a listing, from what `write_checked` has kept of its shards, in their order.
 
-    Raises:
-        ShardError: they are not of the same files, since sizes changed between the shards.
+    Raises ShardError: they are not of the same files, since sizes changed between the shards.
     """
     joined = {split: Checked([], []) for split in listing.paths}
     for path in paths:
@@ -86,8 +84,7 @@ def write_split(
 ) -> str:
     """Write `{split}.tsv`, and `{split}.broken.txt`, which lists what was left out and why -> a few lines of report.
 
-    Raises:
-        ManifestError: no file is usable; `{split}.broken.txt` is written all the same.
+    Raises ManifestError: no file is usable; `{split}.broken.txt` is written all the same.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -135,12 +132,9 @@ def is_librispeech(root: str | Path) -> bool:
 def list_librispeech(root: str | Path, splits: dict[str, list[str]]) -> Listing:
     """The files of each split of a LibriSpeech-shaped tree.
 
-    Args:
-        root: the folder that holds the subsets, or the one with `LibriSpeech/` in it.
-        splits: split -> subsets, such as {"train": ["train-clean-100"]}.
-
-    Raises:
-        ManifestError: a subset is missing.
+    root: the folder that holds the subsets, or the one with `LibriSpeech/` in it.
+    splits: split -> subsets, such as {"train": ["train-clean-100"]}.
+    Raises ManifestError: a subset is missing.
     """
     root = Path(os.path.abspath(root))
     if (root / "LibriSpeech").is_dir():
@@ -161,8 +155,7 @@ def list_librispeech(root: str | Path, splits: dict[str, list[str]]) -> Listing:
 def write_librispeech(listing: Listing, out: str | Path, checked: dict[str, Checked]) -> list[str]:
     """Write a manifest of each split, and put SPEAKERS.TXT beside them -> lines of report.
 
-    Raises:
-        ManifestError: a split has no usable audio.
+    Raises ManifestError: a split has no usable audio.
     """
     root = Path(listing.root)
     report = [write_split(out, split, root, *checked[split]) for split in listing.paths]
@@ -193,14 +186,11 @@ def list_folders(
 ) -> Listing:
     """All audio below `folders`, and where it is converted to.
 
-    Args:
-        dev_split: the name of the other split, if some of the audio is to become one.
-        speaker_from: as `speakers.speaker_rule` takes it.
-        convert_to: where to put 16 kHz mono FLAC copies; None: files that are not such are left out.
-
-    Raises:
-        ManifestError: a folder is missing or has no audio; a conversion would take the place of another file; the
-            speakers cannot be told.
+    dev_split: the name of the other split, if some of the audio is to become one.
+    speaker_from: as `speakers.speaker_rule` takes it.
+    convert_to: where to put 16 kHz mono FLAC copies; None: files that are not such are left out.
+    Raises ManifestError: a folder is missing or has no audio; a conversion would take the place of another file; the
+    speakers cannot be told.
     """
     tops = [os.path.abspath(folder) for folder in folders]
     for top in tops:
@@ -235,13 +225,10 @@ def write_folders(
 ) -> list[str]:
     """Write the manifest of a listing, and `{dev_split}.tsv` of a random part of it if wanted -> lines of report.
 
-    Args:
-        dev_fraction: of the utterances, or of the audio, that goes to `dev_split`; 0..1.
-        dev_by: "file", or "speaker": no speaker is in both splits.
-        seed: of the choice of files or speakers.
-
-    Raises:
-        ManifestError: there is no usable audio, or the speakers cannot be divided.
+    dev_fraction: of the utterances, or of the audio, that goes to `dev_split`; 0..1.
+    dev_by: "file", or "speaker": no speaker is in both splits.
+    seed: of the choice of files or speakers.
+    Raises ManifestError: there is no usable audio, or the speakers cannot be divided.
     """
     (split,), root = listing.paths, listing.root
     speaker_of = speaker_rule(speaker_from, [os.path.abspath(folder) for folder in folders])
@@ -267,8 +254,7 @@ def write_folders(
 def target_names(paths: Sequence[str], common: str, root: str) -> dict[str, str]:
     """{source: FLAC file at the same place below `root`}; if two would share one, both keep their suffix (a.wav.flac).
 
-    Raises:
-        ManifestError: a conversion would take the place of a source.
+    Raises ManifestError: a conversion would take the place of a source.
     """
     whole = {path: os.path.relpath(path, common) for path in paths}
     names = {path: os.path.splitext(name)[0] for path, name in whole.items()}

@@ -70,15 +70,12 @@ def pack(
 ) -> PackedSplit:
     """Write `{split}-00000.zip` and so on, and `{split}.tsv`, into the folder `out`.
 
-    Args:
-        form: "zip" or "tar".
-        largest: most bytes of audio in an archive; a larger file gets an archive of its own.
-        progress: called with the number of bytes packed since the last call, and the total.
-
-    Raises:
-        ManifestError: the new manifest would replace `manifest` itself, or a name cannot be written.
-        AudioError: files are missing, one changes meanwhile, or another file is in the way of an archive.
-        OSError: the disk is full, for instance.
+    form: "zip" or "tar".
+    largest: most bytes of audio in an archive; a larger file gets an archive of its own.
+    progress: called with the number of bytes packed since the last call, and the total.
+    Raises ManifestError: the new manifest would replace `manifest` itself, or a name cannot be written.
+    AudioError: files are missing, one changes meanwhile, or another file is in the way of an archive.
+    OSError: the disk is full, for instance.
     """
     out, split = Path(out), manifest.source.stem
     target = out / f"{split}.tsv"

@@ -70,13 +70,10 @@ def measure_pitch_marks(
 
     Called again after an interruption, it resumes; called again for a changed manifest, it measures what is new or changed.
 
-    Args:
-        out: the folder for `{split}.marks`.
-        path: another file to write, for a part of the manifest; there is none where none of its utterances can be read.
-
-    Raises:
-        SpeakerPitchError: the table of pitch ranges lacks a speaker.
-        PitchMarkError: no utterance of the manifest could be measured.
+    out: the folder for `{split}.marks`.
+    path: another file to write, for a part of the manifest; there is none where none of its utterances can be read.
+    Raises SpeakerPitchError: the table of pitch ranges lacks a speaker.
+    PitchMarkError: no utterance of the manifest could be measured.
     """
     is_part, path = path is not None, path or marks_path(manifest, out)
     chunks_folder = path.with_name(f".{path.name}.parts")

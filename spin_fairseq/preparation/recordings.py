@@ -43,13 +43,10 @@ def check_audio(
 ) -> Checked:
     """Decode every file, in `jobs` processes.
 
-    Args:
-        paths: absolute.
-        convert: source path -> path of the 16 kHz mono FLAC to make from it; None: files must be 16 kHz mono already.
-        channel: which channel is converted, counted from 1; None: the mean of all.
-
-    Raises:
-        ManifestError: a conversion would take the place of another file's.
+    paths: absolute.
+    convert: source path -> path of the 16 kHz mono FLAC to make from it; None: files must be 16 kHz mono already.
+    channel: which channel is converted, counted from 1; None: the mean of all.
+    Raises ManifestError: a conversion would take the place of another file's.
     """
     tasks = [(path, convert(path) if convert else None) for path in paths]
     usable, broken = [], []

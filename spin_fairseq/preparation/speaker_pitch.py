@@ -63,12 +63,9 @@ def estimate_speaker_pitch(
     come from at most `files_per_speaker` files, chosen by `seed` and the name of the speaker. A file that cannot be read
     is named on stderr and left out; a speaker without voiced speech is named, and gets `pitch.WIDE_RANGE`.
 
-    Args:
-        shard: of the speakers, of whom about as much is analysed in each shard; None: all speakers.
-
-    Raises:
-        SpeakerPitchError: a speaker's name cannot stand in a table.
-        AudioError: no file could be read, of all speakers.
+    shard: of the speakers, of whom about as much is analysed in each shard; None: all speakers.
+    Raises SpeakerPitchError: a speaker's name cannot stand in a table.
+    AudioError: no file could be read, of all speakers.
     """
     files = _chosen_files(manifests, files_per_speaker, seed)
     if shard is not None:

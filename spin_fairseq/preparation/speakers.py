@@ -20,15 +20,12 @@ MOST_NAMED = 8  # speakers that a report names
 def speaker_rule(rule: str, tops: Sequence[str]) -> Callable[[str], str]:
     """-> a function: absolute path of a file below one of `tops` -> its speaker.
 
-    Args:
-        rule: "stem": what precedes the first `-` in the file's name; "folder": the folder that holds the file;
-            "top": the first folder below the one being prepared; "none": "unknown", one speaker for all; or a regular
-            expression with one group, which is searched in the path below the folder being prepared (separated by /).
-        tops: the folders being prepared, absolute.
-
-    Raises:
-        ManifestError: the rule is none of these. The returned function raises it where the expression does not match, or
-            matches an empty string.
+    rule: "stem": what precedes the first `-` in the file's name; "folder": the folder that holds the file; "top": the
+    first folder below the one being prepared; "none": "unknown", one speaker for all; or a regular expression with one
+    group, which is searched in the path below the folder being prepared (separated by /).
+    tops: the folders being prepared, absolute.
+    Raises ManifestError: the rule is none of these. The returned function raises it where the expression does not
+    match, or matches an empty string.
     """
     named = {"stem": _by_stem, "folder": _by_folder, "none": lambda path: UNKNOWN}
     if rule in named:

@@ -18,13 +18,10 @@ def divide(
 ) -> list[bool]:
     """-> for each recording, whether it is in the dev split; at least one is, and at least one is not.
 
-    Args:
-        speaker_of: source path -> speaker.
-        fraction: 0..1 of the files, or of the audio; 0: none.
-        by: "file"; or "speaker": all files of a speaker are in the same split.
-
-    Raises:
-        ManifestError: there is only one file, or only one speaker.
+    speaker_of: source path -> speaker.
+    fraction: 0..1 of the files, or of the audio; 0: none.
+    by: "file"; or "speaker": all files of a speaker are in the same split.
+    Raises ManifestError: there is only one file, or only one speaker.
     """
     if not fraction or not recordings:
         return [False] * len(recordings)

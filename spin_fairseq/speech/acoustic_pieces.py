@@ -91,8 +91,7 @@ class AcousticPieces:
     def rows_of(self, manifest: Manifest) -> np.ndarray:
         """(N,) int64: where the utterances of a manifest are in here.
 
-        Raises:
-            PiecesError: some are missing, or have another length; it names the first ones.
+        Raises PiecesError: some are missing, or have another length; it names the first ones.
         """
         rows = self._rows_in_order(manifest)
         if rows is None:

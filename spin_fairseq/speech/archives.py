@@ -56,10 +56,9 @@ def read_slice(part: Slice) -> bytes:
 
     Threads and forked processes may read at the same time, since no file position is shared.
 
-    Raises:
-        FileNotFoundError: there is no such archive.
-        OSError: it cannot be read.
-        AudioError: it ends before the file does.
+    Raises FileNotFoundError: there is no such archive.
+    OSError: it cannot be read.
+    AudioError: it ends before the file does.
     """
     archive = _opened(part.archive)
     pieces, position, end = [], part.offset, part.offset + part.length
@@ -83,8 +82,7 @@ def read_slice(part: Slice) -> bytes:
 def members(archive: str | Path) -> list[Member]:
     """The files in a zip or tar archive, in order.
 
-    Raises:
-        AudioError: it is not such an archive, is truncated, or a file in it is compressed or encrypted.
+    Raises AudioError: it is not such an archive, is truncated, or a file in it is compressed or encrypted.
     """
     try:
         return list(_zip_members(archive) if Path(archive).suffix == ".zip" else _tar_members(archive))

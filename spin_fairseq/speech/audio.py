@@ -36,19 +36,14 @@ def read_audio(
 ) -> np.ndarray:
     """Decode a mono file, or a part of it.
 
-    Args:
-        path: any file that soundfile can read, or one inside an archive: `archive.zip:offset:length` (see `archives`).
-        sample_rate: the rate that the file must have, in Hz.
-        start: the first sample to return.
-        frames: how many samples to return; -1: all that follow.
-        expected: samples that the whole file must have, according to its manifest; None: any number.
-
-    Returns:
-        (T,) float32.
-
-    Raises:
-        AudioError: the file is missing, unreadable, truncated, empty, at another rate, has several channels, has
-            fewer samples than asked for or another number than expected, or contains NaN or infinity.
+    path: any file that soundfile can read, or one inside an archive: `archive.zip:offset:length` (see `archives`).
+    sample_rate: the rate that the file must have, in Hz.
+    start: the first sample to return.
+    frames: how many samples to return; -1: all that follow.
+    expected: samples that the whole file must have, according to its manifest; None: any number.
+    Returns (T,) float32.
+    Raises AudioError: the file is missing, unreadable, truncated, empty, at another rate, has several channels, has
+    fewer samples than asked for or another number than expected, or contains NaN or infinity.
     """
     with _opened(path) as file:
         length = _checked_length(file, path, sample_rate)
@@ -79,15 +74,10 @@ def read_audio(
 def read_utterance(manifest: Any, index: int, *, start: int = 0, frames: int = -1) -> np.ndarray:
     """Decode an utterance of a manifest, or a part of it. Training, extraction and evaluation read audio only through this.
 
-    Args:
-        manifest: has `path(index)` and `sizes`, as `Manifest` has.
-        start, frames: as in `read_audio`.
-
-    Returns:
-        (T,) float32, 16 kHz.
-
-    Raises:
-        AudioError: as `read_audio`; also if the file has another number of samples than the manifest says.
+    manifest: has `path(index)` and `sizes`, as `Manifest` has.
+    start, frames: as in `read_audio`.
+    Returns (T,) float32, 16 kHz.
+    Raises AudioError: as `read_audio`; also if the file has another number of samples than the manifest says.
     """
     return read_audio(manifest.path(index), start=start, frames=frames, expected=int(manifest.sizes[index]))
 
@@ -97,15 +87,10 @@ def read_first_channel(
 ) -> tuple[np.ndarray, int]:
     """The first channel of a file at any rate, or a segment of it.
 
-    Args:
-        path: as of `read_audio`.
-        segment: (samples of the file, its rate in Hz) -> the first sample, and how many.
-
-    Returns:
-        (T,) float32, and the sample rate in Hz.
-
-    Raises:
-        AudioError: the file is missing, unreadable, cut off, empty, or holds NaN or infinity.
+    path: as of `read_audio`.
+    segment: (samples of the file, its rate in Hz) -> the first sample, and how many.
+    Returns (T,) float32, and the sample rate in Hz.
+    Raises AudioError: the file is missing, unreadable, cut off, empty, or holds NaN or infinity.
     """
     with _opened(path) as file:
         start, frames = segment(_checked_length(file, path), file.samplerate)
@@ -122,9 +107,8 @@ def read_first_channel(
 def usable_samples(path: str | Path) -> int:
     """Number of samples of a file that `read_audio` accepts, by its header alone.
 
-    Raises:
-        AudioError: the file is missing, unreadable, visibly truncated, too short for a frame, at another rate, or has
-            several channels.
+    Raises AudioError: the file is missing, unreadable, visibly truncated, too short for a frame, at another rate, or
+    has several channels.
     """
     with _opened(path) as file:
         samples = _checked_length(file, path, SAMPLE_RATE)
@@ -143,8 +127,7 @@ def check_long_enough(path: str | Path, samples: int) -> None:
 def audio_info(path: str | Path) -> tuple[int, int, int]:
     """-> (samples, sample rate in Hz, channels), by the header alone.
 
-    Raises:
-        AudioError: the file is missing, unreadable, visibly truncated, or empty.
+    Raises AudioError: the file is missing, unreadable, visibly truncated, or empty.
     """
     with _opened(path) as file:
         return _checked_length(file, path), file.samplerate, file.channels

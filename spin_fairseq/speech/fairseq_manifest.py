@@ -18,8 +18,7 @@ ARCHIVE_SUFFIXES = (b".zip", b".tar")
 def read_fairseq_manifest(source: Path) -> tuple[str, bytes, np.ndarray, np.ndarray]:
     """-> the root folder, the bytes of the file, (N,) offsets of the rows in them, (N,) samples.
 
-    Raises:
-        ManifestError: the file is empty, or a row is malformed; it names the line.
+    Raises ManifestError: the file is empty, or a row is malformed; it names the line.
     """
     text = source.read_bytes()
     if not text or text.isspace():

@@ -23,8 +23,7 @@ def find_audio(folder: str | Path, leave_out: str | Path | None = None) -> list[
 
     A folder without read permission is logged and skipped.
 
-    Args:
-        leave_out: a folder that is not searched (it holds the conversions of an earlier run).
+    leave_out: a folder that is not searched (it holds the conversions of an earlier run).
     """
     left_out = os.path.realpath(leave_out) if leave_out else None
     found, visited = [], set()

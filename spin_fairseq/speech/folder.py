@@ -23,8 +23,8 @@ def manifest_of(path: str | Path) -> Manifest:
 
     Files of a folder that are not 16 kHz mono audio are left out; a warning counts them and names the first ones.
 
-    Raises:
-        ManifestError: there is no such file or folder, the manifest is malformed, or no file of the folder can be read.
+    Raises ManifestError: there is no such file or folder, the manifest is malformed, or no file of the folder can be
+    read.
     """
     path = Path(path)
     if path.is_dir():

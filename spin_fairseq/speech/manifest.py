@@ -197,8 +197,7 @@ def manifest_at(path: str | Path) -> Manifest:
 def load_manifest(data: str | Path, split: str) -> Manifest:
     """Read `{split}.tsv` or, failing that, `{split}.json` in the folder `data`.
 
-    Raises:
-        ManifestError: the folder or file is missing or empty, or a row is malformed; it names the file and line.
+    Raises ManifestError: the folder or file is missing or empty, or a row is malformed; it names the file and line.
     """
     folder = Path(data)
     if not os.path.isdir(folder):
@@ -224,14 +223,11 @@ def load_manifest(data: str | Path, split: str) -> Manifest:
 def write_manifest(path: str | Path, root: str | Path, rows: Iterable[tuple]) -> None:
     """Write fairseq's .tsv, completely or not at all.
 
-    Args:
-        path: the .tsv file; replaced if it exists.
-        root: the folder that the rows' paths are relative to; a relative root is relative to `path`'s folder.
-        rows: `(relative path, samples)`, `(relative path, samples, speaker)`, or for a file in an archive
-            `(position, samples, speaker, name)`.
-
-    Raises:
-        ManifestError: a row cannot be written (a tab or line break in a name, samples not positive).
+    path: the .tsv file; replaced if it exists.
+    root: the folder that the rows' paths are relative to; a relative root is relative to `path`'s folder.
+    rows: `(relative path, samples)`, `(relative path, samples, speaker)`, or for a file in an archive `(position,
+    samples, speaker, name)`.
+    Raises ManifestError: a row cannot be written (a tab or line break in a name, samples not positive).
     """
     path = Path(path)
     try:

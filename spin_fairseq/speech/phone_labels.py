@@ -41,11 +41,7 @@ class PhoneLabels:
         return utterance_id in self._rows
 
     def __getitem__(self, utterance_id: str) -> np.ndarray:
-        """(frames of 10 ms,) int16 ids into `symbols`.
-
-        Raises:
-            PhoneLabelError: the utterance has no labels.
-        """
+        """(frames of 10 ms,) int16 ids into `symbols`. Raises PhoneLabelError: the utterance has no labels."""
         row = self._rows.get(utterance_id)
         if row is None:
             raise PhoneLabelError(
@@ -61,8 +57,7 @@ class PhoneLabels:
 def load_phone_labels(folder: str | Path, split: str) -> PhoneLabels:
     """Read `{split}.tsv` of `folder`.
 
-    Raises:
-        PhoneLabelError: the file is missing, empty or malformed; it names the file and line.
+    Raises PhoneLabelError: the file is missing, empty or malformed; it names the file and line.
     """
     source = Path(folder) / f"{split}.tsv"
     if not os.path.isfile(source):

@@ -56,20 +56,15 @@ def piped_audio(
 ) -> Iterator[np.ndarray]:
     """Decode what arrives, piece by piece, without waiting for more than there is.
 
-    Args:
-        file: with `read1`, as `sys.stdin.buffer`. A WAV is known by its header; all else is raw samples.
-        sample_rate: of raw samples, Hz; None: only WAV is taken. Another rate than 16 kHz is resampled.
-        encoding: of raw samples: s16le or f32le.
-        channels: of raw samples, interleaved.
-        channel: which one to take, the first is 1; None: their mean.
-        name: of the file, in errors.
-
-    Yields:
-        (T,) float32 at 16 kHz, of any length.
-
-    Raises:
-        AudioError: nothing arrives, it is neither WAV nor known to be raw, the WAV is damaged or in a form that is not
-            read, or it has no such channel.
+    file: with `read1`, as `sys.stdin.buffer`. A WAV is known by its header; all else is raw samples.
+    sample_rate: of raw samples, Hz; None: only WAV is taken. Another rate than 16 kHz is resampled.
+    encoding: of raw samples: s16le or f32le.
+    channels: of raw samples, interleaved.
+    channel: which one to take, the first is 1; None: their mean.
+    name: of the file, in errors.
+    Returns (T,) float32 at 16 kHz, of any length.
+    Raises AudioError: nothing arrives, it is neither WAV nor known to be raw, the WAV is damaged or in a form that is
+    not read, or it has no such channel.
     """
     begin = _read(file, 12)
     if not begin:

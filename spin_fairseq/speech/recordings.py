@@ -29,8 +29,7 @@ class Recordings:
 
         A recording that is shorter is repeated from a random place on. Of several channels the first is taken.
 
-        Raises:
-            AudioError: the recording cannot be read.
+        Raises AudioError: the recording cannot be read.
         """
         path = self._path(int(rng.integers(self._count)))
         place = rng.random()

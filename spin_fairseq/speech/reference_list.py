@@ -26,8 +26,7 @@ def read_reference_list(source: Path) -> tuple[bytearray, np.ndarray, np.ndarray
     """-> the text of the rows, whose fields (path, samples and any others) are separated by a NUL byte and rows end in two;
     (N,) offset of each row in it; (N,) samples.
 
-    Raises:
-        ManifestError: the file is not such a list, or a row is malformed; the message names file and row.
+    Raises ManifestError: the file is not such a list, or a row is malformed; the message names file and row.
     """
     text, starts, sizes = bytearray(), array("q"), array("q")
     for number, row in enumerate(_rows(source), start=1):

@@ -39,8 +39,7 @@ class SpeakerPitch:
     def range(self, speaker: str) -> tuple[float, float] | None:
         """-> (floor, ceiling) in Hz; None without a table: the perturbation then estimates a range, or (Praat) takes a wide one.
 
-        Raises:
-            SpeakerPitchError: the table lacks the speaker.
+        Raises SpeakerPitchError: the table lacks the speaker.
         """
         if self.source is None:
             return None
@@ -56,8 +55,7 @@ class SpeakerPitch:
 def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
     """Read a table of speaker pitch ranges. path None: there is no table.
 
-    Raises:
-        SpeakerPitchError: the file is missing, of an unknown kind, malformed, or a pickle that would run code.
+    Raises SpeakerPitchError: the file is missing, of an unknown kind, malformed, or a pickle that would run code.
     """
     if path is None:
         return SpeakerPitch({}, None)
