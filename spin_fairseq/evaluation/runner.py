@@ -41,14 +41,8 @@ class Evaluation:
         kmeans_frames: int = 200_000, encoder: dict[str, Any] | None = None, dtype: str = "float32",
         about: dict[str, Any] | None = None, progress: bool = False,
     ):  # fmt: skip
-        self.out, self.corpus, self.specs, self.groups, self.cache, self.train = (
-            Path(out),
-            corpus,
-            specs,
-            groups,
-            cache,
-            train,
-        )
+        self.out, self.corpus, self.specs, self.groups = Path(out), corpus, specs, groups
+        self.cache, self.train = cache, train
         self.samples, self.level, self.seed, self.kmeans_frames = samples, level, seed, kmeans_frames
         self.encoder_keys, self.dtype, self.about, self.progress = encoder or {}, dtype, about or {}, progress
         self.kept_results = KeptResults(self.out / "parts")
