@@ -67,7 +67,7 @@ def page(contents, command):
         "",
         f"    {command}",
         "",
-        f"The dev split of `examples/demo/data` ({data['utterances']} utterances, {data['seconds'] / 60:.1f} minutes, "
+        f"The dev split of `examples/demo/natural` ({data['utterances']} utterances, {data['seconds'] / 60:.1f} minutes, "
         f"{data['speakers']} speakers), one seed; [RESULTS.md](RESULTS.md) has several. In brackets: {options['level']:.0%} "
         "intervals over utterances (over speakers for ABX); differences are paired, p is two-sided and not corrected for the "
         "number of comparisons. ↑: more is better, ↓: less is better. [What each metric is](../../docs/metrics.md). The base's "

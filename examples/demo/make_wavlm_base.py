@@ -44,7 +44,7 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", type=Path, help="the checkpoint to write")
-    parser.add_argument("--hubert", type=Path, default=HERE / "hubert_demo.pt", help="default: the demo's")
+    parser.add_argument("--hubert", type=Path, default=HERE / "base" / "hubert_real.pt", help="default: the demo's")
     args = parser.parse_args(argv)
 
     with whole_file(args.out, CheckpointError) as temporary, open(temporary, "wb") as file:

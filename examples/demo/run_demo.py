@@ -6,9 +6,10 @@
 
 It writes to --out (outputs/demo):
 
-    results.json, results.md    MFCC | base | Spin: PNMI, cluster purity, phone purity, speaker accuracy
+    results.json, results.md    MFCC | base | start | Spin: what units say of phones and of speakers
     report.html                 the training and the evaluation to look at and listen to
     checkpoint_last.pt          the Spin model, of fairseq-hydra-train
+    start/                      Spin before its first update: k-means of the base, seen through Spin's head
     dev.km                      its units for the dev split
     evaluation/                 all metrics of spin-fairseq evaluate, with intervals and paired tests
     logs/, tensorboard/         what each step printed, and the training's curves
@@ -32,28 +33,43 @@ from steps import Step, StepFailed, digest_of_files, read_record, write_record
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-SPEECH = HERE / "data"
+SPEECH = HERE / "natural"
 CONFIG = REPOSITORY / "config" / "spin_demo.yaml"
 sys.path.insert(0, str(REPOSITORY))
 
-METRICS = ["pnmi", "cluster_purity", "phone_purity", "speaker_accuracy", "speaker_accuracy_equal_width"]
+METRICS = ["pnmi", "phone_purity", "cluster_purity", "speaker_nmi", "speaker_accuracy", "speaker_accuracy_equal_width"]
+MODELS = {"mfcc": "MFCC, k-means", "base": "base, k-means", "start": "Spin, start", "spin": "Spin"}
+# What differs from config/spin_demo.yaml, for a base of six layers and voices that differ as people do.
+KEYS = [
+    "model.freeze=[cnn,pos,1..3]", "task.perturbation_strength=1.0", "optimization.lr=[0.0005]", "optimization.max_update=60",
+    "lr_scheduler.total_num_update=60", "lr_scheduler.warmup_updates=6", "dataset.validate_interval_updates=30",
+    "checkpoint.save_interval_updates=30",
+]  # fmt: skip
+# One update that changes nothing, so that fairseq writes the model that a training begins with.
+START = [
+    "optimization.max_update=1",
+    "optimization.lr=[0.0]",
+    "lr_scheduler.end_learning_rate=0.0",
+    "dataset.max_tokens=320000",
+]
 TITLES = {
     "pnmi": "PNMI",
     "cluster_purity": "cluster purity",
     "phone_purity": "phone purity",
-    "speaker_accuracy": "speaker accuracy, fitted on train",
+    "speaker_nmi": "speaker NMI of units",
+    "speaker_accuracy": "speaker accuracy, half of dev on the other half",
     "speaker_accuracy_equal_width": "the same, features of equal width",
 }
-WHAT_TRAINING_LEAVES = ("checkpoint*.pt", "crash.pt", "tensorboard", "evaluation", "results.json", "results.md", "report.html",
+WHAT_TRAINING_LEAVES = ("checkpoint*.pt", "crash.pt", "start", "tensorboard", "evaluation", "results.json", "results.md", "report.html",
                         "dev.km", "dev.ids", "dev.km.*")  # fmt: skip
 
 
-def summary(evaluation, train, dev, base, checkpoint, done=lambda: None):
-    """{"mfcc", "base", "spin": metrics}, of the evaluation's folder, and of a speaker classifier fitted on train.
+def summary(evaluation, dev, base, checkpoints, done=lambda: None):
+    """{"mfcc", "base", "start", "spin": metrics}, of the evaluation's folder, and of a speaker classifier.
 
-    The evaluation's own classifier, which is cross-validated, is fitted on dev, whose speakers have few seconds each; this
-    one has all of train. "speaker_accuracy_equal_width": where features are wider than Spin's, of as many of their principal
-    components. done: called after each of the three.
+    The speakers of dev are not those of train, so the classifier is fitted on half of the utterances of each and asked about the
+    other half. "speaker_accuracy_equal_width": where features are wider than Spin's, of as many of their principal
+    components. checkpoints: {"start", "spin": path}. done: called after each of the four.
     """
     from threadpoolctl import threadpool_limits
 
@@ -62,38 +78,45 @@ def summary(evaluation, train, dev, base, checkpoint, done=lambda: None):
     from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy
 
     cache = FeatureCache(evaluation / "cache")
-    sources = {"mfcc": MfccSource(), "base": EncoderSource(base), "spin": SpinSource(checkpoint)}
+    sources = {"mfcc": MfccSource(), "base": EncoderSource(base), **{k: SpinSource(v) for k, v in checkpoints.items()}}
     models = {model["name"]: model for model in json.loads((evaluation / "results.json").read_text())["models"]}
     spin_width = sources["spin"].width(None)
+    fitted, asked = halves(dev.speakers)
     results = {}
     for name, source in sources.items():
-        layer, metrics = models[name]["layer"], models[name]["metrics"]["phones"]
+        layer, metrics = models[name]["layer"], models[name]["metrics"]
         width = source.width(layer)
-        results[name] = {key: metrics[key]["value"] for key in METRICS[:3]}
-        of_train, of_dev = (list(cache.layer(source, layer, corpus)) for corpus in (train, dev))
+        results[name] = {key: metrics["phones"][key]["value"] for key in METRICS[:3]}
+        results[name]["speaker_nmi"] = metrics["speakers"]["speaker_nmi"]["value"]
+        features = list(cache.layer(source, layer, dev))
+        split = [
+            part for rows in (fitted, asked) for part in ([features[i] for i in rows], [dev.speakers[i] for i in rows])
+        ]
         with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
-            accuracy = speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers)
-            narrow = (
-                speaker_accuracy(of_train, train.speakers, of_dev, dev.speakers, width=spin_width)
-                if width > spin_width
-                else accuracy
-            )
+            accuracy = speaker_accuracy(*split)
+            narrow = speaker_accuracy(*split, width=spin_width) if width > spin_width else accuracy
         results[name].update(speaker_accuracy=accuracy, speaker_accuracy_equal_width=narrow, width=width)
         done()
     return {**results, "base": {**results["base"], "layer": models["base"]["layer"]}}
 
 
+def halves(speakers):
+    """Indices of utterances, every other one of each speaker: -> (one half, the other)."""
+    seen, parts = {}, ([], [])
+    for index, speaker in enumerate(speakers):
+        parts[seen.get(speaker, 0) % 2].append(index)
+        seen[speaker] = seen.get(speaker, 0) + 1
+    return parts
+
+
 def table(results, clusters):
     """The results in Markdown."""
-    rows = [
-        f"| K = {clusters} | MFCC, k-means | base, k-means of layer {results['base']['layer']} | Spin |",
-        "|---|---|---|---|",
-    ]
+    titles = {**MODELS, "base": f"{MODELS['base']} of layer {results['base']['layer']}"}
+    rows = [f"| K = {clusters} | {' | '.join(titles.values())} |", "|---" * (1 + len(MODELS)) + "|"]
     for key in METRICS:
-        cells = " | ".join(f"{results[name][key]:.3f}" for name in ("mfcc", "base", "spin"))
+        cells = " | ".join(f"{results[name][key]:.3f}" for name in MODELS)
         rows.append(f"| {TITLES[key]} | {cells} |")
-    widths = " | ".join(str(results[name]["width"]) for name in ("mfcc", "base", "spin"))
-    return [*rows, f"| width of the features | {widths} |"]
+    return [*rows, f"| width of the features | {' | '.join(str(results[name]['width']) for name in MODELS)} |"]
 
 
 def aligned(rows):
@@ -105,15 +128,19 @@ def aligned(rows):
 
 
 def meaning(results):
-    """One sentence that says what the table means."""
-    base, spin = results["base"], results["spin"]
+    """Two sentences that say what the table means: phones kept, speakers gone, by how much against base and start."""
+    base, start, spin = (results[name] for name in ("base", "start", "spin"))
     gain = spin["pnmi"] - base["pnmi"]
     phones = "about as well as" if abs(gain) < 0.01 else "better than" if gain > 0 else "worse than"
+
+    def change(of):
+        return f"{spin['speaker_nmi'] / of['speaker_nmi'] - 1:+.0%}"
+
     return (
-        f"Spin's units predict phones {phones} k-means units of the base (PNMI {spin['pnmi']:.3f} and {base['pnmi']:.3f}, higher is "
-        f"better), and a linear classifier names the right one of {results['speakers']} speakers in {spin['speaker_accuracy']:.0%} of its "
-        f"frames, where it does in {base['speaker_accuracy_equal_width']:.0%} with as many dimensions of the base and in "
-        f"{base['speaker_accuracy']:.0%} with all {base['width']} (lower is better)."
+        f"Phones: Spin's units predict them {phones} k-means units of the base (PNMI {spin['pnmi']:.3f} and {base['pnmi']:.3f}, "
+        f"higher is better). Speakers: of {results['speakers']} that training never heard, the units tell {change(base)} beside "
+        f"those of the base and {change(start)} beside Spin's own start (speaker NMI {spin['speaker_nmi']:.3f}, "
+        f"{base['speaker_nmi']:.3f} and {start['speaker_nmi']:.3f}, lower is better)."
     )
 
 
@@ -141,12 +168,12 @@ def closing(out, results):
 # --- steps --------------------------------------------------------------------------------------------------------------
 
 
-def train_spin(step, out, base, seed, overrides):
-    """fairseq-hydra-train; the same call again resumes."""
+def train_spin(step, folder, out, base, seed, overrides):
+    """fairseq-hydra-train into a folder; the same call again resumes. out: of the manifests."""
     from spin_fairseq.training_command import training_command
 
-    keys = [f"common.seed={seed}", "common.log_format=json", "common.log_interval=1"]
-    paths = {"hydra.run.dir": out, "task.data": out, "task.phones": SPEECH / "phones", "model.checkpoint": base}
+    keys = [f"common.seed={seed}", "common.log_format=json", "common.log_interval=1", *KEYS]
+    paths = {"hydra.run.dir": folder, "task.data": out, "task.phones": SPEECH / "phones", "model.checkpoint": base}
     command = training_command("spin_demo", [*keys, *overrides], paths, CONFIG.parent)
     # Warnings are about the libraries' own old calls.
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
@@ -162,9 +189,13 @@ def run_steps(out, base, seed, overrides):
         step.call(spin_fairseq, ["prepare", SPEECH, "--out", out, "--train", "train", "--dev", "dev", "--overwrite"])
 
     with Step(2, "Spin training by fairseq", logs / "2_training.log") as step:
-        train_spin(step, out, base, seed, overrides)
+        if not (out / "start" / "finished").exists():
+            train_spin(step, out / "start", out, base, seed, [*overrides, *START])
+            (out / "start" / "finished").touch()
+        train_spin(step, out, out, base, seed, overrides)
 
     checkpoint, evaluation = out / "checkpoint_last.pt", out / "evaluation"
+    checkpoints = {"start": out / "start" / "checkpoint_last.pt", "spin": checkpoint}
     with Step(
         3, "units of MFCCs, of the base and of Spin, and their metrics", logs / "3_evaluation.log", own_bar=False
     ) as step:
@@ -174,31 +205,32 @@ def run_steps(out, base, seed, overrides):
         step.call(spin_fairseq, [
             "evaluate", "--data", out / "dev.tsv", "--phones", SPEECH / "phones",
             "--train", out / "train.tsv", "--seed", seed, "--out", evaluation,
-            f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}", f"spin={checkpoint}",
+            f"mfcc=mfcc+kmeans:k={clusters}", f"base={base}+kmeans:k={clusters}",
+            *(f"{name}={path}" for name, path in checkpoints.items()),
         ])  # fmt: skip
 
     with Step(4, "results and report", logs / "4_results.log") as step:
-        step.total(6)
+        step.total(7)
         step.call(spin_fairseq, ["units", checkpoint, out / "dev.tsv", "--out", out / "dev.km", "--overwrite"])
         step.reach(1)
-        results = results_of(step, out, evaluation, base, checkpoint, clusters, seed)
+        results = results_of(step, out, evaluation, base, checkpoints, clusters, seed)
         step.call(spin_fairseq, ["report", out, evaluation, "--out", out / "report.html", "--overwrite"])
     return results
 
 
-def results_of(step, out, evaluation, base, checkpoint, clusters, seed):
+def results_of(step, out, evaluation, base, checkpoints, clusters, seed):
     """Compute and write results.json and results.md -> their content."""
     from spin_fairseq.evaluation.corpus import load_corpus
 
-    train, dev = load_corpus([out / "train.tsv"]), load_corpus([out / "dev.tsv"])
+    dev = load_corpus([out / "dev.tsv"])
     with step.quiet():
-        results = summary(evaluation, train, dev, base, checkpoint, lambda: step.reach(step.bar.n + 1))
+        results = summary(evaluation, dev, base, checkpoints, lambda: step.reach(step.bar.n + 1))
     results.update(clusters=clusters, seed=seed, speakers=len(set(dev.speakers)))
     (sweep,) = json.loads((evaluation / "results.json").read_text())["layers"]
     results["base_pnmi_by_layer"] = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}
     (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
     write_record(out / "results.json", results)
-    step.reach(5)
+    step.reach(6)
     return results
 
 
@@ -215,7 +247,7 @@ def fingerprints(base, seed, overrides):
             *HERE.glob("*.py"),
         ]
     )
-    training = digest_of_files([CONFIG, base, *speech], seed, overrides)
+    training = digest_of_files([CONFIG, base, *speech], seed, KEYS, overrides)
     return training, digest_of_files(code, training)
 
 
@@ -241,7 +273,7 @@ def main(argv=None):
     )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "demo", help="default outputs/demo")
     parser.add_argument("--seed", type=int, default=7122, help="of training and k-means (default 7122)")
-    parser.add_argument("--base", type=Path, default=HERE / "hubert_demo.pt", help="the base model")
+    parser.add_argument("--base", type=Path, default=HERE / "base" / "hubert_real.pt", help="the base model")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # of fairseq and torch about their own calls

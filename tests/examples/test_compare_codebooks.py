@@ -35,9 +35,11 @@ def evaluated(tmp_path_factory, speech_folder, small_hubert):
         load_corpus([speech_folder.data / "train.tsv"]),
         load_corpus([speech_folder.data / "dev.tsv"], [speech_folder.phones]),
     )
-    specs = parse_specs(["mfcc=mfcc+kmeans:k=12", f"base={small_hubert}+kmeans:k=12", f"spin={checkpoint}"])
+    specs = parse_specs(
+        ["mfcc=mfcc+kmeans:k=12", f"base={small_hubert}+kmeans:k=12", f"start={checkpoint}", f"spin={checkpoint}"]
+    )
     evaluation = Evaluation(
-        folder / "evaluation", dev, specs, ["phones"], FeatureCache(folder / "evaluation" / "cache"), train=train, samples=20,
+        folder / "evaluation", dev, specs, ["phones", "speakers"], FeatureCache(folder / "evaluation" / "cache"), train=train, samples=20,
         about={"command": "the command", "versions": {}},
     )  # fmt: skip
     assert evaluation.run()
@@ -46,22 +48,24 @@ def evaluated(tmp_path_factory, speech_folder, small_hubert):
 
 def test_the_demos_summary(demo, evaluated, small_hubert):
     folder, train, dev, checkpoint = evaluated
-    results = demo["run_demo"].summary(folder, train, dev, small_hubert, checkpoint)
+    run_demo = demo["run_demo"]
+    results = run_demo.summary(folder, dev, small_hubert, {"start": checkpoint, "spin": checkpoint})
     content = json.loads((folder / "results.json").read_text())
     layer = content["models"][1]["layer"]
     assert results["base"]["layer"] == layer
-    assert [list(results[name])[:5] for name in results] == [demo["run_demo"].METRICS] * 3
+    assert [list(results[name])[:6] for name in results] == [run_demo.METRICS] * 4
     for model in content["models"]:
         assert results[model["name"]]["pnmi"] == model["metrics"]["phones"]["pnmi"]["value"]
+        assert results[model["name"]]["speaker_nmi"] == model["metrics"]["speakers"]["speaker_nmi"]["value"]
+    parts = run_demo.halves(dev.speakers)
     for name, source, of in (("base", EncoderSource(small_hubert), layer), ("spin", SpinSource(checkpoint), None)):
-        features = [extract(source.compute([of]), source.output_lengths, corpus) for corpus in (train, dev)]
-        features = [[row for (row,) in rows] for rows in features]
-        wanted = speaker_accuracy(features[0], train.speakers, features[1], dev.speakers)
-        assert results[name]["speaker_accuracy"] == pytest.approx(wanted, abs=0.01)
-        wanted = speaker_accuracy(features[0], train.speakers, features[1], dev.speakers, width=32)
-        assert results[name]["speaker_accuracy_equal_width"] == pytest.approx(wanted, abs=0.01)
-    assert [results[name]["width"] for name in ("mfcc", "base", "spin")] == [39, 64, 32]
-    assert demo["run_demo"].table(results, 12)[2].startswith(f"| PNMI | {results['mfcc']['pnmi']:.3f} | ")
+        rows = [row for (row,) in extract(source.compute([of]), source.output_lengths, dev)]
+        split = [part for half in parts for part in ([rows[i] for i in half], [dev.speakers[i] for i in half])]
+        assert results[name]["speaker_accuracy"] == pytest.approx(speaker_accuracy(*split), abs=0.02)
+        wanted = speaker_accuracy(*split, width=32)
+        assert results[name]["speaker_accuracy_equal_width"] == pytest.approx(wanted, abs=0.02)
+    assert [results[name]["width"] for name in run_demo.MODELS] == [39, 64, 32, 32]
+    assert run_demo.table(results, 12)[2].startswith(f"| PNMI | {results['mfcc']['pnmi']:.3f} | ")
 
 
 def test_the_page_has_every_metric_of_every_size(demo, evaluated):
