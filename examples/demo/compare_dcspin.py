@@ -10,8 +10,8 @@ writes the table to --page (DCSPIN.md). A training that is there already is not 
 
 import argparse
 
+from places import HERE
 from trainings import (
-    HERE,
     add_arguments,
     command_line,
     over_seeds,

@@ -13,12 +13,12 @@ writes the tables to --page (DEPTHS.md). A training that is there already is not
 import argparse
 import json
 
+from means import mean_text
+from places import HERE
 from trainings import (
-    HERE,
     PYTHON,
     add_arguments,
     command_line,
-    mean_and_error,
     over_seeds,
     parse_arguments,
     phone_metrics,
@@ -122,7 +122,7 @@ def layer_tables(results, metrics):
         lines += ["", f"## {title}", "", "| | " + " | ".join(f"layer {layer}" for layer in layers) + " |"]
         lines.append("|---" * (len(layers) + 1) + "|")
         for name, runs in results.items():
-            cells = (mean_and_error(np.array([run[layer][key] for run in runs])) for layer in layers)
+            cells = (mean_text(np.array([run[layer][key] for run in runs])) for layer in layers)
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

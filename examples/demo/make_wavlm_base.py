@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import torch
+from places import BASE, REPOSITORY
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(REPOSITORY))
 
 import spin_fairseq  # noqa: E402,F401
 from spin_fairseq.checkpoints.encoder import read_encoder  # noqa: E402
@@ -44,7 +44,7 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", type=Path, help="the checkpoint to write")
-    parser.add_argument("--hubert", type=Path, default=HERE / "base" / "hubert_real.pt", help="default: the demo's")
+    parser.add_argument("--hubert", type=Path, default=BASE, help="default: the demo's")
     args = parser.parse_args(argv)
 
     with whole_file(args.out, CheckpointError) as temporary, open(temporary, "wb") as file:

@@ -29,119 +29,25 @@ import time
 import warnings
 from pathlib import Path
 
+from four_models import START, measured, meaning, table
+from places import BASE, HERE, REPOSITORY, SPEECH
 from steps import Step, StepFailed, digest_of_files, read_record, write_record
 
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
-SPEECH = HERE / "natural"
 CONFIG = REPOSITORY / "config" / "spin_demo.yaml"
 sys.path.insert(0, str(REPOSITORY))
 
-METRICS = ["pnmi", "phone_purity", "cluster_purity", "speaker_nmi", "speaker_accuracy", "speaker_accuracy_equal_width"]
-MODELS = {"mfcc": "MFCC, k-means", "base": "base, k-means", "start": "Spin, start", "spin": "Spin"}
-# What differs from config/spin_demo.yaml, for a base of six layers and voices that differ as people do.
-KEYS = [
-    "model.freeze=[cnn,pos,1..3]", "task.perturbation_strength=1.0", "optimization.lr=[0.0005]", "optimization.max_update=60",
-    "lr_scheduler.total_num_update=60", "lr_scheduler.warmup_updates=6", "dataset.validate_interval_updates=30",
-    "checkpoint.save_interval_updates=30",
-]  # fmt: skip
-# One update that changes nothing, so that fairseq writes the model that a training begins with.
-START = [
-    "optimization.max_update=1",
-    "optimization.lr=[0.0]",
-    "lr_scheduler.end_learning_rate=0.0",
-    "dataset.max_tokens=320000",
-]
-TITLES = {
-    "pnmi": "PNMI",
-    "cluster_purity": "cluster purity",
-    "phone_purity": "phone purity",
-    "speaker_nmi": "speaker NMI of units",
-    "speaker_accuracy": "speaker accuracy, half of dev on the other half",
-    "speaker_accuracy_equal_width": "the same, features of equal width",
-}
 WHAT_TRAINING_LEAVES = ("checkpoint*.pt", "crash.pt", "start", "tensorboard", "evaluation", "results.json", "results.md", "report.html",
                         "dev.km", "dev.ids", "dev.km.*")  # fmt: skip
 
 
-def summary(evaluation, dev, base, checkpoints, done=lambda: None):
-    """{"mfcc", "base", "start", "spin": metrics}, of the evaluation's folder, and of a speaker classifier.
-
-    The speakers of dev are not those of train, so the classifier is fitted on half of the utterances of each and asked about the
-    other half. "speaker_accuracy_equal_width": where features are wider than Spin's, of as many of their principal
-    components. checkpoints: {"start", "spin": path}. done: called after each of the four.
-    """
-    from threadpoolctl import threadpool_limits
-
-    from spin_fairseq.evaluation.features.cache import FeatureCache
-    from spin_fairseq.evaluation.features.representations import EncoderSource, MfccSource, SpinSource
-    from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy
-
-    cache = FeatureCache(evaluation / "cache")
-    sources = {"mfcc": MfccSource(), "base": EncoderSource(base), **{k: SpinSource(v) for k, v in checkpoints.items()}}
-    models = {model["name"]: model for model in json.loads((evaluation / "results.json").read_text())["models"]}
-    spin_width = sources["spin"].width(None)
-    fitted, asked = halves(dev.speakers)
-    results = {}
-    for name, source in sources.items():
-        layer, metrics = models[name]["layer"], models[name]["metrics"]
-        width = source.width(layer)
-        results[name] = {key: metrics["phones"][key]["value"] for key in METRICS[:3]}
-        results[name]["speaker_nmi"] = metrics["speakers"]["speaker_nmi"]["value"]
-        features = list(cache.layer(source, layer, dev))
-        split = [
-            part for rows in (fitted, asked) for part in ([features[i] for i in rows], [dev.speakers[i] for i in rows])
-        ]
-        with threadpool_limits(1):  # its matrices are small: threads wait for each other longer than they work
-            accuracy = speaker_accuracy(*split)
-            narrow = speaker_accuracy(*split, width=spin_width) if width > spin_width else accuracy
-        results[name].update(speaker_accuracy=accuracy, speaker_accuracy_equal_width=narrow, width=width)
-        done()
-    return {**results, "base": {**results["base"], "layer": models["base"]["layer"]}}
-
-
-def halves(speakers):
-    """Indices of utterances, every other one of each speaker: -> (one half, the other)."""
-    seen, parts = {}, ([], [])
-    for index, speaker in enumerate(speakers):
-        parts[seen.get(speaker, 0) % 2].append(index)
-        seen[speaker] = seen.get(speaker, 0) + 1
-    return parts
-
-
-def table(results, clusters):
-    """The results in Markdown."""
-    titles = {**MODELS, "base": f"{MODELS['base']} of layer {results['base']['layer']}"}
-    rows = [f"| K = {clusters} | {' | '.join(titles.values())} |", "|---" * (1 + len(MODELS)) + "|"]
-    for key in METRICS:
-        cells = " | ".join(f"{results[name][key]:.3f}" for name in MODELS)
-        rows.append(f"| {TITLES[key]} | {cells} |")
-    return [*rows, f"| width of the features | {' | '.join(str(results[name]['width']) for name in MODELS)} |"]
-
-
 def aligned(rows):
     """A Markdown table for a terminal: the same cells in columns, without its bars."""
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if not row.startswith("|---")]
+    cells = [
+        [cell.strip().strip("*") for cell in row.strip("|").split("|")] for row in rows if not row.startswith("|---")
+    ]
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = ["   ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]) for first, *rest in cells]
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
-
-
-def meaning(results):
-    """Two sentences that say what the table means: phones kept, speakers gone, by how much against base and start."""
-    base, start, spin = (results[name] for name in ("base", "start", "spin"))
-    gain = spin["pnmi"] - base["pnmi"]
-    phones = "about as well as" if abs(gain) < 0.01 else "better than" if gain > 0 else "worse than"
-
-    def change(of):
-        return f"{spin['speaker_nmi'] / of['speaker_nmi'] - 1:+.0%}"
-
-    return (
-        f"Phones: Spin's units predict them {phones} k-means units of the base (PNMI {spin['pnmi']:.3f} and {base['pnmi']:.3f}, "
-        f"higher is better). Speakers: of {results['speakers']} that training never heard, the units tell {change(base)} beside "
-        f"those of the base and {change(start)} beside Spin's own start (speaker NMI {spin['speaker_nmi']:.3f}, "
-        f"{base['speaker_nmi']:.3f} and {start['speaker_nmi']:.3f}, lower is better)."
-    )
 
 
 def closing(out, results):
@@ -149,7 +55,7 @@ def closing(out, results):
     checkpoint = shlex.quote(os.path.relpath(out / "checkpoint_last.pt"))
     return [
         "",
-        *aligned(table(results, results["clusters"])),
+        *aligned(table([results], brief=True)),
         "",
         meaning(results),
         "",
@@ -172,7 +78,7 @@ def train_spin(step, folder, out, base, seed, overrides):
     """fairseq-hydra-train into a folder; the same call again resumes. out: of the manifests."""
     from spin_fairseq.training_command import training_command
 
-    keys = [f"common.seed={seed}", "common.log_format=json", "common.log_interval=1", *KEYS]
+    keys = [f"common.seed={seed}", "common.log_format=json", "common.log_interval=1"]
     paths = {"hydra.run.dir": folder, "task.data": out, "task.phones": SPEECH / "phones", "model.checkpoint": base}
     command = training_command("spin_demo", [*keys, *overrides], paths, CONFIG.parent)
     # Warnings are about the libraries' own old calls.
@@ -190,7 +96,7 @@ def run_steps(out, base, seed, overrides):
 
     with Step(2, "Spin training by fairseq", logs / "2_training.log") as step:
         if not (out / "start" / "finished").exists():
-            train_spin(step, out / "start", out, base, seed, [*overrides, *START])
+            train_spin(step, out / "start", out, base, seed, [*overrides, *START, "dataset.max_tokens=320000"])
             (out / "start" / "finished").touch()
         train_spin(step, out, out, base, seed, overrides)
 
@@ -224,11 +130,11 @@ def results_of(step, out, evaluation, base, checkpoints, clusters, seed):
 
     dev = load_corpus([out / "dev.tsv"])
     with step.quiet():
-        results = summary(evaluation, dev, base, checkpoints, lambda: step.reach(step.bar.n + 1))
+        results = measured(evaluation, evaluation / "cache", dev, base, checkpoints, lambda: step.reach(step.bar.n + 1))
     results.update(clusters=clusters, seed=seed, speakers=len(set(dev.speakers)))
     (sweep,) = json.loads((evaluation / "results.json").read_text())["layers"]
     results["base_pnmi_by_layer"] = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}
-    (out / "results.md").write_text("\n".join(table(results, clusters)) + "\n")
+    (out / "results.md").write_text("\n".join([*table([results]), "", meaning(results)]) + "\n")
     write_record(out / "results.json", results)
     step.reach(6)
     return results
@@ -247,13 +153,13 @@ def fingerprints(base, seed, overrides):
             *HERE.glob("*.py"),
         ]
     )
-    training = digest_of_files([CONFIG, base, *speech], seed, KEYS, overrides)
+    training = digest_of_files([CONFIG, base, *speech], seed, overrides)
     return training, digest_of_files(code, training)
 
 
 def make_room(out, training, record):
     """Remove what a training with other settings has left in the demo's folder; one that the demo did not make is left alone."""
-    if not list(out.glob("checkpoint*.pt")) or record.get("training") == training:
+    if not [*out.glob("checkpoint*.pt"), *out.glob("start/checkpoint*.pt")] or record.get("training") == training:
         return
     if "training" not in record:
         sys.exit(
@@ -273,7 +179,7 @@ def main(argv=None):
     )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "demo", help="default outputs/demo")
     parser.add_argument("--seed", type=int, default=7122, help="of training and k-means (default 7122)")
-    parser.add_argument("--base", type=Path, default=HERE / "base" / "hubert_real.pt", help="the base model")
+    parser.add_argument("--base", type=Path, default=BASE, help="the base model")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration")
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # of fairseq and torch about their own calls

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from means import mean_text
+from places import BASE, REPOSITORY, SPEECH
 
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from spin_fairseq.fingerprints import digest_of  # noqa: E402
@@ -23,9 +23,9 @@ PYTHON = [sys.executable, "-m", "spin_fairseq"]
 def add_arguments(parser, out, page):
     """The options of all of them. out: default folder of the runs; page: default page to write."""
     parser.add_argument(
-        "--speech", type=Path, default=HERE / "data", help="LibriSpeech-shaped folder with train, dev, phones/dev.tsv"
+        "--speech", type=Path, default=SPEECH, help="LibriSpeech-shaped folder with train, dev, phones/dev.tsv"
     )
-    parser.add_argument("--base", type=Path, default=HERE / "hubert_demo.pt", help="a HuBERT or WavLM")
+    parser.add_argument("--base", type=Path, default=BASE, help="a HuBERT or WavLM")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / "outputs" / out, help=f"folder of the runs (default outputs/{out})"
@@ -100,19 +100,12 @@ def table(results, metrics):
         cells = []
         for key in metrics:
             values, start = (np.array([each[key] for each in of], dtype=float) for of in (runs, first))
-            text = mean_and_error(values)
+            text = mean_text(values)
             if runs is not first:
-                text += f" ({mean_and_error(values - start, '+')})"
+                text += f" ({mean_text(values - start, '+')})"
             cells.append(text)
         rows.append(f"| {title} | {' | '.join(cells)} |")
     return rows
-
-
-def mean_and_error(values, sign=""):
-    """ "0.431 ± 0.003", with as many decimals as a number of that size needs."""
-    decimals = 1 if np.abs(values).mean() >= 10 else 3
-    text = f"{values.mean():{sign}.{decimals}f}"
-    return text + (f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{decimals}f}" if len(values) > 1 else "")
 
 
 def over_seeds(seeds):

@@ -11,7 +11,7 @@ BASE is a HuBERT or WavLM. For each seed it trains Spin with config/spin_demo.ya
 
     train.tsv, dev.tsv              manifests
     seed_N/start/, seed_N/spin/     the training: one update at learning rate 0, which is the start itself; and all of it
-    seed_N/SPLIT/                   spin-fairseq evaluate: all figures of the four, with intervals
+    seed_N/SPLIT/                   spin-fairseq evaluate: metrics of the four, with intervals
     results.json, results.md        mean ± standard error over the seeds
 
 Units of MFCCs and of the base are those of k-means, fitted on train, with as many clusters as Spin has prototypes; the
@@ -21,27 +21,18 @@ layer. What is there already is not made again; remove a folder to make it anew.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "spin_fairseq"]
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "examples" / "demo")]
+
+from four_models import GROUPS, START, measured, table  # noqa: E402
+from trainings import PYTHON, run  # noqa: E402
 
 from spin_fairseq.checkpoints import load_encoder, load_spin  # noqa: E402
-from spin_fairseq.training_command import shell_line, training_command  # noqa: E402
-
-MODELS = {"mfcc": "MFCC, k-means", "base": "base, k-means", "start": "Spin, start", "spin": "Spin"}
-FIGURES = {  # key -> (group of spin-fairseq evaluate, title, whether more is better)
-    "pnmi": ("phones", "PNMI", True),
-    "phone_purity": ("phones", "phone purity", True),
-    "speaker_nmi": ("speakers", "speaker NMI of units", False),
-    "speaker_accuracy": ("speakers", "speaker accuracy, frames, cross-validated", False),
-}
+from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
+from spin_fairseq.training_command import training_command  # noqa: E402
 
 
 def training_keys(layers, trained_layers, updates):
@@ -55,19 +46,6 @@ def training_keys(layers, trained_layers, updates):
         f"lr_scheduler.total_num_update={updates}",
         f"lr_scheduler.warmup_updates={max(1, updates // 10)}",
     ]
-
-
-START = ["optimization.max_update=1", "optimization.lr=[0.0]", "lr_scheduler.end_learning_rate=0.0"]
-
-
-def run(command):
-    """A command of this repository; stop with a clear line when it fails."""
-    # Warnings are about the libraries' own old calls; they would bury the progress bars.
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(REPOSITORY)}
-    # Training shares its cores with the data worker: threads that wait by spinning would take them from it.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if subprocess.run(list(map(str, command)), cwd=REPOSITORY, env=environment).returncode:
-        sys.exit(f"error: this command failed, its own words are above: {shell_line(command)}")
 
 
 def train(folder, data, speech, base, seed, keys):
@@ -93,50 +71,17 @@ def keep_labelled(manifest, phones):
 
 
 def evaluate(out, split, layer, args, seed, checkpoints):
-    """-> the content of results.json. layer: of the base, None for the best one."""
+    """-> as `measured`. layer: of the base, None for the best one."""
     clusters = len(load_spin(checkpoints["spin"]).head.prototypes[0])
     folder = out / f"seed_{seed}" / split
     run([
-        *COMMAND, "evaluate", "--data", out / f"{split}.tsv", "--phones", args.speech / "phones" / f"{split}.tsv",
-        "--train", out / "train.tsv", "--metrics", "phones,speakers", "--seed", seed, "--out", folder, "--cache", out / "cache",
+        *PYTHON, "evaluate", "--data", out / f"{split}.tsv", "--phones", args.speech / "phones" / f"{split}.tsv",
+        "--train", out / "train.tsv", "--metrics", GROUPS, "--seed", seed, "--out", folder, "--cache", out / "cache",
         f"mfcc=mfcc+kmeans:k={clusters}", f"base={args.base}+kmeans:k={clusters}" + (f":layer={layer}" if layer else ""),
         *(f"{name}={path}" for name, path in checkpoints.items()),
     ])  # fmt: skip
-    return json.loads((folder / "results.json").read_text())
-
-
-def values(content):
-    """{model: {figure: value}} of one results.json, and the base's layer."""
-    models = {model["name"]: model for model in content["models"]}
-    found = {
-        name: {key: models[name]["metrics"][group][key]["value"] for key, (group, _, _) in FIGURES.items()}
-        for name in MODELS
-    }
-    return {**found, "base": {**found["base"], "layer": models["base"]["layer"]}}
-
-
-def mean_and_error(numbers):
-    """Mean and standard error; the error of one number is NaN."""
-    return float(np.mean(numbers)), float(np.std(numbers, ddof=1) / np.sqrt(len(numbers))) if len(
-        numbers
-    ) > 1 else float("nan")
-
-
-def table(results):
-    """Markdown rows of the results of several seeds, as `values` gives them; differences are those within a seed."""
-
-    def cell(numbers, sign=""):
-        mean, error = mean_and_error(numbers)
-        if np.isnan(mean):
-            return "–"  # too little speech to measure it
-        return f"{mean:{sign}.3f}" + (f" ± {error:.3f}" if len(numbers) > 1 else "")
-
-    rows = [f"| | {' | '.join(MODELS.values())} | Spin - base | Spin - start |", "|---" * (len(MODELS) + 3) + "|"]
-    for key, (_, title, more_is_better) in FIGURES.items():
-        of = {name: np.array([result[name][key] for result in results], dtype=float) for name in MODELS}
-        cells = [*map(cell, of.values()), cell(of["spin"] - of["base"], "+"), cell(of["spin"] - of["start"], "+")]
-        rows.append(f"| {title} {'↑' if more_is_better else '↓'} | {' | '.join(cells)} |")
-    return rows
+    corpus = load_corpus([out / f"{split}.tsv"])
+    return measured(folder, out / "cache", corpus, args.base, checkpoints)
 
 
 def main(argv=None):
@@ -166,7 +111,7 @@ def main(argv=None):
     splits = ["dev", *([args.test] if args.test else [])]
     keys = training_keys(load_encoder(args.base).num_layers, args.trained_layers, args.updates) + args.overrides
     run([
-        *COMMAND, "prepare", args.speech, "--out", out, "--train", "train", "--dev", "dev", "--overwrite",
+        *PYTHON, "prepare", args.speech, "--out", out, "--train", "train", "--dev", "dev", "--overwrite",
         *(["--subsets", args.test, args.test] if args.test else []),
     ])  # fmt: skip
     for split in splits:
@@ -181,7 +126,7 @@ def main(argv=None):
         }
         layer = None
         for split in splits:
-            results[split].append({"seed": seed, **values(evaluate(out, split, layer, args, seed, checkpoints))})
+            results[split].append({"seed": seed, **evaluate(out, split, layer, args, seed, checkpoints)})
             layer = results["dev"][-1]["base"]["layer"]
     (out / "results.json").write_text(json.dumps({"base": args.base.name, "keys": keys, **results}, indent=2) + "\n")
     lines = [

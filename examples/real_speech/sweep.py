@@ -26,7 +26,9 @@ import torch
 from tqdm import tqdm
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "examples" / "demo")]
+
+from means import mean_text  # noqa: E402
 
 from spin_fairseq.checkpoints import load_encoder  # noqa: E402
 from spin_fairseq.encoders.layout import Padded  # noqa: E402
@@ -235,20 +237,13 @@ def measure(top, speech, seed):
     return {**{key: float(value[0]) for key, value in found.items()}, "ued_pitch": ued[0], "ued_formants": ued[1]}
 
 
-def mean_and_error(numbers, sign=""):
-    text = f"{np.mean(numbers):{sign}.3f}"
-    return text + (f" ± {np.std(numbers, ddof=1) / np.sqrt(len(numbers)):.3f}" if len(numbers) > 1 else "")
-
-
 def table(results, seeds):
     """results: {text of settings: {seed: metrics}}, "" is the usual one -> rows of Markdown: the usual, differences of others."""
     rows = [f"| | {' | '.join(METRICS.values())} |", "|---" * (1 + len(METRICS)) + "|"]
     for text, of_seed in results.items():
         usual = not text
         cells = (
-            mean_and_error(
-                [of_seed[s][key] - (0 if usual else results[""][s][key]) for s in seeds], "" if usual else "+"
-            )
+            mean_text([of_seed[s][key] - (0 if usual else results[""][s][key]) for s in seeds], "" if usual else "+")
             for key in METRICS
         )
         rows.append(f"| {text or 'usual'} | {' | '.join(cells)} |")

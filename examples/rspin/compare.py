@@ -4,7 +4,7 @@
     python examples/rspin/compare.py --seeds 1 2 3
     python examples/rspin/compare.py --seeds 1 2 3 --noise NOISE --rooms ROOMS
 
-On the demo's speech and small base (examples/demo). It writes to --out (outputs/rspin):
+On synthetic speech of five engines and a small base of it (examples/demo/data, hubert_demo.pt). It writes to --out (outputs/rspin):
 
     train.tsv, dev.tsv          manifests
     teacher/, pieces/           a Spin, and the acoustic pieces of its units
@@ -30,8 +30,10 @@ import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = REPOSITORY / "examples" / "demo"
-COMMAND = [sys.executable, "-m", "spin_fairseq"]
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(DEMO)]
+
+from means import mean_and_error  # noqa: E402
+from trainings import PYTHON  # noqa: E402
 
 from spin_fairseq.checkpoints import load_spin  # noqa: E402
 from spin_fairseq.evaluation.clusters import align, cluster_quality  # noqa: E402
@@ -45,7 +47,10 @@ from spin_fairseq.training_command import shell_line, training_command  # noqa: 
 CONDITIONS = ("noise_20db", "noise_10db", "noise_0db", "reverberation")
 NAMES = {"spin": "Spin", "rspin": "R-Spin"}
 # Both: batches of half the demo's, so that an update of all layers is not too slow; a rate at which layers move.
-BOTH = ["dataset.max_tokens=800000", "optimization.lr=[0.001]", "dataset.validate_interval_updates=1000"]
+BOTH = [
+    "dataset.max_tokens=800000", "optimization.lr=[0.001]", "dataset.validate_interval_updates=1000",
+    "model.freeze=[cnn,pos,1..2]", "task.perturbation_strength=0.4", "criterion.target_mix=1.0",
+]  # fmt: skip
 RSPIN = ["model.freeze=[]", "task.noise_snr=[-10,20]", "task.reverberation_probability=0.5"]
 SEED_OF_TEACHER = 100
 
@@ -114,12 +119,6 @@ def measure(checkpoint, manifest, phones):
             **{f"uer_{key}": float(values[f"uer_{key}"][0]) for key in CONDITIONS}}  # fmt: skip
 
 
-def mean_and_error(numbers):
-    """Mean and standard error; the error of one number is NaN."""
-    error = np.std(numbers, ddof=1) / np.sqrt(len(numbers)) if len(numbers) > 1 else np.nan
-    return float(np.mean(numbers)), float(error)
-
-
 def table(results):
     """Markdown rows. results: a seed each, {"spin": metrics, "rspin": metrics}."""
     titles = {"pnmi": "PNMI ↑", "units_in_use": "perplexity of units"}
@@ -164,7 +163,7 @@ def collapse_said(folder):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, default=DEMO / "hubert_demo.pt", help="default: the demo's")
+    parser.add_argument("--base", type=Path, default=DEMO / "hubert_demo.pt", help="default: examples/demo/hubert_demo.pt")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "rspin", help="default outputs/rspin")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="default 1 2 3")
     parser.add_argument("--updates", type=int, default=10, help="of each training (default 10)")
@@ -183,14 +182,14 @@ def main(argv=None):
     args = parser.parse_intermixed_args(argv)
     out, base = args.out.resolve(), args.base.resolve()
     if not (out / "dev.tsv").exists():
-        run([*COMMAND, "prepare", DEMO / "data", "--out", out, "--train", "train", "--dev", "dev"])
+        run([*PYTHON, "prepare", DEMO / "data", "--out", out, "--train", "train", "--dev", "dev"])
     both = [*BOTH, *args.overrides]
     teacher = train(
         out / "teacher", out, base, SEED_OF_TEACHER, args.teacher_updates, [*both, "optimization.lr=[0.0005]"]
     )
     manifests = [out / "train.tsv", out / "dev.tsv"]
     said = run(
-        [*COMMAND, "pieces", *manifests, "--model", teacher, "--vocabulary", args.vocabulary, "--out", out / "pieces"]
+        [*PYTHON, "pieces", *manifests, "--model", teacher, "--vocabulary", args.vocabulary, "--out", out / "pieces"]
     )
     noise = f"[{args.noise.resolve()}]" if args.noise else "[speech-shaped,babble]"
     rooms = f"[{args.rooms.resolve()}]" if args.rooms else "[synthetic]"

@@ -23,12 +23,12 @@ sys.path[:0] = [str(DEMO), str(HERE)]
 
 from compare_depths import METRICS, features_of, layer_tables, measure  # noqa: E402
 from label_folder import write_split  # noqa: E402
+from means import mean_text  # noqa: E402
 from pretrain_base import TRAIN, read_checkpoint, write_start  # noqa: E402
 from trainings import (  # noqa: E402
     PYTHON,
     add_arguments,
     command_line,
-    mean_and_error,
     over_seeds,
     parse_arguments,
     phone_metrics,
@@ -127,7 +127,7 @@ def page(results, targets, args, clusters, command):
         "|---|---|---|",
     ]
     for title, runs in targets.items():
-        cells = (mean_and_error(np.array([run[key] for run in runs])) for key in ("pnmi", "speaker_nmi"))
+        cells = (mean_text(np.array([run[key] for run in runs])) for key in ("pnmi", "speaker_nmi"))
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join([*lines, *layer_tables(results, METRICS)]) + "\n"
 

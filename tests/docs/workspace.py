@@ -141,8 +141,8 @@ def librispeech_manifests(folder):
 
 def demo_split(path):
     """A manifest of the demo's own speech, as the demo makes it."""
-    audio = (path.parents[2] / "examples" / "demo" / "data").resolve()
-    files = sorted((audio / path.stem).rglob("*.flac"))
+    audio = (path.parents[2] / "examples" / "demo" / "natural").resolve()
+    files = sorted(file for file in (audio / path.stem).rglob("*") if file.suffix in (".flac", ".ogg"))
     write_manifest(path, audio, [(str(file.relative_to(audio)), audio_info(file)[0]) for file in files])
 
 
