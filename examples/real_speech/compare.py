@@ -2,7 +2,7 @@
 """What training with Spin changes on real speech: units of MFCCs, of a base, of Spin's start and of Spin, side by side.
 
     python examples/real_speech/compare.py --speech SPEECH --base BASE.pt --seeds 1 2 3
-    python examples/real_speech/compare.py --speech SPEECH --base BASE.pt --seeds 1 2 3 --test vctk task.perturbation_strength=1.0
+    python examples/real_speech/compare.py --speech SPEECH --base BASE.pt --seeds 1 2 3 --test vctk task.perturbation_strength=0.6
 
 SPEECH is a LibriSpeech-shaped folder: {train,dev}/SPEAKER/CHAPTER/*.flac, SPEAKERS.TXT, and phones/dev.tsv with
 a label for each 10 ms (`utterance-id<TAB>label,label,...`). The speakers of dev should be others than those of train.
@@ -40,11 +40,11 @@ def training_keys(layers, trained_layers, updates):
     frozen = ["cnn", "pos", *([f"1..{layers - trained_layers}"] if trained_layers < layers else [])]
     return [
         f"model.freeze=[{','.join(frozen)}]",
-        "task.perturbation_strength=0.6",
         "optimization.lr=[0.0005]",
         f"optimization.max_update={updates}",
         f"lr_scheduler.total_num_update={updates}",
         f"lr_scheduler.warmup_updates={max(1, updates // 10)}",
+        f"dataset.validate_interval_updates={updates}",
     ]
 
 

@@ -163,7 +163,9 @@ def collapse_said(folder):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, default=DEMO / "hubert_demo.pt", help="default: examples/demo/hubert_demo.pt")
+    parser.add_argument(
+        "--base", type=Path, default=DEMO / "hubert_demo.pt", help="default: examples/demo/hubert_demo.pt"
+    )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "rspin", help="default outputs/rspin")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="default 1 2 3")
     parser.add_argument("--updates", type=int, default=10, help="of each training (default 10)")

@@ -10,11 +10,12 @@ import pytest
 
 from spin_fairseq.evaluation.corpus import load_corpus
 from spin_fairseq.evaluation.runner import Evaluation
-from spin_fairseq.extraction.batches import extract
+
 from spin_fairseq.evaluation.features.cache import FeatureCache
 from spin_fairseq.evaluation.features.representations import EncoderSource, SpinSource
 from spin_fairseq.evaluation.metrics.speakers import speaker_accuracy
 from spin_fairseq.evaluation.features.specs import parse_specs
+from tests.extracting import extract
 from tests.spin_checkpoints import save_spin
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
