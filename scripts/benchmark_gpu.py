@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a GPU makes of training and extraction, in under eight minutes: a table, and the same as JSON.
+"""What a GPU makes of training and extraction, in under eight minutes: a table, and the same as JSON. Both grow part by part.
 
     python scripts/benchmark_gpu.py --out outputs/benchmark_gpu.json
     python scripts/benchmark_gpu.py --precisions fp16 bf16 amp --encoder wavlm --codebook 2048
@@ -333,6 +333,25 @@ def about_the_machine(device):
             "cudnn": torch.backends.cudnn.version()}  # fmt: skip
 
 
+def measured(name, bench):
+    """-> (what a part found, rows of the table); of a part that fails, what failed: the others are worth their time."""
+    import torch
+
+    try:
+        return globals()[name](bench)
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}, [(name, f"failed: {type(error).__name__}: {error}")]
+    finally:
+        if bench.device == "cuda":
+            torch.cuda.empty_cache()
+
+
+def say(rows):
+    for name, value in rows:
+        print(f"{name:66s}  {value}", flush=True)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         usage="python scripts/benchmark_gpu.py [--out FILE.json] [--parts step recipe] [--device cpu --small]",
@@ -362,35 +381,25 @@ def main(argv=None):
         parser.error("there is no CUDA device; --device cpu --small tries the script itself")
     begin = time.perf_counter()
     results = {"machine": about_the_machine(args.device), "options": {**vars(args), "out": str(args.out)}, "parts": {}}
-    table = [("device", results["machine"]["device"])]
+    say([("device", results["machine"]["device"])])
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
         bench = Benchmark(args, Path(folder))
         for name in args.parts:
-            if time.perf_counter() - begin > 60 * args.minutes:
-                table.append((name, "left out: the time was over"))
-                results["parts"][name] = {"left_out": True}
-                continue
             start = time.perf_counter()
-            try:
-                found, rows = globals()[name](bench)
-            except Exception as error:  # the other parts are worth their time
-                traceback.print_exc()
-                found, rows = (
-                    {"error": f"{type(error).__name__}: {error}"},
-                    [(name, f"failed: {type(error).__name__}: {error}")],
-                )
-            results["parts"][name] = {**found, "took_seconds": time.perf_counter() - start}
-            table += [*rows, (f"  ({name} took", f"{time.perf_counter() - start:.0f} s)")]
-            if args.device == "cuda":
-                torch.cuda.empty_cache()
+            if start - begin > 60 * args.minutes:
+                found, rows = {"left_out": True}, [(name, "left out: the time was over")]
+            else:
+                found, rows = measured(name, bench)
+                found["took_seconds"] = time.perf_counter() - start
+                rows.append((f"  ({name} took", f"{found['took_seconds']:.0f} s)"))
+            results["parts"][name] = found
+            results["seconds"] = time.perf_counter() - begin
+            say(rows)
+            if args.out:  # after each part: whoever stops the benchmark keeps what was measured
+                args.out.parent.mkdir(parents=True, exist_ok=True)
+                args.out.write_text(json.dumps(results, indent=1, default=str) + "\n")
     logging.disable(logging.NOTSET)
-    results["seconds"] = time.perf_counter() - begin
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(results, indent=1, default=str) + "\n")
-    width = max(len(name) for name, _ in table)
-    print("\n".join(f"{name:{width}s}  {value}" for name, value in table))
     if any("error" in part for part in results["parts"].values()):
         raise SystemExit(1)
 
