@@ -78,10 +78,15 @@ from speech_features import (
 HERE = Path(__file__).resolve().parent
 SEED = 1
 # fairseq-hydra-train, with matrix products in bfloat16 where the processor has them (their sums stay in float32)
-TRAIN = "import torch; torch.set_float32_matmul_precision('medium'); from fairseq_cli.hydra_train import cli_main; cli_main()"
-COPY_STEP = (
-    SAMPLE_RATE // 2
-)  # copies are cut to a multiple of it: a GPU plans its kernels anew for each shape of a batch
+# It leaves at once: torch would wait five seconds for each data worker that has batches at hand.
+TRAIN = """import os, torch
+torch.set_float32_matmul_precision("medium")
+from fairseq_cli.hydra_train import cli_main
+cli_main()
+os._exit(0)
+"""
+# Copies are cut to a multiple of so many samples: a GPU plans its kernels anew for each shape of a batch.
+COPY_STEP = SAMPLE_RATE // 2
 
 
 def layer_features(checkpoint, layer, paths, window=1, device="cpu"):
