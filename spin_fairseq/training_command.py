@@ -35,6 +35,9 @@ SMALL = {
     "optimization.lr": "[0.0005]",
 }
 
+# What a training on a CPU needs otherwise than one on a GPU.
+ON_CPU = {"common.cpu": "true", "common.fp16": "false"}
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -69,6 +72,23 @@ def small_overrides(overrides: Sequence[str]) -> list[str]:
         "lr_scheduler.warmup_updates": str(max(1, int(updates) // 10)),
     }
     return [f"{key}={value}" for key, value in keys.items() if key not in given]
+
+
+def cpu_overrides(overrides: Sequence[str]) -> list[str]:
+    """["KEY=VALUE", ...] -> the keys that a machine without a GPU needs and that are not among them, to go before them."""
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    return [f"{key}={value}" for key, value in ON_CPU.items() if key not in given]
+
+
+def check_checkpoint(overrides: Sequence[str]) -> None:
+    """Raises ConfigError where model.checkpoint names no file or folder: before a training starts, in one line."""
+    for override in overrides:
+        key, _, path = override.lstrip("+").partition("=")
+        path = path.strip("'\"")
+        if key == "model.checkpoint" and path != "null" and "${" not in path and not Path(path).exists():
+            raise ConfigError(
+                f"model.checkpoint={path}: no such file; docs/training.md says where to get HuBERT and WavLM"
+            )
 
 
 def quote_paths(overrides: Sequence[str]) -> list[str]:

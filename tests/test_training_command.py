@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from spin_fairseq.errors import ConfigError
 from spin_fairseq.training_command import (
+    check_checkpoint,
     config_folder,
+    cpu_overrides,
     quote_override,
     quote_paths,
     shell_line,
@@ -111,3 +113,33 @@ def test_a_small_training_gives_way_to_what_is_given():
         small_overrides(["optimization.max_update=many"])
     for config in ("spin_hubert_base", "spin_wavlm_base", "spin_demo"):  # all keys are there
         assert set(small_overrides([])) <= set(training_command(config, small_overrides([])))
+
+
+def test_a_machine_without_a_gpu():
+    """fairseq ends in a traceback of torch there; with common.cpu alone, in one of half precision."""
+    assert cpu_overrides([]) == ["common.cpu=true", "common.fp16=false"]
+    assert cpu_overrides(["common.cpu=true", "task.data=common.fp16"]) == ["common.fp16=false"]
+    assert cpu_overrides(["common.cpu=false", "+common.fp16=true"]) == []
+
+
+def test_a_base_that_is_not_there(tmp_path):
+    """fairseq prints its whole configuration and a traceback before it says so."""
+    (tmp_path / "base.pt").touch()
+    for fine in (tmp_path / "base.pt", f"'{tmp_path}/base.pt'", tmp_path, "null", "${oc.env:HOME}/base.pt"):
+        check_checkpoint(["task.data=nowhere", f"model.checkpoint={fine}"])
+    with pytest.raises(ConfigError, match="model.checkpoint=.*other.pt: no such file.*training.md"):
+        check_checkpoint([f"model.checkpoint={tmp_path}/other.pt"])
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_train_chooses_the_cpu_where_there_is_no_gpu(gpu, monkeypatch, capsys):
+    pytest.importorskip("fairseq")
+    from spin_fairseq.commands import line, train
+
+    monkeypatch.setattr(train, "_has_gpu", lambda: gpu)
+    monkeypatch.setattr(train, "_wait_for", lambda command: 0)
+    assert line.main(["train", "spin_hubert_base", "task.data=data"]) == 0
+    out, err = capsys.readouterr()
+    assert (out + err).count("common.cpu=true common.fp16=false") == (
+        0 if gpu else 2
+    )  # in what is said, and in the command

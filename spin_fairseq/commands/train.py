@@ -4,6 +4,7 @@ changes a key of it, as with fairseq-hydra-train, but paths need not be quoted f
 
 The command prints the fairseq-hydra-train command that it runs, and returns its exit status. Logs and checkpoints go to
 hydra.run.dir=FOLDER (default outputs/CONFIG). With the same folder, the same command resumes from checkpoint_last.pt.
+Where there is no GPU, it trains on the CPU, in float32.
 Training needs fairseq: pip install "spin_fairseq[train]".
 """
 
@@ -17,7 +18,7 @@ from .parser import Parser
 
 EXAMPLES = (
     "spin-fairseq train spin_hubert_base task.data=data/librispeech model.checkpoint=hubert_base_ls960.pt --dry-run",
-    "spin-fairseq train spin_demo task.data=data/mine task.phones=data/mine/phones model.checkpoint=hubert_demo.pt \\\n"
+    "spin-fairseq train spin_demo task.data=data/mine task.phones=data/mine/phones model.checkpoint=hubert_base_ls960.pt \\\n"
     "    optimization.max_update=2 hydra.run.dir=outputs/try",
     "spin-fairseq train spin_hubert_base --small task.data=data/mine model.checkpoint=hubert_base_ls960.pt --dry-run",
 )
@@ -51,20 +52,38 @@ def run(args: Namespace) -> int | None:
     from pathlib import Path
 
     from spin_fairseq.errors import ConfigError
-    from spin_fairseq.training_command import shell_line, small_overrides, training_command
+    from spin_fairseq.training_command import (
+        check_checkpoint,
+        cpu_overrides,
+        shell_line,
+        small_overrides,
+        training_command,
+    )
 
     config, folder = args.config, args.config_dir
     if folder is None and Path(config).suffix in (".yaml", ".yml"):
         config, folder = Path(config).name, Path(config).parent
     overrides = [*(small_overrides(args.overrides) if args.small else []), *args.overrides]
     command = training_command(config, overrides, config_dir=folder)
-    if find_spec("fairseq") is None and not args.dry_run:
-        raise ConfigError('training needs fairseq, which is not installed: pip install "spin_fairseq[train]"')
-    print(shell_line(command), flush=True)
     if args.dry_run:
+        print(shell_line(command), flush=True)
         return 0
+    if find_spec("fairseq") is None:
+        raise ConfigError('training needs fairseq, which is not installed: pip install "spin_fairseq[train]"')
+    check_checkpoint(overrides)
     args.say(settle())
+    more = [] if _has_gpu() else cpu_overrides(overrides)
+    if more:
+        args.say(f"no GPU here: {' '.join(more)}")
+        command = training_command(config, [*more, *overrides], config_dir=folder)
+    print(shell_line(command), flush=True)
     return _wait_for(command)
+
+
+def _has_gpu():
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _wait_for(command):
