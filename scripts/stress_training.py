@@ -55,7 +55,7 @@ def main(argv=None):
     parser.add_argument("--updates", type=int, default=18, help="of each run (default 18)")
     parser.add_argument("--audio", type=Path, default=DEMO / "data" / "train", help="folder to take utterances from")
     parser.add_argument("--count", type=int, default=24, help="training utterances that are taken (default 24)")
-    parser.add_argument("--base", type=Path, default=DEMO / "hubert_demo.pt", help="pretrained encoder, the demo's")
+    parser.add_argument("--base", type=Path, default=DEMO / "hubert_demo.pt", help="pretrained encoder")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "stress")
     parser.add_argument("--patience", type=float, default=600, help="seconds after which a run hangs (default 600)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")

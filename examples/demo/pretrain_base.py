@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pre-train the demo's small base HuBERT with fairseq's own `hubert_pretraining` task.
+"""Pre-train a small base HuBERT with fairseq's own `hubert_pretraining` task.
 
     python examples/demo/pretrain_base.py --speech SPEECH --work WORK
 

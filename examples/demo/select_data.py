@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Select the demo's few minutes of speech from a LibriSpeech-shaped folder.
+"""Select a few minutes of speech from a LibriSpeech-shaped folder.
 
     python examples/demo/select_data.py --speech SPEECH --out examples/demo/data
 

@@ -34,6 +34,14 @@ def test_the_page_has_the_command_the_table_and_what_it_means(run_seeds):
     assert "phones (PNMI) by +0.0 %" in page
 
 
+def test_the_page_says_which_layer_of_the_base_each_seed_has(run_seeds):
+    """Guards against layers in another order than the seeds."""
+    results = [result(run_seeds, seed, 0.4, 0.3) for seed in (1, 2, 3)]
+    for run, layer in zip(results, (4, 5, 3)):
+        run["base"]["layer"] = layer
+    assert "of layers 4, 5 and 3 for seeds 1, 2 and 3, each" in run_seeds.page(results, Path("base.pt"), "the command")
+
+
 def test_each_set_of_keys_has_folders_of_its_own(run_seeds, tmp_path, monkeypatch):
     def run_demo(arguments):
         folder = Path(arguments[1])
