@@ -64,7 +64,7 @@ class Evaluation:
     def _model(self, spec, bar):
         model = {
             "name": spec.name, "spec": spec.text, "kind": spec.kind, "features": Path(spec.source).name, "layer": spec.layer,
-            "clusters": spec.clusters, "frame_seconds": None, "note": "", "metrics": {}, "errors": {}, "seconds": {},
+            "clusters": spec.clusters, "width": None, "frame_seconds": None, "note": "", "metrics": {}, "errors": {}, "seconds": {},
             "units": f"units/{spec.name}.jsonl", "counts": None,
         }  # fmt: skip
         self.models.append(model)
@@ -102,7 +102,7 @@ class Evaluation:
         encoding = extractor.encode(fingerprint)
         on_corpus = ModelOnCorpus(self.corpus, extractor)
         model.update(features=encoding.title, layer=encoding.layer, clusters=encoding.clusters, note=encoding.note)
-        model["frame_seconds"] = encoding.frame_seconds
+        model["width"], model["frame_seconds"] = encoding.width, encoding.frame_seconds
         model["seconds"]["units"] = encoding.seconds
         if encoding.sweep:
             self.layers.append(

@@ -8,23 +8,27 @@ from ..evaluation.groups import MetricGroup
 from .results import Model
 
 NOTHING = number(None)
-# What a comparison of unit encoders is about, before all else: (group, metric).
+# What a comparison of unit encoders is about, before all else: (group, metrics).
+# Of several metrics, the one that most models have: evaluations of older versions have no speaker NMI above chance.
 PHONES_AND_SPEAKERS = (
-    ("phones", "pnmi"), ("phones", "phone_purity"), ("speakers", "speaker_nmi"), ("speakers", "speaker_accuracy"),
+    ("phones", ("pnmi",)), ("phones", ("phone_purity",)), ("speakers", ("speaker_nmi_above_chance", "speaker_nmi")),
+    ("speakers", ("speaker_accuracy",)),
 )  # fmt: skip
+GROWS_WITH_WIDTH = {("speakers", "speaker_accuracy"), ("speakers", "utterance_speaker_accuracy")}  # of the features
 
 
 @dataclass
 class Cell:
     """A metric of one model. text: "0.431"; interval: "0.42 to 0.44" or ""; left, width, low, high: of its bar, per cent.
 
-    best: no model has a better value, and one a worse. reason: why there is none.
+    best: no model has a better value, and one a worse. reason: why there is none. note: what else is to be said of it.
     """
 
     model: int
     text: str
     interval: str = ""
     reason: str = ""
+    note: str = ""
     best: bool = False
     left: float = 0.0
     width: float = 0.0
@@ -34,7 +38,10 @@ class Cell:
 
 @dataclass
 class Row:
-    """One metric. title, better, definition, source, unit, chance: as in evaluation.metrics; cells: one a model."""
+    """One metric. title, better, definition, source, unit, chance: as in evaluation.metrics; cells: one a model.
+
+    compares: whether the models' values compare. Those of GROWS_WITH_WIDTH do where all features are known to be equally wide.
+    """
 
     key: str
     title: str
@@ -44,6 +51,7 @@ class Row:
     unit: str
     chance: str
     cells: list
+    compares: bool = True
 
 
 @dataclass
@@ -85,14 +93,13 @@ def compare(models: Sequence[Model], known_groups: Mapping[str, MetricGroup]) ->
 
 
 def opening(groups: Sequence[Group]) -> list[Row]:
-    """[Group] -> the Rows of PHONES_AND_SPEAKERS that were measured; [] unless phones and speakers both were, of two models or more."""
-    found = [
-        (group.key, row)
-        for name, key in PHONES_AND_SPEAKERS
-        for group in groups
-        for row in group.rows
-        if (group.key, row.key) == (name, key)
-    ]
+    """[Group] -> the Rows of PHONES_AND_SPEAKERS that compare; [] unless phones and speakers were measured, of two models or more."""
+    rows = {(group.key, row.key): row for group in groups for row in group.rows if row.compares}
+    found = []
+    for name, keys in PHONES_AND_SPEAKERS:
+        there = [rows[name, key] for key in keys if (name, key) in rows]
+        if there:  # the first of those that as many models have
+            found.append((name, max(there, key=lambda row: sum(cell.text != NOTHING for cell in row.cells))))
     compared = len({name for name, _ in found}) == 2 and len(found[0][1].cells) > 1
     return [row for _, row in found] if compared else []
 
@@ -105,6 +112,10 @@ def _row(group, key, models, metric):
     span = (highest - lowest) or 1.0
     better = metric.better if metric else ""
     goal = {"higher": max, "lower": min}.get(better)
+    widths = [model.width for model, value in zip(models, values) if value is not None and value.value is not None]
+    compares = (
+        (group, key) not in GROWS_WITH_WIDTH or len(widths) < 2 or (len(set(widths)) == 1 and widths[0] is not None)
+    )
 
     def place(value):
         return round(100 * (value - lowest) / span, 2)
@@ -120,13 +131,16 @@ def _row(group, key, models, metric):
             index, number(value.value),
             interval=f"{number(value.low)} to {number(value.high)}" if known_interval else "",
             reason=value.reason,
-            best=bool(goal) and value.value == goal(numbers) and len(set(map(number, numbers))) > 1,
+            note="" if compares or models[index].width is None else f"of {models[index].width} dimensions",
+            best=compares and bool(goal) and value.value == goal(numbers) and len(set(map(number, numbers))) > 1,
             left=zero, width=round(end - zero, 2),
             low=place(value.low) if known_interval else None, high=place(value.high) if known_interval else None,
         ))  # fmt: skip
     if metric is None:
-        return Row(key, headed(key.replace("_", " ")), "", "", "", "", "", cells)
-    return Row(key, headed(metric.title), better, metric.definition, metric.source, metric.unit, metric.chance, cells)
+        return Row(key, headed(key.replace("_", " ")), "", "", "", "", "", cells, compares)
+    return Row(
+        key, headed(metric.title), better, metric.definition, metric.source, metric.unit, metric.chance, cells, compares
+    )  # fmt: skip
 
 
 def headed(title: str) -> str:

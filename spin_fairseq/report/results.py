@@ -30,7 +30,11 @@ class Value:
 
 @dataclass
 class Model:
-    """One model of the comparison. label: its name, unique in the page; units, counts: files, or None."""
+    """One model of the comparison.
+
+    label: its name, unique in the page; width: dimensions of its features, None where the results do not say it; units,
+    counts: files, or None.
+    """
 
     name: str
     label: str
@@ -40,6 +44,7 @@ class Model:
     features: str = ""
     layer: int | None = None
     clusters: int | None = None
+    width: int | None = None
     frame_seconds: float = FRAME_SECONDS
     metrics: dict = field(default_factory=dict)  # {group: {key: Value}}
     errors: dict = field(default_factory=dict)  # {group: message}
@@ -231,6 +236,7 @@ def _model(item, n, folder):
         seconds={group: number(item["seconds"], group, where) for group in _take(item, "seconds", dict, where, {})},
         layer=_take(item, "layer", int, where, None),
         clusters=_take(item, "clusters", int, where, None),
+        width=_take(item, "width", int, where, None),
         frame_seconds=number(item, "frame_seconds", where) or FRAME_SECONDS,
         units=_inside(folder, _take(item, "units", str, where, None), where),
         counts=_inside(folder, _take(item, "counts", str, where, None), where),

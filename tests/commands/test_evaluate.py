@@ -109,6 +109,7 @@ def test_encoders_are_compared_and_the_best_layer_is_taken(evaluate, checkpoint,
     assert code is None
     assert [model["name"] for model in results["models"]] == ["mfcc-k9", "base", "inner", "spin-codebook1"]
     assert [model["clusters"] for model in results["models"]] == [9, 9, 8, 7]
+    assert [model["width"] for model in results["models"]] == [39, 64, 64, 32]
     assert model_of(results, "inner")["layer"] == 2 and model_of(results, "mfcc-k9")["layer"] is None
     (sweep,) = results["layers"]
     pnmi = {row["layer"]: row["metrics"]["pnmi"] for row in sweep["layers"]}

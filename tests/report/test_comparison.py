@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from spin_fairseq.evaluation.metrics.metric import Metric
-from spin_fairseq.report.comparison import compare
+from spin_fairseq.report.comparison import compare, opening
 from spin_fairseq.report.results import Model, Value
 
 GROUPS = {
@@ -65,3 +65,49 @@ def test_bars_stay_inside():
     for cell in group.rows[0].cells:
         assert 0 <= cell.left <= cell.left + cell.width <= 100 and 0 <= cell.low <= cell.high <= 100
         assert cell.high - cell.low == pytest.approx(100 * {"5.000": 5, "1.000": 1}[cell.text] / 9, abs=0.02)
+
+
+def opened(*models):
+    """[(key, texts of its cells)] of what a page of these models opens with, phones left out."""
+    for one in models:
+        one.metrics["phones"] = {"pnmi": Value(0.5)}
+    rows = opening(compare(models, GROUPS))
+    return [(row.key, [cell.text for cell in row.cells]) for row in rows if row.key != "pnmi"]
+
+
+def test_the_opening_has_speaker_nmi_above_chance_where_it_was_measured():
+    """Guards against models compared by speaker NMI of which most is chance, and against none where it alone is known."""
+    old = model("old", speakers={"speaker_nmi": Value(0.2)})
+    new = [model(n, speakers={"speaker_nmi": Value(0.2), "speaker_nmi_above_chance": Value(0.1)}) for n in "ab"]
+    assert opened(*new) == [("speaker_nmi_above_chance", ["0.100", "0.100"])]
+    assert opened(old, old) == [("speaker_nmi", ["0.200", "0.200"])]
+    assert opened(*new, old) == [("speaker_nmi", ["0.200", "0.200", "0.200"])]
+
+
+@pytest.mark.parametrize(
+    "widths, compares", [((64, 64), True), ((192, 64), False), ((64, None), False), ((None, None), False)]
+)
+def test_speaker_accuracies_compare_at_equal_width(widths, compares):
+    """Guards against a page where 192 dimensions stand beside 64 as if the rest were the model."""
+    groups = {
+        "speakers": SimpleNamespace(
+            title="Speakers", metrics=(Metric("speaker_accuracy", "accuracy", "lower", "-", "-"),)
+        )
+    }
+    models = [
+        model(name, speakers={"speaker_accuracy": Value(value)}) for name, value in (("base", 0.5), ("spin", 0.2))
+    ]
+    for one, width in zip(models, widths):
+        one.width = width
+    (row,) = compare(models, groups)[0].rows
+    assert row.compares == compares and [cell.best for cell in row.cells] == [False, compares]
+    notes = [f"of {width} dimensions" if width else "" for width in widths]
+    assert [cell.note for cell in row.cells] == ([""] * 2 if compares else notes)
+    assert opened(*models) == ([("speaker_accuracy", ["0.500", "0.200"])] if compares else [])
+
+
+def test_a_speaker_accuracy_alone_needs_no_width():
+    """Guards against a warning about a comparison where there is none."""
+    models = [model("a", speakers={"speaker_accuracy": Value(0.5)}), model("b", speakers={})]
+    (row,) = compare(models, {})[0].rows
+    assert row.compares and [cell.note for cell in row.cells] == ["", ""]

@@ -46,12 +46,17 @@ def test_the_page_opens_with_phones_and_speakers(speech_folder, tmp_path):
 
     def change(content):
         for value, model in zip((0.1, 0.3), content["models"]):
-            model["metrics"]["speakers"] = {"speaker_nmi": metric(value)}
+            model["metrics"]["speakers"] = {"speaker_nmi": metric(value), "speaker_nmi_above_chance": metric(value - 0.05),
+                                            "speaker_accuracy": metric(value + 0.2)}  # fmt: skip
+            model["width"] = int(640 * value)
 
     text, content = written([make_results(tmp_path / "both", speech_folder, change=change)], tmp_path)
-    assert [row.key for row in content["opening"]] == ["pnmi", "phone_purity", "speaker_nmi"]
+    assert [row.key for row in content["opening"]] == ["pnmi", "phone_purity", "speaker_nmi_above_chance"]
     opening = text[text.index('id="opening"') : text.index('<details class="group"')]
-    assert [word for word in ("PNMI", "Phone purity", "Speaker NMI", "0.300") if word not in opening] == []
+    assert [word for word in ("PNMI", "Phone purity", "above chance", "0.250") if word not in opening] == []
+    card = text[text.index("<span>Speaker accuracy") :].split("<h4")[0]
+    assert "models of equal width only" in card and card.index("of 64 dimensions") < card.index("of 192 dimensions")
+    assert text.count("of 192 dimensions") == 2  # there and in the table
 
     def without_speakers(content):
         for model in content["models"]:
@@ -59,6 +64,20 @@ def test_the_page_opens_with_phones_and_speakers(speech_folder, tmp_path):
 
     text, content = written([make_results(tmp_path / "phones", speech_folder, change=without_speakers)], tmp_path)
     assert content["opening"] == [] and 'id="opening"' not in text
+
+
+def test_a_model_is_shown_by_the_name_that_it_was_given(speech_folder, tmp_path):
+    """Guards against a Spin and its start that both read "Spin, K = 12", with nothing to tell them apart."""
+
+    def change(content):
+        for model in content["models"]:
+            model.update(kind="spin", layer=None)
+
+    text, _ = written(
+        [make_results(tmp_path / "both", speech_folder, names=("start", "spin"), change=change)], tmp_path
+    )
+    words = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", text[text.index("<header>") : text.index("<nav>")]))
+    assert "start: Spin, K = 12" in words and "spin: Spin, K = 12" in words
 
 
 def test_units_are_in_the_strips_of_their_model(results_folder, tmp_path):
@@ -215,6 +234,18 @@ def test_the_template_takes_every_chart(results_folder, tmp_path):
     text, _ = written([results_folder], tmp_path)
     assert set(charts_of(text)) == set(re.findall(r'data-chart="([\w-]+)"', text))
     assert page.VOICE >= 0
+
+
+def test_every_class_of_the_style_sheet_is_in_the_page(run_folder, results_folder, tmp_path):
+    """Guards against a class that is renamed in the templates alone: headings lost their place beside the triangle that folds them."""
+    text, _ = written([run_folder, results_folder], tmp_path, utterances=2, seconds=1.0)
+    css = re.sub(r"/\*.*?\*/", "", text[text.index("<style>") + 7 : text.index("</style>")], flags=re.S)
+    styled = {name for rule in re.findall(r"([^{}]*)\{", css) for name in re.findall(r"\.([a-z][\w-]*)", rule)}
+    rest = text.replace(text[text.index("<style>") : text.index("</style>")], "")
+    there = {name for names in re.findall(r'class="([^"]*)"', rest) for name in names.split()}
+    by_data = {"problem", "shade1", "shade-1", "grey"}  # of failures, and of units that are rare
+    by_script = set(re.findall(r'classList\.\w+\("([\w-]+)"', rest))
+    assert "group" in there and styled - there - by_data - by_script == set()
 
 
 def test_a_failed_evaluation_says_what_failed_and_what_to_do(tmp_path, speech_folder, capsys, caplog):

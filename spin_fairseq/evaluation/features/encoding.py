@@ -29,8 +29,9 @@ BLOCK_FRAMES = 50_000  # that get units at a time
 class Encoding:
     """Units of a corpus by one model.
 
-    units: an int64 array an utterance; layer: 1-based, None where there are none; sweep: [{"layer", "metrics"}], where the
-    layer was chosen; note: how, or what else is to be said; seconds: that it took.
+    units: an int64 array an utterance; layer: 1-based, None where there are none; width: dimensions of the features, None
+    in what older versions have kept; sweep: [{"layer", "metrics"}], where the layer was chosen; note: how, or what else is
+    to be said; seconds: that it took.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Encoding:
     clusters: int
     frame_seconds: float
     units: list = field(repr=False)
+    width: int | None = None
     sweep: list = field(default_factory=list)
     note: str = ""
     seconds: float = 0.0
@@ -129,7 +131,8 @@ class UnitExtractor:
         return encoding
 
     def _encoding(self, layer, units, clusters, **more):
-        return Encoding(self.source.title, layer, clusters, self.source.frame_seconds, units, **more)
+        source = self.source
+        return Encoding(source.title, layer, clusters, source.frame_seconds, units, width=source.width(layer), **more)
 
     def _by_kmeans(self):
         layers, note = self._layers()
