@@ -5,12 +5,12 @@
 
 For each seed it trains Spin with config/spin_demo.yaml twice, with equal updates and the same draws, and measures the units of
 the primary codebook on dev: PNMI, how well an n-gram predicts the next unit, and what they say of the speaker. It
-writes the table to --page (DCSPIN.md). A training that is there already is not made again.
+writes the table to --page (outputs/dcspin/results.md); DCSPIN.md has one of other speech, and its command. A training that is
+there already is not made again.
 """
 
 import argparse
 
-from places import HERE
 from trainings import (
     add_arguments,
     command_line,
@@ -79,7 +79,7 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser, "dcspin", HERE / "DCSPIN.md")
+    add_arguments(parser, "dcspin")
     parser.add_argument(
         "--sizes",
         type=int,

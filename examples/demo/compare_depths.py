@@ -7,14 +7,13 @@ decay, and with R-Spin's auxiliary loss.
 For each seed it trains Spin with config/spin_demo.yaml and other frozen layers, and measures each layer of the base and of the
 trained encoders on dev: PNMI and speaker NMI of k-means units, and the accuracy of a linear classifier that names the
 speaker of a frame, fitted on train. The auxiliary loss is that of acoustic pieces, learnt on units of the first training. It
-writes the tables to --page (DEPTHS.md). A training that is there already is not made again.
+writes the tables to --page (outputs/depths/results.md). DEPTHS.md has those of other speech and their command. A training that is there already is not made again.
 """
 
 import argparse
 import json
 
 from means import mean_text
-from places import HERE
 from trainings import (
     PYTHON,
     add_arguments,
@@ -147,7 +146,7 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser, "depths", HERE / "DEPTHS.md")
+    add_arguments(parser, "depths")
     parser.add_argument(
         "--decay", type=float, default=0.5, help="model.layer_lr_decay of the rows with decay (default 0.5)"
     )

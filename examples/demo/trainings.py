@@ -20,8 +20,8 @@ from spin_fairseq.training_command import shell_line, training_command  # noqa: 
 PYTHON = [sys.executable, "-m", "spin_fairseq"]
 
 
-def add_arguments(parser, out, page):
-    """The options of all of them. out: default folder of the runs; page: default page to write."""
+def add_arguments(parser, out):
+    """The options of all of them. out: default folder of the runs, within outputs/."""
     parser.add_argument(
         "--speech", type=Path, default=SPEECH, help="LibriSpeech-shaped folder with train, dev, phones/dev.tsv"
     )
@@ -30,7 +30,7 @@ def add_arguments(parser, out, page):
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / "outputs" / out, help=f"folder of the runs (default outputs/{out})"
     )
-    parser.add_argument("--page", type=Path, default=page, help=f"default {page.relative_to(REPOSITORY)}")
+    parser.add_argument("--page", type=Path, help="the page to write (default results.md in --out)")
     parser.add_argument("--updates", type=int, default=30, help="of each training (default 30)")
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all trainings"
@@ -38,9 +38,10 @@ def add_arguments(parser, out, page):
 
 
 def parse_arguments(parser, argv):
-    """-> the options, with absolute paths; the manifests of the speech are written to args.out."""
+    """-> the options, with absolute paths, and with a page; the manifests of the speech are written to args.out."""
     args = parser.parse_intermixed_args(argv)
     args.speech, args.base, args.out = args.speech.resolve(), args.base.resolve(), args.out.resolve()
+    args.page = args.page or args.out / "results.md"
     write_manifests(args.speech, args.out)
     return args
 

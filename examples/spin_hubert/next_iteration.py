@@ -6,7 +6,8 @@
 For each seed it trains Spin on the base with config/spin_demo.yaml; makes targets of its units, and of k-means of --layer of the base with
 as many clusters; and trains two HuBERTs by fairseq's own `hubert_pretraining` with examples/demo/base/hubert_demo.yaml, from the
 weights of the base, with equal updates and the same batches. It measures each layer of both on dev (as
-examples/demo/compare_depths.py does), and the targets themselves, and writes the tables to --page (RESULTS.md).
+examples/demo/compare_depths.py does), and the targets themselves, and writes the tables to --page
+(outputs/spin_hubert/results.md). RESULTS.md has those of other speech and their command.
 """
 
 import argparse
@@ -138,7 +139,7 @@ def main(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser, "spin_hubert", HERE / "RESULTS.md")
+    add_arguments(parser, "spin_hubert")
     parser.add_argument(
         "--layer", type=int, default=3, help="of the base, whose k-means is the other target (default 3)"
     )

@@ -43,7 +43,7 @@ def test_the_command_on_a_page_makes_that_page(demo):
     """Guards against a table that its own command does not make, since an option is left out."""
     trainings = demo("trainings")
     parser = argparse.ArgumentParser()
-    trainings.add_arguments(parser, "runs", DEMO / "PAGE.md")
+    trainings.add_arguments(parser, "runs")
     parser.add_argument("--batch-seconds", type=int, default=20)
     parser.add_argument("--sizes", type=int, nargs=2, default=[50, 400])
     given = ["--seeds", "1", "--updates", "7", "--batch-seconds", "4", "--sizes", "6", "9", "optimization.lr=[0.1]"]
@@ -52,6 +52,16 @@ def test_the_command_on_a_page_makes_that_page(demo):
         "python examples/demo/script.py --seeds 1 --updates 7 --batch-seconds 4 --sizes 6 9 'optimization.lr=[0.1]'"
     )
     assert parser.parse_intermixed_args(shlex.split(line)[2:]) == parser.parse_intermixed_args(given)
+
+
+def test_a_comparison_writes_no_page_of_the_repository_unless_told(demo, tmp_path):
+    """Guards against a command on other speech, or another base, that overwrites the tables that are published."""
+    trainings = demo("trainings")
+    parser = argparse.ArgumentParser()
+    trainings.add_arguments(parser, "runs")
+    given = ["--speech", str(librispeech_folder(tmp_path / "speech")), "--out", str(tmp_path / "out")]
+    assert trainings.parse_arguments(parser, given).page == tmp_path / "out" / "results.md"
+    assert trainings.parse_arguments(parser, [*given, "--page", "PAGE.md"]).page == Path("PAGE.md")
 
 
 def test_what_is_trained_at_each_depth(demo):
