@@ -7,7 +7,8 @@ decay, and with R-Spin's auxiliary loss.
 For each seed it trains Spin with config/spin_demo.yaml and other frozen layers, and measures each layer of the base and of the
 trained encoders on dev: PNMI and speaker NMI of k-means units, and the accuracy of a linear classifier that names the
 speaker of a frame, fitted on train. The auxiliary loss is that of acoustic pieces, learnt on units of the first training. It
-writes the tables to --page (outputs/depths/results.md). DEPTHS.md has those of other speech and their command. A training that is there already is not made again.
+writes the tables to --page (outputs/depths/results.md); DEPTHS.md has those of other speech, and their command. A training that
+is there already is not made again.
 """
 
 import argparse
