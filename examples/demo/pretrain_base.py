@@ -5,7 +5,7 @@
 
 It wants the environment of `make setup`, and librosa and matplotlib. SPEECH is a LibriSpeech-shaped folder:
 {train,dev}/SPEAKER/CHAPTER/*.{flac,ogg,wav}, and phones/dev.tsv for the figures. For 55 minutes of speech the two trainings took 47
-minutes on a share of two busy CPU cores, and the figures a quarter of that. The stages, each skipped when its output is in WORK:
+minutes on two shared CPU cores, and the figures a quarter of that. The stages, each skipped when its output is in WORK:
 
     1. fairseq manifests                                    WORK/{train,valid}.tsv
     2. k-means (K = 100) of 39-dimensional MFCCs, 100 Hz    WORK/labels_1/{train,valid}.km, dict.km.txt
