@@ -12,6 +12,7 @@ from .layout import Packed, Padded, Span
 
 Tensor = torch.Tensor
 
+FRAMES_OF_A_SPECTRUM = 2000  # 40 s; longer rows are convolved in chunks
 LONGEST_WHOLE_BIAS = 1000  # frames; 20 s. Of longer utterances the bias is made for a block of queries at a time
 
 
@@ -35,15 +36,20 @@ def correlate_by_spectrum(x: Tensor, weight: Tensor, groups: int, reach: int) ->
     """A grouped convolution by FFT, in float32. For GPUs: in half precision cuDNN's takes 40 times as long.
 
     x: (rows, frames, width); weight: (width, width / groups, taps). -> as x: frame t from frames t - reach to
-    t - reach + taps - 1, and zeros outside.
+    t - reach + taps - 1, and zeros outside. Long rows are cut into chunks, so that the weight's spectrum stays small.
     """
-    needed = x.size(1) + weight.size(2)
-    unit = 1 << max(0, needed.bit_length() - 3)
-    size = -(-needed // unit) * unit  # 4 to 8 times a power of two: no large prime, and few sizes to plan for
-    wave = torch.fft.rfft(F.pad(x, (0, 0, reach, 0)).float(), size, dim=1).unflatten(2, (groups, -1))
+    rows, frames, width = x.shape
+    around, count = weight.size(2) - 1, -(-frames // FRAMES_OF_A_SPECTRUM)
+    chunk = -(-frames // count)
+    unit = 1 << max(0, (chunk + around).bit_length() - 3)
+    size = -(-(chunk + around) // unit) * unit  # 4 to 8 times a power of two: no large prime, and few sizes to plan for
+    x = F.pad(x, (0, 0, reach, around - reach + count * chunk - frames))
+    chunks = x.unfold(1, chunk + around, chunk).transpose(2, 3).flatten(0, 1)  # (rows * count, chunk + around, width)
+    wave = torch.fft.rfft(chunks.float(), size, dim=1).unflatten(2, (groups, -1))
     taps = torch.fft.rfft(weight.float(), size).conj().unflatten(0, (groups, -1))
     found = torch.einsum("bfgi,goif->bfgo", wave, taps).flatten(2)
-    return torch.fft.irfft(found, size, dim=1)[:, : x.size(1)].to(x.dtype)
+    found = torch.fft.irfft(found, size, dim=1)[:, :chunk].reshape(rows, count * chunk, width)
+    return found[:, :frames].to(x.dtype)
 
 
 class PositionalConvolution(nn.ModuleDict):

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from measuring.tensor_memory import TensorMemory
 from spin_fairseq.checkpoints import load_encoder
-from spin_fairseq.encoders import Mode
+from spin_fairseq.encoders import Mode, positions
 from spin_fairseq.encoders.mode import AS_USUAL, FRAMES_ON_A_GPU
 from tests.fake_cuda import fake_cuda
 from tests.small_hubert import LARGE_FORM, NO_DROPOUT
@@ -40,8 +40,10 @@ FORMS = {"base": {}, "large": {**LARGE_FORM, "normalize": True}, "odd": {"conv_b
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["hubert", "wavlm"])
 @pytest.mark.parametrize("mask", [None, PADDED], ids=["whole", "padded"])
-def test_what_is_chosen_for_a_gpu_equals_the_rest(kind, form, mask, make_hubert, gpu_kernels):
+@pytest.mark.parametrize("chunk", [2000, 9])
+def test_what_is_chosen_for_a_gpu_equals_the_rest(kind, form, mask, chunk, make_hubert, gpu_kernels, monkeypatch):
     """Padding in the keys, the positional convolution by FFT, the first norm in the weight: values and gradients."""
+    monkeypatch.setattr(positions, "FRAMES_OF_A_SPECTRUM", chunk)
     form = {**FORMS[form], **NO_DROPOUT}
     encoder = small_wavlm(**form) if kind == "wavlm" else load_encoder(make_hubert(**form))
     encoder.double()  # which no half-precision rule applies to
@@ -62,6 +64,15 @@ def test_what_is_chosen_for_a_gpu_equals_the_rest(kind, form, mask, make_hubert,
     assert len(own) == len(gradients) > 10
     for one, other in zip(own, gradients):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9 + 1e-4 * float(other.abs().max()))
+
+
+@torch.no_grad()
+def test_the_spectrum_of_a_weight_does_not_grow_with_the_row():
+    """Of an hour it would be tens of gigabytes at Base size."""
+    x, weight = torch.randn(1, 20000, 64), torch.randn(64, 16, 32)
+    with TensorMemory() as memory:
+        positions.correlate_by_spectrum(x, weight, 4, 16)
+    assert memory.peak < 12 * x.nbytes  # in one piece 37 times
 
 
 @pytest.mark.parametrize("mask", [None, PADDED], ids=["whole", "padded"])
