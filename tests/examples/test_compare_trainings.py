@@ -1,11 +1,9 @@
 """compare_dcspin.py and compare_depths.py: several trainings over seeds, and the tables of them."""
 
 import argparse
-import importlib
 import json
 import math
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from tests.librispeech_folder import librispeech_folder
 from tests.small_hubert import NO_DROPOUT
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 SMALL = [
     "task.min_sample_size=800", "task.max_sample_size=32000", "dataset.max_tokens=64000", "model.head_dims=[8]",
     "model.freeze=[cnn,pos,1..2]", "model.codebook_init=random",
@@ -21,12 +18,9 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def demo():
+def demo(demo_module):
     """demo(name) -> a module of examples/demo."""
-    path = sys.path.copy()
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module
-    sys.path[:] = path
+    return demo_module
 
 
 def test_differences_are_those_within_a_seed(demo):

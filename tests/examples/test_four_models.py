@@ -1,10 +1,7 @@
 """What the demo and real_speech measure of MFCCs, base, start and Spin, and the table of it."""
 
-import importlib
 import json
 import math
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,16 +15,11 @@ from spin_fairseq.evaluation.features.specs import parse_specs
 from tests.extracting import extract
 from tests.spin_checkpoints import save_spin
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
-
 
 @pytest.fixture(scope="module")
-def demo():
+def demo(demo_module):
     """A module of the demo."""
-    path = sys.path.copy()
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module("four_models")
-    sys.path[:] = path
+    return demo_module("four_models")
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,12 @@
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from spin_fairseq.checkpoints import load_encoder
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
-
 
 @pytest.fixture(scope="module")
-def main():
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module("make_wavlm_base").main
-    sys.path.remove(str(DEMO))
+def main(demo_module):
+    return demo_module("make_wavlm_base").main
 
 
 @torch.no_grad()

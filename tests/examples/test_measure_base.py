@@ -1,10 +1,7 @@
 """The table of a base's layers beside MFCCs, on a small folder of speech shaped like LibriSpeech."""
 
-import importlib
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +9,13 @@ import pytest
 from spin_fairseq.evaluation.clusters import cluster_quality
 from tests.librispeech_folder import librispeech_folder
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
-
 pytest.importorskip("librosa", reason="measuring a base wants librosa, which `make setup` does not install")
 pytest.importorskip("matplotlib", reason="measuring a base wants matplotlib")
 
 
 @pytest.fixture(scope="module")
-def measure_base():
-    path = sys.path.copy()
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module("measure_base")
-    sys.path[:] = path
+def measure_base(demo_module):
+    return demo_module("measure_base")
 
 
 def test_units_that_are_the_phones_have_a_pnmi_of_one(measure_base):

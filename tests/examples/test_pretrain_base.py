@@ -1,10 +1,7 @@
 """What the pre-training of the demo's base adds to fairseq: normalised MFCCs, and the start of an iteration."""
 
 import dataclasses
-import importlib
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,20 +13,16 @@ from fairseq.dataclass.configs import CheckpointConfig, CommonConfig, DatasetCon
 from fairseq.models.hubert.hubert import HubertConfig
 
 from spin_fairseq.checkpoints import load_encoder
+from tests.examples.conftest import DEMO
 from tests.small_hubert import fairseq_hubert
-
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 
 pytest.importorskip("librosa", reason="pre-training the base wants librosa, which `make setup` does not install")
 pytest.importorskip("matplotlib", reason="pre-training the base wants matplotlib")
 
 
 @pytest.fixture(scope="module")
-def pretrain_base():
-    path = sys.path.copy()
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module("pretrain_base")
-    sys.path[:] = path
+def pretrain_base(demo_module):
+    return demo_module("pretrain_base")
 
 
 def test_normalized_mfccs_forget_the_utterances_offset_and_shrink_wide_dimensions(pretrain_base):

@@ -1,6 +1,5 @@
 """The demo as somebody meets it: stopped, given again, given once more, and with other settings."""
 
-import importlib
 import json
 import os
 import re
@@ -8,31 +7,28 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
+from tests.examples.conftest import DEMO
 
 
 @pytest.fixture(scope="module")
-def demo():
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module("run_demo")
-    sys.path.remove(str(DEMO))
+def demo(demo_module):
+    return demo_module("run_demo")
 
 
 @pytest.fixture(scope="module")
-def results(demo):
-    four = importlib.import_module("four_models")
+def results(demo_module):
+    four = demo_module("four_models")
     values = {"mfcc": 0.37, "base": 0.43, "start": 0.432, "spin": 0.433}
     return {name: dict.fromkeys(four.METRICS, value) for name, value in values.items()}
 
 
 @pytest.fixture(scope="module")
-def steps(demo):
-    return importlib.import_module("steps")
+def steps(demo_module):
+    return demo_module("steps")
 
 
 # --- what it says ---------------------------------------------------------------------------------------------------------

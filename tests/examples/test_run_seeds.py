@@ -1,19 +1,12 @@
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
-
 
 @pytest.fixture(scope="module")
-def run_seeds():
-    path = sys.path.copy()
-    sys.path.insert(0, str(DEMO))
-    yield importlib.import_module("run_seeds")
-    sys.path[:] = path
+def run_seeds(demo_module):
+    return demo_module("run_seeds")
 
 
 def result(run_seeds, seed, start, spin):
