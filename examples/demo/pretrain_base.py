@@ -47,36 +47,30 @@ figures, and by these (on dev) the MFCCs' normalisation and the default of --lay
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from omegaconf import OmegaConf
 from scipy.ndimage import correlate1d
-from scipy.signal import resample_poly
 
+from base_checkpoints import SEED, strip_checkpoint, write_start
 from measure_base import measure
 from speech_features import (
-    SAMPLE_RATE,
     fit_kmeans,
     hubert_features,
     load_hubert,
     mfcc_features,
     normalize_mfcc,
     read_manifest,
-    read_wave,
     write_manifest,
 )
+from speed_copies import write_copies, write_labels_of_copies
 
 HERE = Path(__file__).resolve().parent
-SEED = 1
 # fairseq-hydra-train, with matrix products in bfloat16 where the processor has them (their sums stay in float32)
 # It leaves at once: torch would wait five seconds for each data worker that has batches at hand.
 TRAIN = """import os, torch
@@ -85,8 +79,6 @@ from fairseq_cli.hydra_train import cli_main
 cli_main()
 os._exit(0)
 """
-# Copies are cut to a multiple of so many samples: a GPU plans its kernels anew for each shape of a batch.
-COPY_STEP = SAMPLE_RATE // 2
 
 
 def layer_features(checkpoint, layer, paths, window=1, device="cpu"):
@@ -120,95 +112,6 @@ def write_labels(folder, features, clusters):
         (part / f"{split}.km").write_text("".join(row + "\n" for row in rows))
     (part / "dict.km.txt").write_text("".join(f"{cluster} 1\n" for cluster in range(clusters)))
     part.rename(folder)
-
-
-def write_copies(work, speeds):
-    """WORK/copies: fairseq's manifests with each file of train at each of the speeds, which are written as WAV; valid as it is."""
-    folder = work / "copies"
-    folder.mkdir(exist_ok=True)
-    paths = read_manifest(work / "train.tsv")
-    for speed in speeds:
-        (folder / f"{speed}").mkdir(exist_ok=True)
-
-    def copies_of(row):
-        wave, lines = read_wave(paths[row]), []
-        for speed in speeds:
-            ratio = Fraction(str(speed))
-            copy = resample_poly(wave, ratio.denominator, ratio.numerator)
-            copy = copy[: max(len(copy) // COPY_STEP, 1) * COPY_STEP]
-            soundfile.write(folder / f"{speed}" / f"{row}.wav", copy, SAMPLE_RATE)
-            lines.append(f"{speed}/{row}.wav\t{len(copy)}\n")
-        return lines
-
-    with ThreadPoolExecutor() as pool:
-        lines = list(pool.map(copies_of, range(len(paths))))
-    rows = [line for of_speed in zip(*lines) for line in of_speed]
-    shutil.copy(work / "valid.tsv", folder)
-    (folder / "train.tsv").write_text("".join([f"{folder}\n", *rows]))
-
-
-def write_labels_of_copies(labels, speeds, label_rate, folder):
-    """The labels of what write_copies wrote, made of those of the originals (a folder of write_labels)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("valid.km", "dict.km.txt"):
-        shutil.copy(labels / name, folder)
-    rows = [row.split() for row in (labels / "train.km").read_text().splitlines()]
-    jobs = [(row, speed) for speed in speeds for row in rows]
-    _, *copies = (folder.parent / "train.tsv").read_text().splitlines()
-    lengths = [int(copy.split("\t")[1]) * label_rate // SAMPLE_RATE for copy in copies]
-    if len(jobs) != len(lengths):
-        raise SystemExit(f"{labels} has labels of {len(rows)} files for {len(lengths)} copies at {len(speeds)} speeds")
-    with open(folder / "train.km", "w") as target:
-        for (row, speed), length in zip(jobs, lengths):
-            target.write(" ".join(labels_at_speed(row, speed)[:length]) + "\n")
-
-
-def labels_at_speed(labels, speed):
-    """The labels of a recording that is played faster (speed > 1) or slower: each frame has that of the same sound."""
-    frames = int(len(labels) / speed)
-    return [labels[int((frame + 0.5) * speed)] for frame in range(frames)]
-
-
-def read_checkpoint(path):
-    """A checkpoint that fairseq wrote here, with its configuration. From torch 2.6 on, by this package's allow-list alone."""
-    import spin_fairseq  # noqa: F401  the allow-list
-
-    return torch.load(path, map_location="cpu", weights_only=hasattr(torch.serialization, "add_safe_globals"))
-
-
-def write_start(source, target, dictionary, layers=None):
-    """The weights of one iteration as the start of the next: the clusters are new, so their embeddings start anew.
-
-    layers: of the next model, where it has more (twice as many at most): copies of the last ones stand for those that are new.
-    """
-    from fairseq.data import Dictionary
-
-    rows = len(Dictionary.load(str(dictionary)))  # the clusters, and fairseq's special symbols
-    state = read_checkpoint(source)
-    width = state["model"]["label_embs_concat"].shape[1]
-    state["model"]["label_embs_concat"] = torch.rand(rows, width, generator=torch.Generator().manual_seed(SEED))
-    if layers:
-        grow(state["model"], layers)
-    state.pop("last_optimizer_state", None)
-    torch.save(state, target.with_suffix(".part"))
-    target.with_suffix(".part").rename(target)
-
-
-def grow(weights, layers):
-    """Add layers to the weights of a HuBERT, in place: 4 that grow to 6 become 1 2 3 4 3 4 (stacking, Gong et al. 2019)."""
-    of_layer = re.compile(r"encoder\.layers\.(\d+)\.(.*)")
-    found = [
-        (int(match[1]), match[2], weights[name])
-        for name, match in ((n, of_layer.match(n)) for n in list(weights))
-        if match
-    ]
-    before = 1 + max(number for number, _, _ in found)
-    new = layers - before
-    if not 0 <= new <= before:
-        raise SystemExit(f"--grow {layers}: the checkpoint has {before} layers; it can grow to {before}..{2 * before}")
-    for number, name, tensor in found:
-        if number >= before - new:
-            weights[f"encoder.layers.{number + new}.{name}"] = tensor.clone()
 
 
 def pretrain(work, iteration, data, config, label_rate, updates, *overrides):
@@ -264,40 +167,6 @@ def log_row(line):
     return "{kind} {num_updates:5.0f}  loss {loss:6.3f}  masked {correct_m_0:.3f}  unmasked {correct_u_0:.3f}".format(
         kind=kind, **figures
     )
-
-
-def strip_checkpoint(source, target, half=False):
-    """A checkpoint as fairseq saves it, without the optimiser's state and any path of this machine; half: its weights in float16."""
-    state = read_checkpoint(source)
-    cfg = state["cfg"]
-    cfg["task"].update(data="data", label_dir="labels")
-    cfg["common"].update(user_dir=None, tensorboard_logdir=None, log_file=None)
-    cfg["common"].update(plasma_path="plasma")
-    cfg["checkpoint"].update(save_dir="checkpoints", finetune_from_model=None)
-    cfg.pop("job_logging_cfg", None)
-    found = [value for value in strings(state) if value.startswith("/") or str(HERE.parents[1]) in value]
-    if found:
-        raise SystemExit(f"paths are left in the configuration: {found}")
-    state.pop("last_optimizer_state", None)
-    state["extra_state"].pop("metrics", None)
-    if half:
-        state["model"] = {
-            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state["model"].items()
-        }
-    torch.save(state, target.with_suffix(".part"))
-    target.with_suffix(".part").rename(target)
-
-
-def strings(tree):
-    """All strings in a tree of dicts and lists."""
-    if isinstance(tree, str):
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from strings(value)
-    elif isinstance(tree, (list, tuple)):
-        for value in tree:
-            yield from strings(value)
 
 
 def main():

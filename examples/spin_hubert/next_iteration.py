@@ -25,7 +25,8 @@ sys.path[:0] = [str(DEMO), str(HERE)]
 from compare_depths import METRICS, features_of, layer_tables, measure  # noqa: E402
 from label_folder import write_split  # noqa: E402
 from means import mean_text  # noqa: E402
-from pretrain_base import TRAIN, read_checkpoint, write_start  # noqa: E402
+from base_checkpoints import read_checkpoint, write_start  # noqa: E402
+from pretrain_base import TRAIN  # noqa: E402
 from trainings import (  # noqa: E402
     PYTHON,
     add_arguments,

@@ -25,6 +25,16 @@ def pretrain_base(demo_module):
     return demo_module("pretrain_base")
 
 
+@pytest.fixture(scope="module")
+def base_checkpoints(demo_module):
+    return demo_module("base_checkpoints")
+
+
+@pytest.fixture(scope="module")
+def speed_copies(demo_module):
+    return demo_module("speed_copies")
+
+
 def test_normalized_mfccs_forget_the_utterances_offset_and_shrink_wide_dimensions(pretrain_base):
     rng = np.random.default_rng(1)
     wide = np.array([16.0, 1.0, 0.25])
@@ -38,15 +48,15 @@ def test_normalized_mfccs_forget_the_utterances_offset_and_shrink_wide_dimension
     assert np.allclose(moved[0], changed[0])
 
 
-def test_an_iteration_starts_from_the_weights_before_with_new_cluster_embeddings(pretrain_base, tmp_path):
+def test_an_iteration_starts_from_the_weights_before_with_new_cluster_embeddings(base_checkpoints, tmp_path):
     before = {"encoder": torch.randn(3), "label_embs_concat": torch.full((6, 4), 7.0)}
     torch.save({"model": before, "last_optimizer_state": {"step": 1}}, tmp_path / "iteration_1.pt")
     dictionary = tmp_path / "dict.km.txt"
     dictionary.write_text("".join(f"{cluster} 1\n" for cluster in range(5)))
 
     for name in ("start.pt", "again.pt"):
-        pretrain_base.write_start(tmp_path / "iteration_1.pt", tmp_path / name, dictionary)
-    start, again = (pretrain_base.read_checkpoint(tmp_path / name) for name in ("start.pt", "again.pt"))
+        base_checkpoints.write_start(tmp_path / "iteration_1.pt", tmp_path / name, dictionary)
+    start, again = (base_checkpoints.read_checkpoint(tmp_path / name) for name in ("start.pt", "again.pt"))
     assert set(start) == {"model"} and torch.equal(start["model"]["encoder"], before["encoder"])
     embeddings = start["model"]["label_embs_concat"]
     assert embeddings.shape == (5 + 4, 4)  # fairseq's dictionary adds four symbols
@@ -55,22 +65,22 @@ def test_an_iteration_starts_from_the_weights_before_with_new_cluster_embeddings
 
 
 def test_a_base_that_grows_loads_into_the_deeper_model_with_copies_of_its_last_layers(
-    pretrain_base, tmp_path, small_hubert
+    base_checkpoints, tmp_path, small_hubert
 ):
     """Guards against layers that are left random, or copied from the wrong ones: the grown model would start from noise."""
     dictionary = tmp_path / "dict.km.txt"
     dictionary.write_text("".join(f"{cluster} 1\n" for cluster in range(20)))
-    pretrain_base.write_start(small_hubert, tmp_path / "start.pt", dictionary, layers=5)
-    weights = pretrain_base.read_checkpoint(tmp_path / "start.pt")["model"]
+    base_checkpoints.write_start(small_hubert, tmp_path / "start.pt", dictionary, layers=5)
+    weights = base_checkpoints.read_checkpoint(tmp_path / "start.pt")["model"]
 
     deeper, _ = fairseq_hubert(encoder_layers=5, seed=3)
     deeper.load_state_dict(weights)  # strictly
-    before = pretrain_base.read_checkpoint(small_hubert)["model"]
+    before = base_checkpoints.read_checkpoint(small_hubert)["model"]
     for layer, source in enumerate((0, 1, 2, 1, 2)):
         name = "encoder.layers.{}.fc1.weight"
         assert torch.equal(weights[name.format(layer)], before[name.format(source)])
     with pytest.raises(SystemExit, match=r"--grow 7.*3\.\.6"):
-        pretrain_base.grow(weights_of(before), 7)
+        base_checkpoints.grow(weights_of(before), 7)
 
 
 def weights_of(state):
@@ -103,7 +113,7 @@ def test_a_manifest_of_several_folders_has_all_their_audio(pretrain_base, tmp_pa
         pretrain_base.write_manifest(folders[1:], "dev", tmp_path / "dev.tsv")
 
 
-def test_copies_at_other_speeds_keep_each_label_with_its_sound(pretrain_base, tmp_path):
+def test_copies_at_other_speeds_keep_each_label_with_its_sound(speed_copies, pretrain_base, tmp_path):
     """Guards against labels of another copy, and against labels that drift away from the sound of a slower or faster copy."""
     rng = np.random.default_rng(1)
     wave = 0.1 * rng.standard_normal(100 * 320 + 80)
@@ -121,13 +131,13 @@ def test_copies_at_other_speeds_keep_each_label_with_its_sound(pretrain_base, tm
         (labels / name).write_text(text)
 
     speeds = (0.8, 1.0, 1.25)
-    pretrain_base.write_copies(tmp_path, speeds)
-    pretrain_base.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_1")
+    speed_copies.write_copies(tmp_path, speeds)
+    speed_copies.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_1")
     copies = pretrain_base.read_manifest(tmp_path / "copies" / "train.tsv")
     of_copies = (tmp_path / "copies" / "labels_1" / "train.km").read_text().splitlines()
     assert len(copies) == len(of_copies) == 6
     for path, row, speed in zip(copies, of_copies, np.repeat(speeds, 2)):
-        copy, found = pretrain_base.read_wave(path), np.array(row.split(), dtype=int)
+        copy, found = speed_copies.read_wave(path), np.array(row.split(), dtype=int)
         assert len(copy) % 8000 == 0 and 0 <= len(copy) // 320 - len(found) <= 1
         original = soundfile.info(tmp_path / "train" / ("1.ogg" if path.stem == "0" else "2.wav")).frames
         assert 0 <= original / speed - len(copy) < 8001
@@ -136,10 +146,10 @@ def test_copies_at_other_speeds_keep_each_label_with_its_sound(pretrain_base, tm
 
     (labels / "train.km").write_text("0 1\n")
     with pytest.raises(SystemExit, match="labels of 1 files for 6 copies at 3 speeds"):
-        pretrain_base.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_2")
+        speed_copies.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_2")
 
 
-def test_the_configuration_for_a_gpu_changes_keys_that_the_demos_has_or_fairseq_knows(pretrain_base):
+def test_the_configuration_for_a_gpu_changes_keys_that_the_demos_has_or_fairseq_knows():
     """Guards against a misspelt key, and against a base too large for the repository."""
     demo, changes = (OmegaConf.load(DEMO / "base" / name) for name in ("hubert_demo.yaml", "hubert_gpu.yaml"))
     merged = OmegaConf.merge(demo, changes)
@@ -152,7 +162,7 @@ def test_the_configuration_for_a_gpu_changes_keys_that_the_demos_has_or_fairseq_
 
 
 def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_gives_the_same_features(
-    pretrain_base, tmp_path, small_hubert
+    base_checkpoints, tmp_path, small_hubert
 ):
     """Guards against a checkpoint that tells of the machine it was made on, and against half precision that other code cannot load."""
     state = torch.load(small_hubert, weights_only=False)
@@ -163,10 +173,10 @@ def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_give
     state["last_optimizer_state"] = {"step": 1}
     torch.save(state, tmp_path / "whole.pt")
     for name, half in (("float32.pt", False), ("float16.pt", True)):
-        pretrain_base.strip_checkpoint(tmp_path / "whole.pt", tmp_path / name, half)
-    stripped = pretrain_base.read_checkpoint(tmp_path / "float16.pt")
+        base_checkpoints.strip_checkpoint(tmp_path / "whole.pt", tmp_path / name, half)
+    stripped = base_checkpoints.read_checkpoint(tmp_path / "float16.pt")
     assert "last_optimizer_state" not in stripped
-    assert not [text for text in pretrain_base.strings(stripped) if "/" in text]
+    assert not [text for text in base_checkpoints.strings(stripped) if "/" in text]
     assert (tmp_path / "float16.pt").stat().st_size < 0.6 * (tmp_path / "float32.pt").stat().st_size
 
     wave = torch.randn(1, 8000, generator=torch.Generator().manual_seed(1))
@@ -178,14 +188,14 @@ def test_the_written_checkpoint_has_no_optimiser_and_no_path_and_half_of_it_give
     state["cfg"]["task"]["somewhere_else"] = str(tmp_path)
     torch.save(state, tmp_path / "whole.pt")
     with pytest.raises(SystemExit, match="paths are left"):
-        pretrain_base.strip_checkpoint(tmp_path / "whole.pt", tmp_path / "again.pt")
+        base_checkpoints.strip_checkpoint(tmp_path / "whole.pt", tmp_path / "again.pt")
     assert not (tmp_path / "again.pt").exists()
 
 
 @pytest.mark.parametrize("path, layers", [(DEMO / "hubert_demo.pt", 4), (DEMO / "base" / "hubert_real.pt", 6)])
-def test_the_bases_of_the_repository_load_and_tell_no_path(pretrain_base, path, layers):
+def test_the_bases_of_the_repository_load_and_tell_no_path(base_checkpoints, path, layers):
     """Guards against a base that is written anew with another shape than its page says, or with paths of the machine."""
     assert load_encoder(path).num_layers == layers
-    state = pretrain_base.read_checkpoint(path)
-    assert not [text for text in pretrain_base.strings(state) if text.startswith("/")]
+    state = base_checkpoints.read_checkpoint(path)
+    assert not [text for text in base_checkpoints.strings(state) if text.startswith("/")]
     assert "last_optimizer_state" not in state
