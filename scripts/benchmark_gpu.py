@@ -49,8 +49,9 @@ class Benchmark:
             )  # fmt: skip
         self.layers = SIZES[self.size]["encoder_layers"]
         self.batch_seconds = 8.0 if args.small else 256.0
-        utterances, seconds = (8, (1.0, 2.0)) if args.small else (400, (8.0, 17.0))
-        self.speech = write_speech(folder / "speech", utterances, seconds)
+        # An epoch has all updates of a part, as that of a large corpus has: each epoch waits for its first batch.
+        recordings, seconds, copies = (8, (1.0, 2.0), 1) if args.small else (400, (8.0, 17.0), 2 + args.updates // 18)
+        self.speech = write_speech(folder / "speech", recordings, seconds, copies)
         self.base = write_base(folder / "base.pt", args.encoder, self.size)
         self.folder = folder
         self.samples = {}
@@ -58,6 +59,8 @@ class Benchmark:
     def trainer(self, precision, *overrides, workers=0):
         from measuring.recipe import recipe_trainer
 
+        if not workers:  # the thread that fills a buffer would slow down what is timed
+            overrides = ("dataset.data_buffer_size=0", *overrides)
         return recipe_trainer(
             self.base, self.speech, precision, kind=self.args.encoder, layers=self.layers, device=self.device,
             batch_seconds=self.batch_seconds, codebook=self.args.codebook, workers=workers,
@@ -65,7 +68,7 @@ class Benchmark:
         )  # fmt: skip
 
     def batch(self, trainer):
-        """A batch of the middle of the epoch, on the device, as fairseq moves it there."""
+        """The first batch of an epoch, with --small that of its middle, on the device, as fairseq moves it there."""
         from measuring.fairseq_trainer import batches
 
         found = list(batches(trainer)) if self.args.small else [next(iter(batches(trainer)))]

@@ -28,17 +28,22 @@ def voice(samples, rng):
     return (0.1 * wave * loud + 0.005 * rng.standard_normal(samples)).astype(np.float32)
 
 
-def write_speech(folder, utterances, seconds):
-    """Write WAV files and train.tsv, dev.tsv. seconds: shortest and longest utterance, evenly spread. -> the folder."""
+def write_speech(folder, recordings, seconds, copies=1):
+    """Write WAV files and train.tsv, dev.tsv. seconds: the shortest and the longest recording, evenly spread. -> the folder.
+
+    copies: of each recording, as links: utterances enough for a long epoch, in little space.
+    """
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     rows, track = [], voice(int(4 * seconds[1] * SAMPLE_RATE), rng)
-    for index, length in enumerate(np.linspace(*seconds, utterances)):
+    for index, length in enumerate(np.linspace(*seconds, recordings)):
         samples = int(length * SAMPLE_RATE)
         begin = rng.integers(len(track) - samples)
-        wave = track[begin : begin + samples]
-        soundfile.write(folder / f"{index}-1-1.wav", wave, SAMPLE_RATE)
-        rows.append(f"{index}-1-1.wav\t{len(wave)}\n")
+        names = [f"{index}-{copy}-1.wav" for copy in range(copies)]
+        soundfile.write(folder / names[0], track[begin : begin + samples], SAMPLE_RATE)
+        for name in names[1:]:
+            (folder / name).hardlink_to(folder / names[0])
+        rows += [f"{name}\t{samples}\n" for name in names]
     (folder / "train.tsv").write_text(f"{folder}\n" + "".join(rows))
     (folder / "dev.tsv").write_text(f"{folder}\n" + "".join(rows[:4]))
     return folder

@@ -65,8 +65,8 @@ def resample(wave: torch.Tensor, lengths: torch.Tensor, ratio: torch.Tensor, len
     slope = F.pad(table.diff(dim=1), (0, 0, 0, 1))
     # Windows that overlap: a GPU copies rows of a table, which are that short, fifteen times as slowly.
     wave, table, slope = (each.flatten().unfold(0, TAPS_AT_ONCE, 1) for each in (wave, table, slope))
-    out = 0.0
+    out = place.new_zeros((*place.shape, TAPS_AT_ONCE), dtype=torch.float32)
     for tap in range(0, taps, TAPS_AT_ONCE):
         coefficients = torch.addcmul(table[row + tap], fraction, slope[row + tap])
-        out = out + coefficients.mul_(wave[start + tap]).sum(-1)
-    return out.masked_fill(place >= lengths[:, None], 0.0)
+        out.addcmul_(coefficients, wave[start + tap])
+    return out.sum(-1).masked_fill(place >= lengths[:, None], 0.0)
