@@ -40,6 +40,7 @@ setup(
     package_data={
         "spin_fairseq": ["py.typed"],
         "spin_fairseq.config": ["*.yaml"],
+        "spin_fairseq.preparation": ["vocal_tract_reference.tsv"],
         "spin_fairseq.report": ["templates/*"],
     },
     install_requires=[

@@ -1,11 +1,14 @@
 """Estimate the pitch range of every speaker of one or more manifests: analyse 20 files of each speaker, chosen at
 random, and write a table
 
-    speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files
+    speaker<TAB>floor<TAB>ceiling<TAB>median<TAB>voiced_seconds<TAB>files<TAB>spread<TAB>vocal_tract
 
 in Hz, for task.speaker_pitch=data/mine/pitch.tsv and `spin-fairseq marks`. The floor is 0.72 times the 35th percentile
 of f0 and the ceiling 1.9 times the 65th (De Looze and Rauzy 2009); both are moved outwards where more than 2 % of f0 lie
 beyond them, and stay within 60 to 600 Hz. A speaker without voiced speech is named, and gets all of that range.
+
+The spread of f0 (semitones, half of what lies between the percentiles 16 and 84) and the length of the vocal tract, relative to that
+of other speakers, are for task.voice_draw=corpus; nan where less than a second is voiced.
 
 Exit status: 0 when all files could be read, 3 when some were left out (they are named), 1 for any other error.
 """

@@ -14,7 +14,6 @@ from ..errors import AudioError, ManifestError, PerturbationError
 from ..modules.pieces_loss import IGNORE
 from ..perturbation.acoustics import AS_RECORDED, change_acoustics
 from ..perturbation.backends import perturb
-from ..perturbation.draws import draw_speaker
 from ..perturbation.pitch_marks import find_pitch_marks
 from ..speech.audio import SAMPLE_RATE, read_utterance
 from .device_views import pending_views
@@ -24,6 +23,7 @@ from ..speech.phone_labels import PhoneLabels
 from ..speech.pitch_mark_cache import PitchMarkCache
 from ..speech.speaker_pitch import SpeakerPitch
 from .acoustics import AcousticsOfViews
+from .voices import CorpusVoices, UniformVoices
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class TwoViewDataset(FairseqDataset):
     the same each time.
     min_samples: shorter utterances are left out. max_samples: longer ones are cropped.
     phones: what `load_phone_labels` returns, or None.
-    both_views: whether to change the voice of the first view too. strength: of the change, as in `draw_speaker`.
+    both_views: whether to change the voice of the first view too. voices: what draws the other voice; None: UniformVoices().
     marks: a PitchMarkCache for the native engine; None: pitch marks are found for each utterance when it is loaded.
     on_device: do not change voices here; `device_views.complete_views` does it later, with the native engine.
     crop_multiple: training crops utterances to a multiple of so many samples, so that more batches need no padding.
@@ -71,7 +71,7 @@ class TwoViewDataset(FairseqDataset):
     def __init__(
         self, manifest: Manifest, *, pitch: SpeakerPitch, backend: Callable[..., np.ndarray] | None, seed: int,
         train: bool, min_samples: int, max_samples: int, phones: PhoneLabels | None = None, both_views: bool = False,
-        strength: float = 1.0, marks: PitchMarkCache | None = None, on_device: bool = False, crop_multiple: int = 1,
+        voices: UniformVoices | CorpusVoices | None = None, marks: PitchMarkCache | None = None, on_device: bool = False, crop_multiple: int = 1,
         acoustics: AcousticsOfViews | None = None, pieces: AcousticPieces | None = None,
     ):  # fmt: skip
         self.manifest = long_enough(manifest, min_samples)
@@ -83,7 +83,7 @@ class TwoViewDataset(FairseqDataset):
             self.sizes = np.where(self.sizes < crop_multiple, self.sizes, self.sizes // crop_multiple * crop_multiple)
         self.pitch, self.backend, self.seed, self.train = pitch, backend, seed, train
         self.max_samples, self.phones, self.both_views = max_samples, phones, both_views
-        self.strength, self.marks, self.on_device = strength, marks, on_device
+        self.voices, self.marks, self.on_device = voices or UniformVoices(), marks, on_device
         self.acoustics = acoustics or None
         if self.acoustics:
             self.acoustics.check(self.manifest)
@@ -130,8 +130,9 @@ class TwoViewDataset(FairseqDataset):
     def _views(self, index, start, samples):
         wave = read_utterance(self.manifest, index, start=start, frames=samples)
         streams = (1, 2) if self.both_views else (2,)
-        draws = tuple(draw_speaker(self._rng(index, stream), self.strength) for stream in streams)
-        pitch_range = self.pitch.range(self.manifest.speaker(index))
+        speaker = self.manifest.speaker(index)
+        draws = tuple(self.voices.draw(self._rng(index, stream), speaker) for stream in streams)
+        pitch_range = self.pitch.range(speaker)
         marks = self.marks.lookup(self.manifest, index, pitch_range) if self.marks else None
         if marks is not None:
             marks = marks.crop(start, samples)

@@ -33,12 +33,12 @@ depends on data, so that nothing waits.
 """
 
 from .backends import BACKENDS, build_backend
-from .draws import SpeakerDraw, draw_speaker
+from .draws import SpeakerDraw, Voice, draw_speaker, draw_speaker_of
 from .equalizer import equalize
 from .pitch_marks import PitchMarks, find_pitch_marks
 from .speaker import change_speaker
 
 __all__ = [
-    "BACKENDS", "PitchMarks", "SpeakerDraw", "build_backend", "change_speaker", "draw_speaker", "equalize",
-    "find_pitch_marks",
+    "BACKENDS", "PitchMarks", "SpeakerDraw", "Voice", "build_backend", "change_speaker", "draw_speaker",
+    "draw_speaker_of", "equalize", "find_pitch_marks",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Estimate the pitch range of each speaker of some manifests, and write the table that `speaker_pitch` reads."""
+"""Estimate the pitch range and the voice of each speaker of some manifests, and write the table that `speaker_pitch` reads."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ..perturbation.native import check_installed
 from ..perturbation.waves import as_waves
 from ..speech.audio import SAMPLE_RATE, read_audio
 from ..speech.manifest import Manifest
+from .vocal_tract import WARPS, relative_length, scores_of_warps
 from ..shards import Record, Shard, ShardedWork, ShardFolder, span
 from ..speech.speaker_pitch import load_speaker_pitch
 from ..processes import in_processes
@@ -30,7 +31,8 @@ from ..progress import ProgressBar
 
 LONGEST = 60 * SAMPLE_RATE  # samples of a file that are analysed
 LEFT_OUT = 0.02  # fraction of f0 values that may lie below the floor, and the same above the ceiling
-HEADER = "speaker\tfloor\tceiling\tmedian\tvoiced_seconds\tfiles\n"
+FEWEST_VOICED = 1.0  # s of a speaker, from which the spread and the vocal tract are estimated
+HEADER = "speaker\tfloor\tceiling\tmedian\tvoiced_seconds\tfiles\tspread\tvocal_tract\n"
 
 
 class SpeakerRange(NamedTuple):
@@ -42,16 +44,26 @@ class SpeakerRange(NamedTuple):
     median: float  # Hz; NaN where nothing is voiced
     voiced_seconds: float
     files: int
+    spread: float  # semitones: half of what lies between the percentiles 16 and 84 of f0; NaN under a second of voiced speech
+    vocal_tract: float  # its length, relative to that of other speakers; NaN where it is not known
 
     def row(self) -> str:
         numbers = f"{self.floor:.1f}\t{self.ceiling:.1f}\t{self.median:.1f}\t{self.voiced_seconds:.1f}\t{self.files}"
-        return f"{self.speaker}\t{numbers}\n"
+        return f"{self.speaker}\t{numbers}\t{self.spread:.2f}\t{self.vocal_tract:.3f}\n"
 
 
 class _File(NamedTuple):
     speaker: str
     path: str
     samples: int
+
+
+class _Analysis(NamedTuple):
+    """Of a file."""
+
+    f0: np.ndarray  # (N,) float32 Hz, of the voiced frames
+    scores: np.ndarray  # (warps,), of `scores_of_warps`
+    problem: str = ""  # what is wrong
 
 
 def estimate_speaker_pitch(
@@ -73,20 +85,20 @@ def estimate_speaker_pitch(
     check_installed()
     ranges, broken = [], 0
     with ProgressBar(total=len(files), desc="pitch", unit="file", dynamic_ncols=True) as bar:
-        results = zip((file.speaker for file in files), in_processes(_voiced_f0, files, workers))
+        results = zip((file.speaker for file in files), in_processes(_analyse, files, workers))
         for speaker, group in groupby(results, itemgetter(0)):
-            contours = []
-            for _, (f0, problem) in group:
-                if problem:
+            good = []
+            for _, analysis in group:
+                if analysis.problem:
                     broken += 1
-                    bar.write(f"left out: {problem}", file=sys.stderr)
+                    bar.write(f"left out: {analysis.problem}", file=sys.stderr)
                 else:
-                    contours.append(f0)
+                    good.append(analysis)
                 bar.update()
-            ranges.append(_range_of_speaker(speaker, contours))
+            ranges.append(_range_of_speaker(speaker, good))
             if not ranges[-1].voiced_seconds:
                 wide = "{:g} to {:g} Hz".format(*pitch.WIDE_RANGE)
-                bar.write(f"speaker {speaker}: nothing is voiced in {len(contours)} files; {wide}", file=sys.stderr)
+                bar.write(f"speaker {speaker}: nothing is voiced in {len(good)} files; {wide}", file=sys.stderr)
     if broken == len(files) and shard is None:
         raise AudioError(f"none of {broken} files could be read, as named above")
     return ranges, broken
@@ -193,23 +205,29 @@ def _checked_name(speaker: str, manifest: Manifest) -> str:
     return speaker
 
 
-def _voiced_f0(file: _File) -> tuple[np.ndarray, str]:
-    """-> f0 of the voiced frames (N,) float32 Hz, what is wrong."""
+def _analyse(file: _File) -> _Analysis:
+    nothing = np.zeros(0, np.float32), np.zeros(len(WARPS))
     try:
-        waves = as_waves(read_audio(file.path, frames=min(file.samples, LONGEST), expected=file.samples))
-        f0 = pitch.f0_contour(waves.samples, waves.lengths, SAMPLE_RATE)[0].numpy()
+        wave = read_audio(file.path, frames=min(file.samples, LONGEST), expected=file.samples)
+        waves = as_waves(wave)
+        f0, frames = pitch.f0_contour(waves.samples, waves.lengths, SAMPLE_RATE)
     except AudioError as error:
-        return np.zeros(0, np.float32), str(error)
+        return _Analysis(*nothing, str(error))
     except PerturbationError as error:
-        return np.zeros(0, np.float32), f"{file.path}: {error}"
-    return f0[f0 > 0], ""
+        return _Analysis(*nothing, f"{file.path}: {error}")
+    f0 = f0[0].numpy()
+    return _Analysis(f0[f0 > 0], scores_of_warps(wave, f0, frames.step))
 
 
-def _range_of_speaker(speaker: str, contours: list[np.ndarray]) -> SpeakerRange:
-    f0 = np.concatenate([np.zeros(0, np.float32), *contours])
+def _range_of_speaker(speaker: str, files: list[_Analysis]) -> SpeakerRange:
+    f0 = np.concatenate([np.zeros(0, np.float32), *(file.f0 for file in files)])
     if not len(f0):
-        return SpeakerRange(speaker, *pitch.WIDE_RANGE, np.nan, 0.0, len(contours))
+        return SpeakerRange(speaker, *pitch.WIDE_RANGE, np.nan, 0.0, len(files), np.nan, np.nan)
     low, high = np.quantile(f0, [LEFT_OUT, 1 - LEFT_OUT])
     floor, ceiling = pitch.range_of(torch.from_numpy(f0)[None])
     floor, ceiling = min(float(floor), low), max(float(ceiling), high)
-    return SpeakerRange(speaker, floor, ceiling, float(np.median(f0)), len(f0) * pitch.TIME_STEP, len(contours))
+    seconds, spread, vocal_tract = len(f0) * pitch.TIME_STEP, np.nan, np.nan
+    if seconds >= FEWEST_VOICED:
+        below, above = np.quantile(f0, [0.16, 0.84])
+        spread, vocal_tract = 6 * np.log2(above / below), relative_length(sum(file.scores for file in files))
+    return SpeakerRange(speaker, floor, ceiling, float(np.median(f0)), seconds, len(files), spread, vocal_tract)

@@ -1,10 +1,11 @@
-"""The pitch range of each speaker, which the pitch analysis of the voice change needs.
+"""The pitch range of each speaker, which the pitch analysis of the voice change needs, and what is known of the voice.
 
 `load_speaker_pitch` recognises these by their content, not by their name:
 
 - the reference's `spk2info.dict`, a pickle `{"train"|"valid": {speaker: (_, (floor, ceiling, _))}}`;
 - LibriSpeech's `SPEAKERS.TXT` (`id | sex | ...`): women 100..400 Hz, men 75..250 Hz;
-- a table `speaker<TAB>floor<TAB>ceiling` in Hz, with or without a header, further columns ignored;
+- a table `speaker<TAB>floor<TAB>ceiling` in Hz, with or without a header; of further columns, those that the header calls
+  `median` (Hz), `spread` (semitones) and `vocal_tract` are a speaker's voice, where all three are there;
 - no file: a range is estimated for each utterance; Praat is given a wide one.
 """
 
@@ -14,21 +15,29 @@ import io
 import math
 import os
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import SpeakerPitchError
+from ..perturbation.draws import Voice
 from ..unpickling import ForbiddenGlobal, PlainUnpickler
 
 FETCH = "fetch the file from its original source"
+VOICE_COLUMNS = Voice._fields
 RANGE_OF_SEX = {"F": (100.0, 400.0), "M": (75.0, 250.0)}  # Hz
 
 
 class SpeakerPitch:
-    """Floor and ceiling of each speaker, in Hz; with `source` None nothing is known about any speaker."""
+    """Floor and ceiling of each speaker, in Hz; with `source` None nothing is known about any speaker.
 
-    def __init__(self, ranges: dict[str, tuple[float, float]], source: Path | None):
+    voices: of the speakers whose voice is known; None: the table does not say.
+    """
+
+    def __init__(
+        self, ranges: dict[str, tuple[float, float]], source: Path | None, voices: dict[str, Voice] | None = None
+    ):
         self.source = source
-        self._ranges = ranges
+        self._ranges, self._voices = ranges, voices
 
     def __len__(self) -> int:
         return len(self._ranges)
@@ -50,6 +59,15 @@ class SpeakerPitch:
                 "(speaker<TAB>floor<TAB>ceiling in a .tsv), or leave task.speaker_pitch out"
             )
         return found
+
+    def voices(self, speakers: Iterable[str]) -> dict[str, Voice]:
+        """-> the voices of those of the speakers for whom they are known. Raises SpeakerPitchError: the table has no voices."""
+        if self._voices is None:
+            raise SpeakerPitchError(
+                f"{self.source}: has no columns {', '.join(VOICE_COLUMNS)}, which task.voice_draw=corpus needs; make the table "
+                "anew with spin-fairseq pitch MANIFEST ... --out TABLE.tsv, or set task.voice_draw=uniform"
+            )
+        return {speaker: self._voices[speaker] for speaker in speakers if speaker in self._voices}
 
 
 def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
@@ -78,15 +96,16 @@ def load_speaker_pitch(path: str | Path | None) -> SpeakerPitch:
         for n, line in enumerate(lines, start=1)
         if line.strip() and (line.lstrip()[0] not in ";#" or (has_header and _is_range(line)))
     ]
+    voices = None
     if rows and "\t" in rows[0][1]:
-        ranges = _ranges_of_table(rows, source)
+        ranges, voices = _read_table(rows, source)
     elif rows and "|" in rows[0][1]:
         ranges = _ranges_of_speakers_txt(rows, source)
     else:
         ranges = _ranges_of_spk2info(content, source)
     if not ranges:
         raise SpeakerPitchError(f"{source}: has no speakers; add rows speaker<TAB>floor<TAB>ceiling")
-    return SpeakerPitch(ranges, source)
+    return SpeakerPitch(ranges, source, voices)
 
 
 def _checked_range(floor: object, ceiling: object, where: str) -> tuple[float, float]:
@@ -101,12 +120,15 @@ def _checked_range(floor: object, ceiling: object, where: str) -> tuple[float, f
     return low, high
 
 
-def _ranges_of_table(rows: list[tuple[int, str]], source: Path) -> dict[str, tuple[float, float]]:
-    ranges = {}
+def _read_table(rows: list[tuple[int, str]], source: Path) -> tuple[dict, dict | None]:
+    """-> ranges, and voices where the header names their columns."""
+    ranges, voices, columns = {}, {}, None
     for number, line in rows:
         speaker, *numbers = (field.strip() for field in line.split("\t"))
         is_header = number == rows[0][0] and len(numbers) >= 2 and not _is_number(numbers[0])
         if is_header:
+            if all(numbers.count(name) == 1 for name in VOICE_COLUMNS):
+                columns = [numbers.index(name) for name in VOICE_COLUMNS]
             continue
         where = f"{source}, line {number}"
         if len(numbers) < 2 or not speaker:
@@ -114,7 +136,26 @@ def _ranges_of_table(rows: list[tuple[int, str]], source: Path) -> dict[str, tup
         if speaker in ranges:
             raise SpeakerPitchError(f"{where}: speaker {speaker!r} is there twice; remove one of the rows")
         ranges[speaker] = _checked_range(numbers[0], numbers[1], where)
-    return ranges
+        if columns:
+            voice = _checked_voice([numbers[column] for column in columns if column < len(numbers)], where)
+            if voice is not None:
+                voices[speaker] = voice
+    return ranges, voices if columns else None
+
+
+def _checked_voice(texts: list[str], where: str) -> Voice | None:
+    """None where a value is nan: it is not known."""
+    try:
+        voice = Voice(*map(float, texts))
+        if any(map(math.isnan, voice)):
+            return None
+        if 0 < voice.median < math.inf and 0 <= voice.spread < math.inf and 0 < voice.vocal_tract < math.inf:
+            return voice
+    except (TypeError, ValueError):
+        pass
+    raise SpeakerPitchError(
+        f"{where}: {', '.join(VOICE_COLUMNS)} are {', '.join(texts)[:80]!r}, not three numbers above 0; write nan for what is not known"
+    )
 
 
 def _is_range(line: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Optional
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II, MISSING
 
+from ..data.voices import CORPUS, DRAWS
 from ..options import option
 from ..errors import ConfigError
 from ..speech.audio import SAMPLE_RATE
@@ -31,6 +32,11 @@ class SpinTaskConfig(FairseqDataclass):
     perturbation_strength: float = option(
         1.0,
         "strength of the voice change, above 0; 1: the recipe's. Ratios are raised to this power, gains (dB) multiplied",
+    )
+    voice_draw: str = option(
+        "uniform",
+        "which voice the second view is changed to: uniform (the recipe's random ratios), or corpus (the pitch, pitch range and "
+        "formants of another speaker of the split, by the columns that spin-fairseq pitch writes for task.speaker_pitch)",
     )
     perturb_both_views: bool = option(False, "change the voice of the first view too")
     # `Any`, as a typed list would be evaluated by fairseq's argument parser; "a,b" and [a, b] both serve.
@@ -86,6 +92,12 @@ def check(cfg: Any) -> None:
         raise ConfigError(
             f"task.perturbation_strength is {cfg.perturbation_strength}: it must be above 0 and at most 1; "
             "task.perturbation=none changes nothing"
+        )
+    if cfg.voice_draw not in DRAWS:
+        raise ConfigError(f"task.voice_draw is {cfg.voice_draw!r}: it must be uniform or corpus")
+    if cfg.voice_draw == CORPUS and cfg.speaker_pitch is None:
+        raise ConfigError(
+            "task.voice_draw is corpus: it needs the table that spin-fairseq pitch makes; name it as task.speaker_pitch"
         )
     if cfg.pitch_marks is not None and cfg.perturbation != "native":
         raise ConfigError(f"task.pitch_marks is set, but {cfg.perturbation} does not use them: leave it out")

@@ -24,6 +24,7 @@ from ..speech.phone_labels import load_phone_labels
 from ..speech.pitch_mark_cache import PitchMarkCache
 from ..speech.speaker_pitch import load_speaker_pitch
 from ..data.two_view_dataset import TwoViewDataset, long_enough
+from ..data.voices import CORPUS, CorpusVoices, UniformVoices
 from ..errors import ConfigError, PhoneLabelError
 from ..evaluation.clusters import align, quality_of_counts
 from ..extraction.batches import sample_features
@@ -106,7 +107,7 @@ class SpinTask(FairseqTask):
             max_samples=cfg.max_sample_size if train else VALID_MAX_SAMPLES,
             phones=None if train else self._load_phones(manifest, split),
             both_views=cfg.perturb_both_views,
-            strength=cfg.perturbation_strength,
+            voices=self._voices(manifest, pitch, train),
             marks=self._open_marks(split, manifest, pitch),
             on_device=cfg.perturb_on == "device",
             crop_multiple=cfg.crop_multiple,
@@ -121,6 +122,11 @@ class SpinTask(FairseqTask):
             pieces=self._open_pieces(split),
         )
         self._skipped[os.path.basename(split)] = SkippedUtterances(split, len(self.datasets[split]), cfg.max_bad_share)
+
+    def _voices(self, manifest, pitch, train):
+        if self.cfg.voice_draw == CORPUS:
+            return CorpusVoices(manifest, pitch, self.cfg.perturbation_strength, train=train)
+        return UniformVoices(self.cfg.perturbation_strength)
 
     def _open_marks(self, split, manifest, pitch):
         if self.cfg.pitch_marks is None:
