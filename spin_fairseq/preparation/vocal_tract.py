@@ -92,7 +92,8 @@ def warped_cepstra(wave: np.ndarray, f0: np.ndarray, step: int) -> np.ndarray:
 def log_likelihoods(cepstra: np.ndarray, mixture: Mixture) -> np.ndarray:
     """(..., frames, CEPSTRA) -> (...,) float64, summed over the frames."""
     precision = 1 / mixture.variances
-    constant = np.log(mixture.weights) - 0.5 * (np.log(mixture.variances) + mixture.means**2 * precision).sum(1)
+    squares = np.log(2 * np.pi * mixture.variances) + mixture.means**2 * precision
+    constant = np.log(mixture.weights) - 0.5 * squares.sum(1)
     scores = cepstra @ (mixture.means * precision).T - 0.5 * cepstra**2 @ precision.T + constant
     most = scores.max(-1, keepdims=True)
     frames = most[..., 0] + np.log(np.exp(scores - most).sum(-1))

@@ -29,7 +29,7 @@ TYPES = {
         "collapse_share": NOT_NUMBERS, "collapse_updates": NOT_WHOLE, "perturbation_strength": NOT_NUMBERS,
         "noise_probability": NOT_NUMBERS, "reverberation_probability": NOT_NUMBERS,
         "data": [["a"], {"a": 1}], "phones": [["a"], {"a": 1}], "speaker_pitch": [["a"]], "pitch_marks": [["a"]],
-        "perturbation": [["praat"], {"a": 1}], "perturb_on": [["device"]], "train_subset": [["train"]], "unknown": [1],
+        "perturbation": [["praat"], {"a": 1}], "perturb_on": [["device"]], "voice_draw": [["corpus"], {"a": 1}], "train_subset": [["train"]], "unknown": [1],
     },
     SpinConfig: {
         "output_layer": NOT_WHOLE, "frozen_layers_without_dropout": NOT_BOOLEAN, "without_l2_norm": NOT_BOOLEAN,
@@ -74,6 +74,7 @@ OUT_OF_RANGE = {
     "noise_probability": [-0.1, 1.1, NAN, INFINITE],
     "reverberation": ["gone", "Synthetic", "babble", ["synthetic", "gone"]],
     "reverberation_probability": [-0.1, 1.1, NAN],
+    "voice_draw": ["", "Corpus", "speaker", "corpus"],  # the last without a table
     "perturbation_strength": [0.0, -1.0, 1.01, NAN, INFINITE],
     "seed": [-1, -HUGE],
     "pitch_marks": ["gone"],

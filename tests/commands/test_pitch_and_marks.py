@@ -49,10 +49,14 @@ def test_ranges_hold_what_the_voices_do(data, tmp_path, capsys):
     pitch = load_speaker_pitch(table)
     assert len(pitch) == 4 and os.listdir(table.parent) == ["pitch.tsv"]
     medians = dict(line.split("\t")[::3][:2] for line in table.read_text().splitlines()[1:])
+    voices = pitch.voices(SPEAKER_F0)
     for speaker, f0 in SPEAKER_F0.items():  # the voices move by 10 % to either side
         floor, ceiling = pitch.range(speaker)
         assert 0.6 * f0 < floor < 0.9 * f0 and 1.1 * f0 < ceiling < 2.2 * f0
-        assert float(medians[speaker]) == pytest.approx(f0, rel=0.07)
+        assert float(medians[speaker]) == voices[speaker].median == pytest.approx(f0, rel=0.07)
+        assert 0.8 < voices[speaker].spread < 1.7  # 10 % are 1.7 semitones
+    lengths = [voice.vocal_tract for voice in voices.values()]
+    assert max(lengths) < 1.03 * min(lengths)  # their formants are the same
 
 
 def test_workers_do_not_matter_and_files_are_chosen_by_the_seed(data, tmp_path):
@@ -62,7 +66,7 @@ def test_workers_do_not_matter_and_files_are_chosen_by_the_seed(data, tmp_path):
         return (tmp_path / name).read_text()
 
     tables = [table(f"{seed}.tsv", "--seed", str(seed), "--workers", "1") for seed in range(4)]
-    assert all(line.endswith("\t1") for line in tables[0].splitlines()[1:])
+    assert all(line.split("\t")[5] == "1" for line in tables[0].splitlines()[1:])
     assert table("again.tsv", "--workers", "2") == tables[0]
     assert len(set(tables)) > 1
 
@@ -98,6 +102,7 @@ def test_voiceless_speakers_and_broken_files_are_named(data, capsys):
     assert "3 speakers by 2 files; 2 files left out" in told.out
     pitch = load_speaker_pitch(table)
     assert pitch.range("hush") == pitch.range("gone") == WIDE_RANGE
+    assert pitch.voices(["hush", "gone", "19"]).keys() == {"19"}
 
 
 @pytest.mark.parametrize("speaker", [" 1", "1 ", "a\u2028b", "\udc80"])

@@ -9,6 +9,7 @@ from fairseq.tasks import FairseqTask
 
 from spin_fairseq.speech.audio import read_audio
 from spin_fairseq.data.device_views import complete_views
+from spin_fairseq.data.voices import UniformVoices
 from spin_fairseq.speech.manifest import load_manifest
 from spin_fairseq.speech.phone_labels import load_phone_labels
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
@@ -136,7 +137,7 @@ def test_strength_reaches_the_draw(data):
         return wave
 
     for strength in (1.0, 0.5):
-        make_dataset(data, backend=remember, strength=strength)[0]
+        make_dataset(data, backend=remember, voices=UniformVoices(strength))[0]
     assert seen[1] ** 2 == pytest.approx(seen[0]) and seen[0] != 1
 
 

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spin_fairseq.perturbation import draw_speaker
+from spin_fairseq.perturbation import Voice, draw_speaker, draw_speaker_of
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +50,50 @@ def test_strength_brings_the_same_voice_nearer():
         assert getattr(none, name) == 1.0
     assert half.gains_db == pytest.approx(whole.gains_db / 2) and not none.gains_db.any()
     assert half.q == pytest.approx(whole.q) and half.seed == whole.seed
+
+
+# --- towards another speaker --------------------------------------------------------------------------------------
+
+RATIOS = {"formant_ratio": 1.4, "pitch_ratio": 2.0, "range_ratio": 1.5}
+voices = st.builds(
+    Voice, median=st.floats(50, 700), spread=st.floats(0, 12), vocal_tract=st.floats(0.6, 1.6)
+)  # more than people have
+
+
+@given(st.lists(voices, min_size=2, max_size=6), st.data(), st.integers(0, 2**32), st.floats(0.1, 1))
+def test_a_draw_turns_the_speaker_into_another_one_as_far_as_the_recipe_goes(some, data, seed, strength):
+    own = data.draw(st.integers(0, len(some) - 1))
+    draw, again = (draw_speaker_of(np.random.default_rng(seed), some, own, strength) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(draw, again))
+    uniform = draw_speaker(np.random.default_rng(seed), strength)
+    assert np.array_equal(draw.gains_db, uniform.gains_db) and np.array_equal(draw.q, uniform.q)
+    assert draw.seed == uniform.seed
+
+    def ratios(other):
+        wanted = {
+            "formant_ratio": some[own].vocal_tract / other.vocal_tract,
+            "pitch_ratio": other.median / some[own].median,
+            "range_ratio": max(other.spread, 0.1) / max(some[own].spread, 0.1),
+        }
+        return {name: min(max(ratio, 1 / RATIOS[name]), RATIOS[name]) ** strength for name, ratio in wanted.items()}
+
+    found = {name: getattr(draw, name) for name in RATIOS}
+    assert any(found == pytest.approx(ratios(other)) for place, other in enumerate(some) if place != own)
+
+
+def test_every_other_speaker_is_as_likely():
+    some = [Voice(100.0 + 10 * n, 3.0, 1.0) for n in range(5)]
+    rng = np.random.default_rng(0)
+    found = [round(draw_speaker_of(rng, some, 2).pitch_ratio * 120) for _ in range(2000)]
+    assert set(found) == {100, 110, 130, 140}
+    assert all(abs(found.count(median) / 2000 - 0.25) < 0.05 for median in set(found))
+
+
+def test_there_and_back_is_no_change():
+    """Guards against a ratio that is upside down for one of two speakers."""
+    some = [Voice(100.0, 2.5, 1.1), Voice(170.0, 3.3, 0.95)]
+    there, back = (draw_speaker_of(np.random.default_rng(0), some, own) for own in (0, 1))
+    assert there.pitch_ratio == pytest.approx(1.7) and there.formant_ratio == pytest.approx(1.1 / 0.95)
+    assert there.range_ratio == pytest.approx(3.3 / 2.5)
+    for name in RATIOS:
+        assert getattr(there, name) * getattr(back, name) == pytest.approx(1)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spin_fairseq.speech.speaker_pitch import load_speaker_pitch
 from spin_fairseq.errors import SpeakerPitchError
+from spin_fairseq.perturbation import Voice
 
 
 def saved(folder, content, name="table"):
@@ -136,6 +137,29 @@ def test_own_table(tmp_path, header):
 def test_malformed_row_of_a_table_is_named(tmp_path, row):
     with pytest.raises(SpeakerPitchError, match="table, line 2: "):
         load_speaker_pitch(saved(tmp_path, f"anna\t90\t380\n{row}\n"))
+
+
+def test_voices_of_a_table(tmp_path):
+    """Columns by the names of the header, in any order; nan is not known."""
+    rows = "speaker\tfloor\tceiling\tvocal_tract\tnote\tmedian\tspread\nanna\t90\t380\t0.9\tx\t190.5\t0\nbob\t60\t200\tnan\tx\t9\t3\n"
+    pitch = load_speaker_pitch(saved(tmp_path, rows))
+    assert pitch.voices(["anna", "bob", "eve"]) == {"anna": Voice(190.5, 0.0, 0.9)}
+
+
+@pytest.mark.parametrize("values", ["", "190", "190\tx\t1", "190\t3\t0", "-190\t3\t1", "190\t-1\t1", "inf\t3\t1"])
+def test_a_voice_that_is_none_is_named(tmp_path, values):
+    rows = f"speaker\tfloor\tceiling\tmedian\tspread\tvocal_tract\nanna\t90\t380\t{values}\n"
+    with pytest.raises(SpeakerPitchError, match="table, line 2: median, spread, vocal_tract"):
+        load_speaker_pitch(saved(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    "content", ["anna\t90\t380\n", "14 | F | x\n", "speaker\tfloor\tceiling\tmedian\nanna\t90\t380\t1\n"]
+)
+def test_tables_without_voices(tmp_path, content):
+    pitch = load_speaker_pitch(saved(tmp_path, content))
+    with pytest.raises(SpeakerPitchError, match="table: has no columns median, spread, vocal_tract"):
+        pitch.voices(["anna"])
 
 
 def test_sex_that_is_not_known(tmp_path):

@@ -136,6 +136,8 @@ def test_a_validation_batch_of_bad_utterances_alone(speech_folder, model):
             "task.perturbation_strength is 0: it must be above 0 and at most 1",
         ),
         ({"perturbation_strength": 1.5}, ConfigError, "task.perturbation_strength is 1.5"),
+        ({"voice_draw": "all"}, ConfigError, "task.voice_draw is 'all'"),
+        ({"voice_draw": "corpus"}, ConfigError, "task.voice_draw is corpus: it needs the table"),
         ({"pitch_marks": "marks"}, ConfigError, "task.pitch_marks is set"),
         ({"min_sample_size": 0}, ConfigError, "task.min_sample_size=0.*at least 800"),
         ({"min_sample_size": 40000}, ConfigError, "task.min_sample_size=40000 and max_sample_size=32000"),
