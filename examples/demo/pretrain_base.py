@@ -38,6 +38,8 @@ names what differs from base/hubert_demo.yaml, --device what computes the layers
         --teacher EARLIER.pt --config examples/demo/base/hubert_gpu.yaml --layers 4 4 --window 5 --clusters 200 200 \
         --updates 2000 3000 --mask-prob 0.65 0.8 --speeds 0.9 0.95 1 1.05 1.1
 
+Labels that are made elsewhere, 50 a second, are learnt by --labels, such as those of whisper_labels.py; its help has the commands.
+
 With several folders of speech, all are trained on, and dev is that of the first. Matrix products are made in bfloat16 where the
 processor has them, with sums in float32.
 
@@ -72,9 +74,10 @@ from speed_copies import write_copies, write_labels_of_copies
 
 HERE = Path(__file__).resolve().parent
 # fairseq-hydra-train, with matrix products in bfloat16 where the processor has them (their sums stay in float32)
-# It leaves at once: torch would wait five seconds for each data worker that has batches at hand.
+# It leaves soon: torch would wait five seconds for each data worker that has batches at hand.
 TRAIN = """import os, torch
 torch.set_float32_matmul_precision("medium")
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.2
 from fairseq_cli.hydra_train import cli_main
 cli_main()
 os._exit(0)
@@ -112,6 +115,18 @@ def write_labels(folder, features, clusters):
         (part / f"{split}.km").write_text("".join(row + "\n" for row in rows))
     (part / "dict.km.txt").write_text("".join(f"{cluster} 1\n" for cluster in range(clusters)))
     part.rename(folder)
+
+
+def take_labels(source, labels, paths):
+    """Copy ready labels to WORK/labels_1, where they have a row for each file. paths: {split: the files of the manifest}."""
+    for split, files in paths.items():
+        rows = sum(1 for _ in open(source / f"{split}.km"))
+        if rows != len(files):
+            raise SystemExit(
+                f"{source / split}.km has {rows} rows for {len(files)} files: labels are made with the same --speech, in the same order"
+            )
+    shutil.copytree(source, labels.with_suffix(".part"), dirs_exist_ok=True)
+    labels.with_suffix(".part").rename(labels)
 
 
 def pretrain(work, iteration, data, config, label_rate, updates, *overrides):
@@ -220,6 +235,13 @@ def main():
         help="like --start, but iteration 1 starts from random weights, so that the model may have another shape",
     )
     parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FOLDER",
+        help="iteration 1 learns these labels, 50 a second, instead of clusters of MFCCs: train.km and valid.km with a row for each file of "
+        "--speech, and dict.km.txt",
+    )
+    parser.add_argument(
         "--speeds",
         type=float,
         nargs="+",
@@ -236,8 +258,8 @@ def main():
         "overrides", nargs="*", metavar="KEY=VALUE", help="more keys of the configuration, for all iterations"
     )
     args = parser.parse_intermixed_args()
-    if args.start and args.teacher:
-        parser.error("--start is the teacher too: give one of --start and --teacher")
+    if sum(map(bool, (args.start, args.teacher, args.labels))) > 1:
+        parser.error("give one of --start, --teacher and --labels: each gives the labels of iteration 1")
     teacher = args.start or args.teacher
     named = len(args.layers) + (not teacher)
     if not len(args.clusters) == len(args.updates) == named:
@@ -272,6 +294,8 @@ def main():
     weights = args.start
     for iteration, (updates, clusters, layer) in enumerate(zip(args.updates, args.clusters, layers), 1):
         labels, last = work / f"labels_{iteration}", work / f"iteration_{iteration}.pt"
+        if not labels.exists() and iteration == 1 and args.labels:
+            take_labels(args.labels, labels, paths)
         if not labels.exists() and teacher is None:
             mfcc = {split: mfcc_features(files) for split, files in paths.items()}
             write_labels(
@@ -280,7 +304,7 @@ def main():
         elif not labels.exists():
             write_labels(labels, layer_features(teacher, layer, paths, args.window, args.device), clusters)
         if not last.exists():
-            label_rate = 100 if teacher is None else 50
+            label_rate = 100 if teacher is None and not args.labels else 50
             overrides = [f"common.cpu={args.device == 'cpu'}", *args.overrides]
             if args.speeds:
                 write_labels_of_copies(labels, args.speeds, label_rate, data / labels.name)

@@ -149,6 +149,28 @@ def test_copies_at_other_speeds_keep_each_label_with_its_sound(speed_copies, pre
         speed_copies.write_labels_of_copies(labels, speeds, 50, tmp_path / "copies" / "labels_2")
 
 
+def test_ready_labels_are_taken_only_where_each_file_has_a_row(pretrain_base, tmp_path):
+    """Guards against labels of other speech, which would teach each file the sounds of another."""
+    source = tmp_path / "ready"
+    source.mkdir()
+    for name, text in (("train.km", "0 1\n1 1\n"), ("valid.km", "0\n"), ("dict.km.txt", "0 1\n1 1\n")):
+        (source / name).write_text(text)
+    paths = {"train": [tmp_path / "1.wav", tmp_path / "2.wav"], "valid": [tmp_path / "3.wav"]}
+    with pytest.raises(SystemExit, match="train.km has 2 rows for 1 files"):
+        pretrain_base.take_labels(source, tmp_path / "labels_1", {**paths, "train": paths["train"][1:]})
+    assert not (tmp_path / "labels_1").exists()
+    pretrain_base.take_labels(source, tmp_path / "labels_1", paths)
+    assert (tmp_path / "labels_1" / "train.km").read_text() == "0 1\n1 1\n"
+
+
+def test_whispers_labels_have_as_many_frames_as_the_base_that_learns_them(demo_module, small_hubert):
+    """Guards against labels that fairseq would stretch over the features of an utterance."""
+    whisper_labels, encoder = demo_module("whisper_labels"), load_encoder(small_hubert)
+    for samples in (719, 720, 8000, 8079, 8080):
+        frames = encoder.extract_features(torch.zeros(1, samples))[0].shape[1]
+        assert whisper_labels.frames_of(samples) == frames
+
+
 def test_the_configuration_for_a_gpu_changes_keys_that_the_demos_has_or_fairseq_knows():
     """Guards against a misspelt key, and against a base too large for the repository."""
     demo, changes = (OmegaConf.load(DEMO / "base" / name) for name in ("hubert_demo.yaml", "hubert_gpu.yaml"))
