@@ -31,6 +31,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "examples" / "demo")]
 from means import mean_text  # noqa: E402
 
 from spin_fairseq.checkpoints import load_encoder  # noqa: E402
+from spin_fairseq.data.voices import CORPUS, DRAWS, CorpusVoices, UniformVoices  # noqa: E402
 from spin_fairseq.encoders.layout import Padded  # noqa: E402
 from spin_fairseq.evaluation.corpus import load_corpus  # noqa: E402
 from spin_fairseq.evaluation.metrics.distortions import change_formants, change_pitch  # noqa: E402
@@ -42,8 +43,9 @@ from spin_fairseq.modules.codebook_start import start_from_kmeans  # noqa: E402
 from spin_fairseq.modules.prototypes import PrototypeHead  # noqa: E402
 from spin_fairseq.modules.swapped_prediction import swapped_prediction_loss  # noqa: E402
 from spin_fairseq.perturbation.backends import build_backend, perturb  # noqa: E402
-from spin_fairseq.perturbation.draws import draw_speaker  # noqa: E402
+from spin_fairseq.preparation.speaker_pitch import estimate_speaker_pitch, write_speaker_pitch  # noqa: E402
 from spin_fairseq.speech.audio import SAMPLE_RATE, read_audio  # noqa: E402
+from spin_fairseq.speech.speaker_pitch import load_speaker_pitch  # noqa: E402
 
 SECONDS = 6  # of a training utterance that are used
 VOICES = 3  # other voices of an utterance
@@ -58,6 +60,7 @@ class Settings:
     """Of one training; the defaults are the usual one, which every other is compared with."""
 
     strength: float = 1.0  # of the voice change
+    voice_draw: str = "uniform"  # or corpus
     lr: float = 5e-4
     epsilon: float = 0.05
     target_mix: float = 1.0
@@ -69,7 +72,7 @@ class Settings:
     width: int = 64  # of the embeddings
 
 
-TRIALS = ("updates=0", "strength=0.4", "strength=0.6", "lr=0.0002", "lr=0.001", "epsilon=0.02", "epsilon=0.1",
+TRIALS = ("updates=0", "voice_draw=corpus", "strength=0.4", "strength=0.6", "lr=0.0002", "lr=0.001", "epsilon=0.02", "epsilon=0.1",
           "target_mix=0.7", "layers=2", "layers=1", "prototypes=50", "prototypes=200", "seconds=50", "seconds=200",
           "updates=50", "updates=200", "start=random", "start=random lr=0.001")  # fmt: skip
 
@@ -95,6 +98,7 @@ class Speech:
         self.encoder = load_encoder(base).eval()
         self.backend = build_backend("native")
         train, dev = load_corpus([speech / "train"]), load_corpus([speech / "dev"], [speech / "phones" / "dev.tsv"])
+        self.manifest, self.names = train.manifests[0], train.speakers
         self.train = [train.path(index) for index in range(len(train))]
         self.dev = [dev.path(index) for index in dev.labelled]
         self.phones = [dev.phones[index] for index in dev.labelled]
@@ -102,16 +106,30 @@ class Speech:
         common = [file_fingerprint(str(base)), below]
         self.keys = {"train": [*common, train.audio_fingerprint, SECONDS, VOICES], "dev": [*common, dev.fingerprint()]}
 
-    def views(self, strength):
+    @cached_property
+    def pitch(self):
+        """What `spin-fairseq pitch` writes of the speakers of train."""
+        table = self.folder / f"pitch_{digest_of(self.keys['train'])}.tsv"
+        if not table.exists():
+            ranges, _ = estimate_speaker_pitch([self.manifest], files_per_speaker=20, seed=1, workers=1)
+            table.parent.mkdir(parents=True, exist_ok=True)
+            write_speaker_pitch(table, ranges)
+        return load_speaker_pitch(table)
+
+    def views(self, strength, voice_draw="uniform"):
         """-> the utterances of train: a list of (1 + VOICES, frames, width) float16 arrays; the first row is as recorded."""
+        if voice_draw not in DRAWS:
+            raise SystemExit(f"error: voice_draw is {voice_draw!r}; choose of {', '.join(DRAWS)}")
+        corpus = voice_draw == CORPUS
+        voices = CorpusVoices(self.manifest, self.pitch, strength) if corpus else UniformVoices(strength)
 
         def rows(index, path):
             wave = read_audio(path)[: SECONDS * SAMPLE_RATE]
-            rngs = [np.random.default_rng([index, voice]) for voice in range(VOICES)]
-            changed = [perturb(self.backend, wave, SAMPLE_RATE, None, draw_speaker(rng, strength)) for rng in rngs]
+            draws = [voices.draw(np.random.default_rng([index, voice]), self.names[index]) for voice in range(VOICES)]
+            changed = [perturb(self.backend, wave, SAMPLE_RATE, None, draw) for draw in draws]
             return np.stack([wave, *changed])
 
-        return self._kept("train", f"train_{strength}", self.train, rows)
+        return self._kept("train", f"train_{strength}" + f"_{voice_draw}" * corpus, self.train, rows)
 
     @cached_property
     def test(self):
@@ -191,7 +209,7 @@ def train(speech, base, settings, seed):
     top = Top(
         encoder, speech.below, settings.layers, PrototypeHead(encoder.width, [settings.width], [settings.prototypes])
     )
-    views = speech.views(settings.strength)
+    views = speech.views(settings.strength, settings.voice_draw)
     if settings.start == "kmeans":
         top.eval()
         with torch.inference_mode():

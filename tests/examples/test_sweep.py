@@ -64,6 +64,9 @@ def test_features_are_those_of_the_whole_encoder_and_trials_are_kept(sweep, tmp_
     same = [torch.equal(a, b) for a, b in zip(top.layers.parameters(), trained.layers.parameters())]
     assert not any(same[-8:]) and not torch.equal(top.head.prototypes[0], trained.head.prototypes[0])
 
+    uniform, corpus = (given.views(1.0, draw) for draw in ("uniform", "corpus"))
+    assert all(np.array_equal(a[0], b[0]) and not np.allclose(a[1:], b[1:]) for a, b in zip(uniform, corpus))
+
     sweep.main(arguments)
     kept = json.loads((out / "results.json").read_text())
     assert len(kept) == 3 and all(set(row) == set(sweep.METRICS) for row in kept.values())
