@@ -56,11 +56,10 @@ def filter_by_spectrum(wave: torch.Tensor, sections: torch.Tensor, sample_rate: 
     # In double precision: the poles of the lowest band lie close to 1.
     turn = torch.arange(size // 2 + 1, device=wave.device, dtype=torch.float64) * (-2 * math.pi / size)
     turn = torch.polar(torch.ones_like(turn), turn)
-    powers = torch.stack([torch.ones_like(turn), turn, turn.square()])
     response = torch.ones((), dtype=turn.dtype, device=wave.device)
-    for section in sections.to(turn.dtype).unflatten(2, (2, 3)).unbind(1):
-        numerator, denominator = (section @ powers).unbind(1)
-        response = numerator.div_(denominator).mul_(response)
+    for section in sections.unbind(1):
+        b0, b1, b2, a0, a1, a2 = section[:, :, None].unbind(1)
+        response = response * (b0 + turn * (b1 + turn * b2)) / (a0 + turn * (a1 + turn * a2))
     spectrum = torch.fft.rfft(wave, size) * response.to(torch.complex64)
     return torch.fft.irfft(spectrum, size)[:, : wave.size(1)]
 
