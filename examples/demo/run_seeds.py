@@ -5,7 +5,7 @@
     python examples/demo/run_seeds.py --seeds 1 2 3 --overrides model.codebook_init=random --page outputs/random_start.md
 
 Runs run_demo.py for each seed (training, k-means and draws; those whose results.json is there are not run again) and writes
-mean and standard error of each metric, and of the differences within a seed, to --page (examples/demo/RESULTS.md).
+mean and standard error of each metric, and of the differences within a seed, to --page.
 """
 
 import argparse
@@ -62,8 +62,7 @@ def page(results, base, command):
         "units would say of the speakers if utterances were dealt to them at random (seed "
         f"{first['seed']}). Speaker accuracy: of a linear classifier on single frames, fitted on half of the utterances of dev; at equal "
         f"width it sees {first['spin']['width']} principal components of wider features. [What each metric is](../../docs/metrics.md).",
-        "",
-        BESIDE_THE_TABLE,
+        *(["", BESIDE_THE_TABLE] if base.resolve() == BASE else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -93,14 +92,20 @@ def main(argv=None):
     parser.add_argument(
         "--out", type=Path, default=REPOSITORY / "outputs", help="folder for the runs (default outputs)"
     )
-    parser.add_argument("--page", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help="default RESULTS.md beside this script; with another --base or --overrides, results.md in --out",
+    )
     parser.add_argument(
         "--overrides", nargs="*", default=[], metavar="KEY=VALUE", help="more keys of the configuration"
     )
     args = parser.parse_args(argv)
     results = results_of(args.seeds, args.out, args.base.resolve(), args.overrides)
-    overrides = ["--overrides", *args.overrides] if args.overrides else []
-    command = "python examples/demo/run_seeds.py --seeds " + shlex.join([*map(str, args.seeds), *overrides])
+    others = ["--base", str(args.base)] if args.base.resolve() != BASE else []
+    others += ["--overrides", *args.overrides] if args.overrides else []
+    args.page = args.page or (args.out / "results.md" if others else HERE / "RESULTS.md")
+    command = "python examples/demo/run_seeds.py --seeds " + shlex.join([*map(str, args.seeds), *others])
     args.page.write_text(page(results, args.base, command))
     print(args.page.read_text())
 
