@@ -49,7 +49,7 @@ def plot(bases, file):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (phones, others) = plt.subplots(1, 2, figsize=(9, 3.6))
+    figure, (phones, others) = plt.subplots(1, 2, figsize=(11.5, 3.6))
     places = [values(rows, "base", "pnmi").mean() for rows in bases.values()]
     gains = [mean_and_error(values(rows, "spin", "pnmi") - values(rows, "start", "pnmi")) for rows in bases.values()]
     phones.axhline(0, color="grey", linewidth=0.8)
@@ -67,12 +67,12 @@ def plot(bases, file):
             np.array(places)[order], np.array(changes)[order], "o-", label=METRICS[key][1].replace(" of units", "")
         )
     others.set_ylabel("change by training, %")
-    others.legend(fontsize=7)
+    others.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     for axes in (phones, others):
         axes.set_xlabel("PNMI of the base's k-means units")
-        axes.margins(x=0.15)
+        axes.margins(x=0.25)
     figure.tight_layout()
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=80)
     plt.close(figure)
 
 
