@@ -8,7 +8,7 @@ to be tracked, and the mixture knows the sounds, so that few seconds serve.
 
 - Windows of 16 ms and bands at least 400 Hz wide resolve no harmonics: the pitch does not count.
 - Cepstra are less their mean over the recording: a microphone or an equaliser does not count.
-- The mixture is in vocal_tract_reference.tsv; scripts/fit_vocal_tract_reference.py made it of 226 speakers. A speaker's factor
+- The mixture, in vocal_tract_reference.tsv, was fitted on 226 speakers (docs/voices.md). A speaker's factor
   depends on that speaker alone. Only ratios of two speakers' lengths mean something.
 """
 
