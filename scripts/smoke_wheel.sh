@@ -42,8 +42,9 @@ unset PYTHONPATH
 "$venv/bin/python" -W ignore "$root/scripts/smoke_wheel.py" "$checkpoint" "$root"
 
 say "tests of the rooms that need no fairseq, beside the installed package"
-mkdir "$work/scripts"
+mkdir -p "$work/scripts" "$work/examples/demo"
 cp -r "$root/tests" "$root/pytest.ini" "$work"
+cp -r "$root/examples/demo/natural" "$work/examples/demo" # speech of several voices, for the tests of what tells them apart
 cp -r "$root/scripts/measuring" "$work/scripts"
 cd "$work"
 OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -n auto --dist loadfile -p no:cacheprovider -m 'not slow' \
