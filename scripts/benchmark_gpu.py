@@ -383,7 +383,8 @@ def main(argv=None):
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; --device cpu --small tries the script itself")
     begin = time.perf_counter()
-    results = {"machine": about_the_machine(args.device), "options": {**vars(args), "out": str(args.out)}, "parts": {}}
+    options = {key: value for key, value in vars(args).items() if key != "out"}
+    results = {"machine": about_the_machine(args.device), "options": options, "parts": {}}
     say([("device", results["machine"]["device"])])
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:

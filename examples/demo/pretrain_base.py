@@ -184,12 +184,8 @@ def log_row(line):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        usage="python examples/demo/pretrain_base.py --speech SPEECH --work WORK",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_speech(parser):
+    """The option that names the speech, also of whisper_labels.py: both take the same folders in the same order."""
     parser.add_argument(
         "--speech",
         type=Path,
@@ -197,6 +193,15 @@ def main():
         required=True,
         help="LibriSpeech-shaped folders; the dev split is that of the first",
     )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="python examples/demo/pretrain_base.py --speech SPEECH --work WORK",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_speech(parser)
     parser.add_argument("--work", type=Path, required=True, help="folder for everything in between")
     parser.add_argument("--out", type=Path, default=HERE / "hubert_demo.pt", help="the final checkpoint")
     parser.add_argument("--figures", type=Path, default=HERE / "base", help="folder for log, figures and plots")

@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from pretrain_base import write_labels
+from pretrain_base import add_speech, write_labels
 from speech_features import SAMPLE_RATE, read_wave, speech_files
 
 HOP = 320  # samples: frames of HuBERT and of Whisper's encoder, 50 Hz
@@ -127,13 +127,7 @@ def main():
         usage="python examples/demo/whisper_labels.py --speech SPEECH --model MODEL.BIN --out LABELS",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--speech",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="LibriSpeech-shaped folders; the dev split is that of the first",
-    )
+    add_speech(parser)
     parser.add_argument("--model", type=Path, required=True, help="model.bin of a Whisper in CTranslate2's format")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="LABELS", help="folder for train.km, valid.km, dict.km.txt"

@@ -67,6 +67,6 @@ def resample(wave: torch.Tensor, lengths: torch.Tensor, ratio: torch.Tensor, len
     wave, table, slope = (each.flatten().unfold(0, TAPS_AT_ONCE, 1) for each in (wave, table, slope))
     out = place.new_zeros((*place.shape, TAPS_AT_ONCE), dtype=torch.float32)
     for tap in range(0, taps, TAPS_AT_ONCE):
-        coefficients = torch.addcmul(table[row + tap], fraction, slope[row + tap])
+        coefficients = table[row + tap].addcmul_(fraction, slope[row + tap])
         out.addcmul_(coefficients, wave[start + tap])
     return out.sum(-1).masked_fill(place >= lengths[:, None], 0.0)
